@@ -1,0 +1,57 @@
+//! Opening connections with the pragmas that every part relies on.
+
+use std::{path::Path, time::Duration};
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::error::{Error, Result};
+
+/// The log file is cut back to this size when it is reset, bytes.
+const JOURNAL_SIZE_LIMIT: i64 = 16 << 20;
+/// Page cache of a write connection, KiB.
+const WRITER_CACHE_KIB: i64 = 8 << 10;
+/// Page cache of a read connection, KiB.
+const READER_CACHE_KIB: i64 = 4 << 10;
+
+/// A read-write connection in WAL mode, foreign keys on, `synchronous=NORMAL`; the file is created where it
+/// is missing. `before_wal` runs before the journal mode is set: what must stand before the first table.
+///
+/// # Errors
+/// `ERR_IO`, `ERR_CORRUPT`, `ERR_BUSY`: the message names the file.
+pub fn open_writer(path: &Path, before_wal: &str) -> Result<Connection> {
+    naming(path, || {
+        let db = Connection::open(path)?;
+        db.set_prepared_statement_cache_capacity(128);
+        db.busy_timeout(Duration::from_secs(5))?;
+        db.execute_batch(before_wal)?;
+        db.execute_batch(&format!(
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON; PRAGMA temp_store=MEMORY;
+             PRAGMA cache_size=-{WRITER_CACHE_KIB}; PRAGMA journal_size_limit={JOURNAL_SIZE_LIMIT};"
+        ))?;
+        Ok(db)
+    })
+}
+
+/// A read-only connection to a file that is in WAL mode already.
+///
+/// # Errors
+/// As [`open_writer`].
+pub fn open_reader(path: &Path) -> Result<Connection> {
+    naming(path, || {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+        let db = Connection::open_with_flags(path, flags)?;
+        db.set_prepared_statement_cache_capacity(128);
+        // A reader meets a lock only while the log is recovered after a crash.
+        db.busy_timeout(Duration::from_secs(5))?;
+        db.execute_batch(&format!("PRAGMA query_only=ON; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-{READER_CACHE_KIB};"))?;
+        Ok(db)
+    })
+}
+
+/// Puts the file's path into the message of whatever fails.
+fn naming<T>(path: &Path, open: impl FnOnce() -> Result<T>) -> Result<T> {
+    open().map_err(|error| {
+        let message = format!("{}: {}", path.display(), error.message);
+        Error { message, ..error }.with("path", path.display().to_string())
+    })
+}

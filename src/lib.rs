@@ -1,0 +1,21 @@
+//! The storage engine of claude-mem's worker.
+//!
+//! One native module owns everything heavy: the SQLite file that the plugin's hooks share, the message
+//! queues and the session registry. JavaScript keeps only what it is handling right now, and the only thing
+//! that ever crosses back is a settled promise.
+//!
+//! Layers, each importing only what stands below it: [`js`] (the N-API surface), [`memory`] (opens, wires and
+//! closes the parts), [`queue`] and [`sessions`], [`store`] (one file a table), [`db`] (connections, schema,
+//! writer and reader threads), and at the bottom [`settings`], [`error`], [`reply`], [`clock`] and [`fault`].
+
+pub mod clock;
+pub mod db;
+pub mod error;
+pub mod fault;
+pub mod js;
+pub mod memory;
+pub mod queue;
+pub mod reply;
+pub mod sessions;
+pub mod settings;
+pub mod store;

@@ -1,0 +1,1 @@
+//! Opens, wires and closes the parts, in order.

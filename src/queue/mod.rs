@@ -1,0 +1,1 @@
+//! Durable queues, leases, consumers, dead letters.

@@ -1,0 +1,1 @@
+//! The active-session registry with its TTL and cap.

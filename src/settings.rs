@@ -1,0 +1,1 @@
+//! The options of `openMemory`, with defaults, units and bounds.
