@@ -250,7 +250,7 @@ impl Writer {
             failed: AtomicBool::new(false),
         });
         db.busy_timeout(Duration::ZERO)?;
-        db.wal_hook(Some(remember_wal_pages));
+        db.wal_hook(Some(remember_wal_pages))?;
         let interrupt = db.get_interrupt_handle();
         let (sender, commands) = crossbeam_channel::unbounded();
         let (end, ended) = crossbeam_channel::bounded(1);
@@ -272,7 +272,8 @@ impl Writer {
                 worker.reject_all();
             }
             drop(worker);
-            drop(end.send(()));
+            // Nobody listens where the handle was dropped.
+            let _ = end.send(());
         })?;
         Ok(Self { shared, sender: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)), ended, interrupt })
     }
