@@ -13,13 +13,13 @@ pub enum OrderBy {
 }
 
 impl OrderBy {
-    /// What `orderBy` means; an unknown text is `relevance`, as in 6.0.2.
+    /// What `orderBy` means; an unknown text is `date_desc`, as in 6.0.2.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         match text {
-            "date_desc" => Self::DateDesc,
+            "relevance" => Self::Relevance,
             "date_asc" => Self::DateAsc,
-            _ => Self::Relevance,
+            _ => Self::DateDesc,
         }
     }
 

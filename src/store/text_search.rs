@@ -71,18 +71,21 @@ pub struct ByFile {
 }
 
 /// Observations and session summaries with a path that contains `file`, by time; limit and offset hold for
-/// each kind. `options.filters.files` gives way to it.
+/// each kind, the order for observations: summaries come newest first. `options.filters.files` gives way to the
+/// file. An empty one is no filter for observations and any file at all for summaries, as in 6.0.2.
 ///
 /// # Errors
 /// `ERR_INVALID_ARG` for an empty file without another filter.
 pub fn by_file(db: &Connection, file: &str, options: &SearchOptions) -> Result<ByFile> {
-    let filters = Filters { files: super::filters::one(file.to_owned()), ..options.filters.clone() };
+    let mut filters = Filters { files: super::filters::one(file.to_owned()), ..options.filters.clone() };
     snapshot(db, |db| {
         let observations = some(Conditions::new(db, Kind::Observations, &filters)?, "file")?;
+        filters.files = Some(vec![file.to_owned()]);
         let sessions = Conditions::new(db, Kind::Summaries, &filters)?;
+        let newest_first = SearchOptions { order_by: OrderBy::DateDesc, ..options.clone() };
         Ok(ByFile {
             observations: list(db, Kind::Observations, &observations, options)?,
-            sessions: list(db, Kind::Summaries, &sessions, options)?,
+            sessions: list(db, Kind::Summaries, &sessions, &newest_first)?,
         })
     })
 }
