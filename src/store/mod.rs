@@ -11,6 +11,8 @@ pub mod observations;
 pub mod order;
 pub mod pages;
 pub mod prompts;
+#[cfg(test)]
+mod reference;
 pub mod response;
 pub mod sessions;
 mod snapshot;
