@@ -43,7 +43,9 @@ pub fn open_reader(path: &Path) -> Result<Connection> {
         db.set_prepared_statement_cache_capacity(128);
         // A reader meets a lock only while the log is recovered after a crash.
         db.busy_timeout(Duration::from_secs(5))?;
-        db.execute_batch(&format!("PRAGMA query_only=ON; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-{READER_CACHE_KIB};"))?;
+        db.execute_batch(&format!(
+            "PRAGMA query_only=ON; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-{READER_CACHE_KIB};"
+        ))?;
         Ok(db)
     })
 }
