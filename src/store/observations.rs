@@ -1,11 +1,22 @@
 //! Table `observations`: what the agent has noted.
 
-use rusqlite::{Connection, named_params};
+use std::collections::HashSet;
+
+use rusqlite::{Connection, named_params, types::ValueRef};
 
 use crate::{
     clock,
+    db::Rows,
     error::Result,
-    store::{prompt_number, response::Stored, sessions},
+    store::{
+        by_ids, json_arrays,
+        newest::{self, OBSERVATIONS},
+        order::OrderBy,
+        prompt_number,
+        response::Stored,
+        sessions,
+        snapshot::snapshot,
+    },
 };
 
 /// An observation to store. The four arrays are JSON text already, of whatever the caller gave.
@@ -101,4 +112,100 @@ pub(super) fn insert(
             ":created_at_epoch": created_at_epoch,
         })?;
     Ok(Stored { id, created_at_epoch })
+}
+
+/// The whole row `id`; no row where there is none.
+///
+/// # Errors
+/// What SQLite answers.
+pub fn by_id(db: &Connection, id: i64) -> Result<Rows> {
+    Rows::query(&mut *db.prepare_cached("SELECT * FROM observations WHERE id = ?1")?, [id])
+}
+
+/// Whole rows by time, each id once; unknown ids are left out. A limit of 0 is none.
+///
+/// # Errors
+/// What SQLite answers.
+pub fn by_ids(db: &Connection, ids: &[i64], order: OrderBy, limit: i64) -> Result<Rows> {
+    by_ids::rows(db, "t.*", "observations", "", ids, order, limit)
+}
+
+/// `type, text, prompt_number, created_at` of a project's newest.
+///
+/// # Errors
+/// What SQLite answers.
+pub fn recent(db: &Connection, project: &str, limit: i64) -> Result<Rows> {
+    newest(db, Some(project), limit, "t.type, t.text, t.prompt_number, t.created_at")
+}
+
+/// `id, type, title, subtitle, text, project, prompt_number, created_at, created_at_epoch` of the newest of all.
+///
+/// # Errors
+/// What SQLite answers.
+pub fn all_recent(db: &Connection, limit: i64) -> Result<Rows> {
+    let columns =
+        "t.id, t.type, t.title, t.subtitle, t.text, t.project, t.prompt_number, t.created_at, t.created_at_epoch";
+    newest(db, None, limit, columns)
+}
+
+/// `columns` of the newest rows.
+pub(super) fn newest(db: &Connection, project: Option<&str>, limit: i64, columns: &str) -> Result<Rows> {
+    snapshot(db, |db| {
+        let ids = newest::ids(db, &OBSERVATIONS, project, 0, limit)?;
+        newest::rows(db, &ids, columns, "observations", "")
+    })
+}
+
+/// `title, subtitle, type, prompt_number` of a session's observations, oldest first.
+///
+/// # Errors
+/// What SQLite answers.
+pub fn of_session(db: &Connection, sdk_session_id: &str) -> Result<Rows> {
+    let mut statement = db.prepare_cached(
+        "SELECT title, subtitle, type, prompt_number FROM observations WHERE sdk_session_id = ?1
+         ORDER BY created_at_epoch, id",
+    )?;
+    Rows::query(&mut statement, [sdk_session_id])
+}
+
+/// The paths that a session's observations name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SessionFiles {
+    /// Each path once, in the order in which it was first read.
+    pub files_read: Vec<String>,
+    /// Each path once, in the order in which it was first modified.
+    pub files_modified: Vec<String>,
+}
+
+/// The paths that a session's observations name; arrays that cannot be read name none.
+///
+/// # Errors
+/// What SQLite answers.
+pub fn files_of_session(db: &Connection, sdk_session_id: &str) -> Result<SessionFiles> {
+    let mut statement =
+        db.prepare_cached("SELECT files_read, files_modified FROM observations WHERE sdk_session_id = ?1 ORDER BY id")?;
+    let mut rows = statement.query([sdk_session_id])?;
+    let (mut read, mut modified) = (FirstSeen::default(), FirstSeen::default());
+    while let Some(row) = rows.next()? {
+        read.add(row.get_ref(0)?);
+        modified.add(row.get_ref(1)?);
+    }
+    Ok(SessionFiles { files_read: read.order, files_modified: modified.order })
+}
+
+#[derive(Default)]
+struct FirstSeen {
+    order: Vec<String>,
+    seen: HashSet<String>,
+}
+
+impl FirstSeen {
+    fn add(&mut self, column: ValueRef<'_>) {
+        let (ValueRef::Text(bytes) | ValueRef::Blob(bytes)) = column else { return };
+        for path in json_arrays::strings(&String::from_utf8_lossy(bytes)) {
+            if self.seen.insert(path.clone()) {
+                self.order.push(path);
+            }
+        }
+    }
 }

@@ -4,8 +4,17 @@ use rusqlite::{Connection, named_params};
 
 use crate::{
     clock,
+    db::Rows,
     error::Result,
-    store::{prompt_number, response::Stored, sessions},
+    store::{
+        by_ids,
+        newest::{self, SUMMARIES},
+        order::OrderBy,
+        prompt_number,
+        response::Stored,
+        sessions,
+        snapshot::snapshot,
+    },
 };
 
 /// A summary to store.
@@ -81,4 +90,65 @@ pub(super) fn insert(
             ":created_at_epoch": created_at_epoch,
         })?;
     Ok(Stored { id, created_at_epoch })
+}
+
+/// Whole rows by time, each id once; unknown ids are left out. A limit of 0 is none.
+///
+/// # Errors
+/// What SQLite answers.
+pub fn by_ids(db: &Connection, ids: &[i64], order: OrderBy, limit: i64) -> Result<Rows> {
+    by_ids::rows(db, "t.*", "session_summaries", "", ids, order, limit)
+}
+
+/// `request, investigated, learned, completed, next_steps, files_read, files_edited, notes, prompt_number,
+/// created_at` of a project's newest.
+///
+/// # Errors
+/// What SQLite answers.
+pub fn recent(db: &Connection, project: &str, limit: i64) -> Result<Rows> {
+    let columns = "t.request, t.investigated, t.learned, t.completed, t.next_steps, t.files_read, t.files_edited,
+                   t.notes, t.prompt_number, t.created_at";
+    newest(db, Some(project), limit, columns)
+}
+
+/// `sdk_session_id, request, learned, completed, next_steps, prompt_number, created_at` of a project's newest.
+///
+/// # Errors
+/// What SQLite answers.
+pub fn recent_with_session_info(db: &Connection, project: &str, limit: i64) -> Result<Rows> {
+    let columns = "t.sdk_session_id, t.request, t.learned, t.completed, t.next_steps, t.prompt_number, t.created_at";
+    newest(db, Some(project), limit, columns)
+}
+
+/// `id, request, investigated, learned, completed, next_steps, files_read, files_edited, notes, project,
+/// prompt_number, created_at, created_at_epoch` of the newest of all.
+///
+/// # Errors
+/// What SQLite answers.
+pub fn all_recent(db: &Connection, limit: i64) -> Result<Rows> {
+    let columns = "t.id, t.request, t.investigated, t.learned, t.completed, t.next_steps, t.files_read, t.files_edited,
+                   t.notes, t.project, t.prompt_number, t.created_at, t.created_at_epoch";
+    newest(db, None, limit, columns)
+}
+
+/// `columns` of the newest rows.
+pub(super) fn newest(db: &Connection, project: Option<&str>, limit: i64, columns: &str) -> Result<Rows> {
+    snapshot(db, |db| {
+        let ids = newest::ids(db, &SUMMARIES, project, 0, limit)?;
+        newest::rows(db, &ids, columns, "session_summaries", "")
+    })
+}
+
+/// `request, investigated, learned, completed, next_steps, files_read, files_edited, notes, prompt_number,
+/// created_at` of a session's newest summary; no row where it has none.
+///
+/// # Errors
+/// What SQLite answers.
+pub fn of_session(db: &Connection, sdk_session_id: &str) -> Result<Rows> {
+    let mut statement = db.prepare_cached(
+        "SELECT request, investigated, learned, completed, next_steps, files_read, files_edited, notes, prompt_number,
+           created_at
+         FROM session_summaries WHERE sdk_session_id = ?1 ORDER BY created_at_epoch DESC, id DESC LIMIT 1",
+    )?;
+    Rows::query(&mut statement, [sdk_session_id])
 }
