@@ -232,18 +232,18 @@ impl CrossingProbe {
     #[napi(catch_unwind)]
     pub fn panic<'e>(&self, env: &'e Env, at: String) -> napi::Result<Promised<'e>> {
         match &*at {
-            "glue" => panic!("injected into the glue"),
-            "prepare" => promise(env, Pending::Operation, || -> Result<fn(Reply<i64>)> { panic!("injected") }),
-            "start" => promise(env, Pending::Operation, || Ok(|_: Reply<i64>| panic!("injected"))),
+            "glue" => inject("injected into the glue"),
+            "prepare" => promise(env, Pending::Operation, || -> Result<fn(Reply<i64>)> { inject("injected") }),
+            "start" => promise(env, Pending::Operation, || Ok(|_: Reply<i64>| inject("injected"))),
             "dropped" => promise(env, Pending::Operation, || Ok(|reply: Reply<i64>| drop(reply))),
-            _ => self.ask(env, || Ok(Answer::Made(Box::new(|_| panic!("injected into a conversion"))))),
+            _ => self.ask(env, || Ok(Answer::Made(Box::new(|_| inject("injected into a conversion"))))),
         }
     }
 
     /// Panics in a call that answers at once.
     #[napi(catch_unwind)]
     pub fn panic_now<'e>(&self, env: &'e Env) -> napi::Result<Unknown<'e>> {
-        immediate(env, || -> Result<()> { panic!("injected") })
+        immediate(env, || -> Result<()> { inject("injected") })
     }
 
     /// Decodes `value` as `form` and tells what it got.
@@ -269,6 +269,11 @@ impl CrossingProbe {
     pub fn dispose_symbol<'e>(&self, env: &'e Env) -> napi::Result<Unknown<'e>> {
         self.dispose(env)
     }
+}
+
+#[expect(clippy::panic, reason = "injecting a panic is what this is for")]
+fn inject(place: &str) -> ! {
+    panic!("{place}")
 }
 
 fn rows(columns: &[String], count: u32, filler: u32) -> Rows {
