@@ -39,7 +39,7 @@ fn query(database: &str, sql: &str) -> Outcome {
     let db = Connection::open(database)?;
     db.busy_timeout(BUSY_TIMEOUT)?;
     let mut statement = db.prepare(sql)?;
-    let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let rows = statement.query_map([], |row| {
         let cells = names.iter().enumerate().map(|(place, name)| Ok((name.clone(), value(row.get_ref(place)?))));
         cells.collect::<rusqlite::Result<Map<String, Value>>>()
