@@ -1,0 +1,66 @@
+'use strict';
+// Runs each example of README.md as it stands, as a user's program would run: in a directory of its own where
+// the package is installed. What a `// → ` comment says must be what its line prints.
+
+const assert = require('node:assert/strict');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const { execFile } = require('node:child_process');
+const { describe, test } = require('node:test');
+const { promisify } = require('node:util');
+
+const ROOT = path.join(__dirname, '..');
+
+/** The js blocks of a Markdown text, each with the heading above it. */
+function examples(markdown) {
+  const found = [];
+  let heading = '';
+  let code = null;
+  for (const line of markdown.split(/\r?\n/)) {
+    if (code) {
+      if (line === '```') {
+        found.push({ heading, code: code.join('\n') });
+        code = null;
+      } else {
+        code.push(line);
+      }
+    } else if (line === '```js') {
+      code = [];
+    } else if (/^#+ /.test(line)) {
+      heading = line.replace(/^#+ /, '');
+    }
+  }
+  return found;
+}
+
+/** What the comments say that the program prints, in order. */
+function promisedOutput(code) {
+  return [...code.matchAll(/\/\/ → (.*)$/gm)].map(([, text]) => text.trim());
+}
+
+describe('examples of README.md', () => {
+  const found = examples(fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8'));
+
+  test('there is one for each part', () => {
+    assert.ok(found.length >= 8, `${found.length} examples`);
+    for (const { heading, code } of found) assert.ok(promisedOutput(code).length > 0, `"${heading}" promises no output`);
+  });
+
+  for (const { heading, code } of found) {
+    test(heading, async (t) => {
+      const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'claude-mem-native-readme-'));
+      t.after(() => fs.rmSync(directory, { recursive: true, force: true }));
+      fs.mkdirSync(path.join(directory, 'node_modules'));
+      fs.symlinkSync(ROOT, path.join(directory, 'node_modules', 'claude-mem-native'), 'junction');
+      fs.writeFileSync(path.join(directory, 'example.mjs'), code);
+
+      const { stdout, stderr } = await promisify(execFile)(process.execPath, ['example.mjs'], {
+        cwd: directory,
+        timeout: 60_000,
+      });
+      assert.equal(stderr, '');
+      assert.deepEqual(stdout.trimEnd().split('\n'), promisedOutput(code));
+    });
+  }
+});

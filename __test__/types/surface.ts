@@ -1,0 +1,139 @@
+// Compiled, never run: what a TypeScript user may write against index.d.ts, and what the compiler must refuse.
+
+import native, { openMemory, Batch, Consumer, Memory, Pages, Queue, Sessions, Store } from 'claude-mem-native';
+
+type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+function holds<_Claim extends true>(): void {}
+
+export async function opening(): Promise<void> {
+  await using memory = await openMemory();
+  holds<Equal<typeof memory, Memory>>();
+  const other: Memory = await native.openMemory({ dataDir: 'somewhere', durability: 'full', maxSessionMessages: 10 });
+  await other.dispose();
+  await other[Symbol.asyncDispose]();
+
+  // @ts-expect-error: misspelled
+  await openMemory({ dataDirectory: 'somewhere' });
+  // @ts-expect-error: not one of 'normal' and 'full'
+  await openMemory({ durability: 'none' });
+  // @ts-expect-error: a number of milliseconds
+  await openMemory({ lockWaitMs: '10 s' });
+  // @ts-expect-error: a handle is made by openMemory only
+  memory.dataDir = 'elsewhere';
+}
+
+export function parts(memory: Memory): [Store, Pages, Queue, Sessions] {
+  return [memory.store, memory.pages, memory.queue, memory.sessions];
+}
+
+export async function store(memory: Memory): Promise<void> {
+  const id: number = await memory.store.createSDKSession('claude-1', 'project', 'prompt');
+  const stored = await memory.store.storeObservation('claude-1', 'project', {
+    type: 'bugfix',
+    title: 'A title',
+    subtitle: null,
+    facts: ['one'],
+    narrative: null,
+    concepts: [],
+    files_read: [],
+    files_modified: [],
+  });
+  const epoch: number = stored.createdAtEpoch;
+  const row = await memory.store.getObservationById(stored.id);
+  if (row) {
+    const rowId: number = row.id;
+    const title: string | null = row.title;
+    const when: number = row.created_at_epoch;
+    void [rowId, title, when];
+    // @ts-expect-error: no such column
+    void row.heading;
+  }
+  // @ts-expect-error: there may be no such row
+  void row.id;
+  const session = await memory.store.getSessionById(id);
+  const project: string | undefined = session?.project;
+  const prompts = await memory.store.getAllRecentUserPrompts(5);
+  const texts: string[] = prompts.map((prompt) => prompt.prompt_text);
+  void [epoch, project, texts];
+
+  // @ts-expect-error: the row id is a number
+  await memory.store.getObservationById('7');
+  // @ts-expect-error: an order that does not exist
+  await memory.store.getObservationsByIds([1], { orderBy: 'newest' });
+}
+
+export async function pages(memory: Memory): Promise<void> {
+  const page = await memory.pages.getObservations(0, 20, 'project');
+  const more: boolean = page.hasMore;
+  const ids: number[] = page.items.map((item) => item.id);
+  void [more, ids];
+  // @ts-expect-error: both numbers are needed
+  await memory.pages.getObservations();
+}
+
+export async function queue(memory: Memory): Promise<void> {
+  const { id, depth, duplicate } = await memory.queue.enqueue(1, { type: 'summarize' }, { dedupeKey: 'key' });
+  holds<Equal<typeof duplicate, false | 'waiting' | 'done' | 'dead'>>();
+  await memory.queue.enqueueRaw(1, Buffer.from('{"type":"summarize"}'), { endsBatch: true });
+  const waiting: number = memory.queue.depth() + memory.queue.depth(1);
+  const busy: boolean = memory.queue.isBusy();
+  void [id, depth, waiting, busy];
+
+  // @ts-expect-error: the message is an object
+  await memory.queue.enqueue(1, 'text');
+  // @ts-expect-error: JSON text crosses as a Buffer
+  await memory.queue.enqueueRaw(1, '{}');
+}
+
+export async function consuming(memory: Memory): Promise<void> {
+  const consumer: Consumer = memory.queue.consume(1, { maxBatch: 8, idleTimeoutMs: 1_000, keepAlive: true });
+  for await (const batch of consumer) {
+    holds<Equal<typeof batch, Batch>>();
+    const firstId: number | undefined = batch.messages[0]?.id;
+    const attempts: number | undefined = batch.messages[0]?.attempts;
+    const prompt: number | null = batch.promptNumber;
+    const answer = await batch.commit({
+      observations: [{ type: 'change', title: 'A title', facts: [], concepts: [], files_read: [], files_modified: [] }],
+      summary: { request: 'what was asked' },
+      completeSession: true,
+    });
+    const rows: { id: number; createdAtEpoch: number }[] = answer.observations;
+    const summaryId: number | undefined = answer.summary?.id;
+    const left: number = answer.depth;
+    await batch.commit();
+    await batch.release({ error: 'quota', delayMs: 1_000, countAttempt: false });
+    batch.extend(60_000);
+    void [firstId, attempts, prompt, rows, summaryId, left];
+
+    // @ts-expect-error: misspelled
+    await batch.commit({ observation: [] });
+  }
+  const reason = consumer.endReason;
+  holds<Equal<typeof reason, 'summary' | 'idle' | 'expired' | 'deleted' | 'paused' | 'disposed' | null>>();
+  consumer.dispose();
+
+  for await (const { sessionDbId, depth, attempts } of memory.queue.ready({ limit: 10 })) {
+    const numbers: number[] = [sessionDbId, depth, attempts];
+    void numbers;
+  }
+  // @ts-expect-error: a number
+  memory.queue.consume('1');
+}
+
+export async function sessions(memory: Memory): Promise<void> {
+  const { claudeSessionId, project } = await memory.sessions.initialize(1, { promptNumber: 2 });
+  const names: string[] = [claudeSessionId, project];
+  const { purged } = await memory.sessions.delete(1, { mode: 'drain', purge: false });
+  const count: number = memory.sessions.count() + purged;
+  void [names, count];
+  // @ts-expect-error: not one of 'drain' and 'abort'
+  await memory.sessions.delete(1, { mode: 'kill' });
+}
+
+export async function health(memory: Memory): Promise<void> {
+  const report = await memory.health();
+  holds<Equal<typeof report.status, 'ok' | 'warn' | 'critical'>>();
+  const depth: number = report.queue.depth;
+  const used: number | undefined = report.heap?.usedBytes;
+  void [depth, used];
+}

@@ -1,0 +1,23 @@
+'use strict';
+// One cell of the table, in a process of its own: runs a trial with a driver and prints the figures as JSON.
+
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+
+async function main() {
+  const [, , trialName, driverName] = process.argv;
+  const trial = require(`./trials/${trialName}.cjs`);
+  const driver = require(`./drivers/${driverName}.cjs`);
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'claude-mem-native-bench-'));
+  try {
+    process.stdout.write(JSON.stringify(await trial.run(driver, directory)));
+  } finally {
+    fs.rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+main().catch((error) => {
+  process.stderr.write(`${error.stack}\n`);
+  process.exitCode = 1;
+});

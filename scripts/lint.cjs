@@ -1,0 +1,12 @@
+'use strict';
+// Clippy over all targets of the workspace; a warning is an error.
+
+const { exitWithSentence, requireNode } = require('./requirements.cjs');
+
+exitWithSentence(async () => {
+  requireNode();
+  const { runStep } = require('./steps.cjs');
+  const { cargoEnvironment } = require('./native.cjs');
+  const args = ['clippy', '--release', '--workspace', '--all-targets', '--', '-D', 'warnings'];
+  await runStep('cargo clippy', 'cargo', args, { env: cargoEnvironment() });
+});
