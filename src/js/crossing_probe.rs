@@ -103,13 +103,28 @@ impl CrossingProbe {
 
 #[napi]
 impl CrossingProbe {
-    /// Starts a thread.
+    /// Starts a thread. Where `detached`, nobody stops it when its environment is torn down, so that it goes on
+    /// settling promises of an environment that has gone.
     #[napi(constructor, catch_unwind)]
-    pub fn new(env: &Env) -> napi::Result<Self> {
+    pub fn new(env: &Env, detached: Option<bool>) -> napi::Result<Self> {
         let core = Core::start().map_err(|error| super::errors::thrown(env, &error))?;
-        let target: Arc<dyn Teardown> = core.clone();
-        watch(env, &target)?;
+        if detached != Some(true) {
+            let target: Arc<dyn Teardown> = core.clone();
+            watch(env, &target)?;
+        }
         Ok(Self { core: Mutex::new(Some(core)) })
+    }
+
+    /// Another one, made on the thread.
+    #[napi(catch_unwind)]
+    pub fn sibling<'e>(&self, env: &'e Env) -> napi::Result<Promised<'e>> {
+        self.ask(env, || Ok(Answer::instance(Self { core: Mutex::new(Some(Core::start()?)) })))
+    }
+
+    /// JSON text as the value that it stands for.
+    #[napi(catch_unwind)]
+    pub fn json<'e>(&self, env: &'e Env, text: String) -> napi::Result<Promised<'e>> {
+        self.ask(env, || Ok(Answer::Json(text)))
     }
 
     /// The integer that it is given.
