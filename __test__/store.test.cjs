@@ -243,6 +243,33 @@ test('getStats counts rows and says which file', { skip: withoutFixtures(REFEREN
   assert.equal(size, fs.statSync(database).size);
 });
 
+test('findDuplicates names rows that say the same in the same session', async (t) => {
+  const { store } = await opened(t);
+  const same = observation({ title: 'same', facts: ['a'] });
+  for (const [session, row] of [
+    ['s', same],
+    ['s', observation({ title: 'same', facts: ['b'] })],
+    ['other', same],
+    ['s', same],
+    ['s', observation({ title: null })],
+    ['s', same],
+    ['s', observation({ title: null })],
+  ]) {
+    await store.storeObservation(session, 'p', row, Math.ceil(Math.random() * 9));
+  }
+  for (const request of ['r', 'r', 'q', null, null]) await store.storeSummary('s', 'p', { request });
+  assert.deepEqual(await store.findDuplicates(), {
+    observations: [
+      [1, 4, 6],
+      [5, 7],
+    ],
+    summaries: [
+      [1, 2],
+      [4, 5],
+    ],
+  });
+});
+
 test('getAllProjects leaves out the empty one', async (t) => {
   const { store } = await opened(t);
   await store.touchSession('no project yet');
@@ -356,6 +383,7 @@ test('after dispose every method rejects with ERR_DISPOSED', async (t) => {
     getAllRecentUserPrompts: [],
     getAllProjects: [],
     getStats: [],
+    findDuplicates: [],
     incrementPromptCounter: [1],
     getPromptCounter: [1],
     getWorkerPort: [1],
