@@ -63,7 +63,9 @@ pub mod call;
 mod completions;
 pub mod environment;
 mod errors;
+pub mod pages;
 mod row_factory;
+pub mod store;
 mod suggestion;
 mod values;
 
