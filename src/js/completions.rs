@@ -32,6 +32,9 @@ use crate::{
 /// How long one turn of the event loop may be busy with settling.
 const SLICE: Duration = Duration::from_millis(1);
 
+/// Places for settlements that an empty queue keeps.
+const KEPT: usize = 4_096;
+
 /// Whether the process stays alive for a promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pending {
@@ -120,6 +123,8 @@ impl Port {
             return false;
         }
         work.extend(queue.waiting.drain(..).map(Work::Fresh));
+        // A burst does not keep its memory.
+        queue.waiting.shrink_to(KEPT);
         true
     }
 }
@@ -137,6 +142,8 @@ fn wake(function: sys::napi_threadsafe_function) -> bool {
 pub(super) struct Completions {
     env: sys::napi_env,
     port: Arc<Port>,
+    /// The port's, where the JS thread finds them without the lock.
+    wakers: Cell<Option<Wakers>>,
     work: RefCell<VecDeque<Work>>,
     /// Unsettled promises that keep the process alive.
     operations: Cell<usize>,
@@ -145,7 +152,13 @@ pub(super) struct Completions {
 impl Completions {
     pub(super) fn new(env: sys::napi_env) -> Self {
         let queue = Queue { wakers: None, waiting: VecDeque::new(), woken: false };
-        Self { env, port: Arc::new(Port(Mutex::new(queue))), work: RefCell::default(), operations: Cell::new(0) }
+        Self {
+            env,
+            port: Arc::new(Port(Mutex::new(queue))),
+            wakers: Cell::new(None),
+            work: RefCell::default(),
+            operations: Cell::new(0),
+        }
     }
 
     /// Makes the thread-safe functions. `environment` is their context and outlives them.
@@ -153,12 +166,15 @@ impl Completions {
         let context: *const Environment = environment;
         let drain = waker(scope, context, drain)?;
         let next_turn = waker(scope, context, next_turn).inspect_err(|_| abort(drain))?;
-        self.port.lock().wakers = Some(Wakers { drain, next_turn });
+        let wakers = Some(Wakers { drain, next_turn });
+        self.wakers.set(wakers);
+        self.port.lock().wakers = wakers;
         Ok(())
     }
 
     /// Ends all settling, on the JS thread, by the environment's cleanup hook or where it could not be set up.
     pub(super) fn close(&self) {
+        self.wakers.set(None);
         let mut queue = self.port.lock();
         let wakers = queue.wakers.take();
         let waiting = std::mem::take(&mut queue.waiting);
@@ -175,7 +191,7 @@ impl Completions {
 
     /// A promise, and the deferred half that settles it.
     fn create(&self, scope: Scope, pending: Pending) -> Result<(Deferred, sys::napi_value)> {
-        let Some(wakers) = self.port.lock().wakers else { return Err(closing()) };
+        let Some(wakers) = self.wakers.get() else { return Err(closing()) };
         let (mut raw, mut promise) = (ptr::null_mut(), ptr::null_mut());
         // SAFETY: a scope is a live environment on its thread.
         let status = unsafe { sys::napi_create_promise(scope.env(), &raw mut raw, &raw mut promise) };
@@ -222,7 +238,7 @@ impl Completions {
         let operations = self.operations.get().saturating_sub(1);
         self.operations.set(operations);
         if operations == 0
-            && let Some(wakers) = self.port.lock().wakers
+            && let Some(wakers) = self.wakers.get()
         {
             // SAFETY: the port is open, and this is the JS thread.
             unsafe { sys::napi_unref_threadsafe_function(self.env, wakers.drain) };
@@ -239,7 +255,9 @@ impl Completions {
         loop {
             let work = self.work.borrow_mut().pop_front();
             let Some(work) = work else {
-                if self.port.take(&mut self.work.borrow_mut()) {
+                let mut work = self.work.borrow_mut();
+                work.shrink_to(KEPT);
+                if self.port.take(&mut work) {
                     continue;
                 }
                 return;
@@ -259,8 +277,7 @@ impl Completions {
     }
 
     fn wake_next_turn(&self) {
-        let wakers = self.port.lock().wakers;
-        if let Some(wakers) = wakers {
+        if let Some(wakers) = self.wakers.get() {
             wake(wakers.next_turn);
         }
     }
@@ -362,8 +379,7 @@ unsafe extern "C" fn next_turn(env: sys::napi_env, _: sys::napi_value, context: 
     }
     // SAFETY: as in `drain`.
     let environment = unsafe { &*context.cast::<Environment>() };
-    let wakers = environment.completions().port.lock().wakers;
-    if let Some(wakers) = wakers {
+    if let Some(wakers) = environment.completions().wakers.get() {
         wake(wakers.drain);
     }
 }

@@ -181,6 +181,32 @@ impl CrossingProbe {
         self.ask(env, move || Ok(Answer::Row(rows(&columns, count, 0))))
     }
 
+    /// Nanoseconds that the JS thread spends on building these rows, the best of `rounds`.
+    #[napi(catch_unwind)]
+    pub fn time_rows<'e>(
+        &self,
+        env: &'e Env,
+        columns: Vec<String>,
+        count: u32,
+        filler: u32,
+        rounds: u32,
+    ) -> napi::Result<Unknown<'e>> {
+        // SAFETY: `env` is alive on this thread, and the call that we serve has a handle scope.
+        let scope = unsafe { super::values::Scope::new(env.raw()) };
+        immediate(env, || {
+            let environment = super::environment::Environment::of(env)?;
+            let rows = rows(&columns, count, filler);
+            let mut best = u64::MAX;
+            for _ in 0..rounds {
+                let answer = Answer::Rows(rows.clone());
+                let since = std::time::Instant::now();
+                scope.nested(|scope| super::building::begin(scope, environment, answer, None).map(drop))??;
+                best = best.min(u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX));
+            }
+            Ok(best)
+        })
+    }
+
     /// Three kinds of rows in one object, as a timeline has them.
     #[napi(catch_unwind)]
     pub fn timeline<'e>(&self, env: &'e Env, count: u32) -> napi::Result<Promised<'e>> {
