@@ -8,13 +8,16 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use napi::{Env, Unknown};
+use napi::{
+    Env, Unknown,
+    bindgen_prelude::{JsValue, This},
+};
 use napi_derive::napi;
 
 use super::{
     answer::{Answer, object_answer},
     arguments::{Argument, MAX_SAFE_INTEGER},
-    call::{Pending, Promised, immediate, promise},
+    call::{Pending, Promised, immediate, part, promise},
     environment::{Teardown, watch},
 };
 use crate::{
@@ -303,6 +306,38 @@ impl CrossingProbe {
             }
             Ok(())
         })
+    }
+
+    /// A part, as `memory.store` is one.
+    #[napi(getter, catch_unwind)]
+    pub fn part<'e>(&self, env: &'e Env, this: This<'e>) -> napi::Result<Unknown<'e>> {
+        part(env, &this, c"part", || Ok(Answer::instance(Self { core: Mutex::new(Some(self.core()?)) })))
+    }
+
+    /// The next that `put` brings, as an iterator answers.
+    #[napi(catch_unwind)]
+    pub fn next<'e>(&self, env: &'e Env) -> napi::Result<Promised<'e>> {
+        promise(env, Pending::Operation, || {
+            let core = self.core()?;
+            Ok(move |reply: Reply<Answer>| {
+                core.send(move |held| {
+                    held.push_back(Reply::new(move |value: Result<i64>| {
+                        reply.settle(Ok(match value {
+                            Ok(value) => {
+                                Answer::object(&["value", "done"], [Answer::Integer(value), Answer::Boolean(false)])
+                            }
+                            Err(_) => Answer::object(&["value", "done"], [Answer::Undefined, Answer::Boolean(true)]),
+                        }));
+                    }));
+                });
+            })
+        })
+    }
+
+    /// Iterates over what `put` brings, until it is disposed.
+    #[napi(well_known_symbol = "asyncIterator", catch_unwind)]
+    pub fn iterate<'e>(&self, this: This<'e>) -> Unknown<'e> {
+        this.object.to_unknown()
     }
 
     /// As `dispose`.
