@@ -333,6 +333,11 @@ describe('arguments', () => {
     accepted('bytes', new Uint8Array(9).subarray(3), 6);
     accepted('bytes', Buffer.alloc(0), 0);
     refused('bytes', 'text', "argument 'value' must be a Buffer or a Uint8Array, got 'text'");
+    refused(
+      'bytes',
+      new Uint8Array(new SharedArrayBuffer(4)),
+      "argument 'value' must be a Buffer or a Uint8Array whose memory is not shared with other threads, got an object",
+    );
     refused('bytes', new Uint16Array(2), "argument 'value' must be a Buffer or a Uint8Array, got an object");
   });
 

@@ -44,6 +44,14 @@ pub enum Pending {
     Wait,
 }
 
+impl Pending {
+    /// A wait that holds the process only where the caller's `keepAlive` says so.
+    #[must_use]
+    pub const fn wait(keep_alive: bool) -> Self {
+        if keep_alive { Self::Operation } else { Self::Wait }
+    }
+}
+
 /// Half of a promise: what settles it. The other half is with JavaScript.
 #[derive(Clone, Copy)]
 struct Deferred {
@@ -147,6 +155,8 @@ pub(super) struct Completions {
     work: RefCell<VecDeque<Work>>,
     /// Unsettled promises that keep the process alive.
     operations: Cell<usize>,
+    /// Settling time since the last turn that was certainly a new one.
+    spent: Cell<Duration>,
 }
 
 impl Completions {
@@ -158,6 +168,7 @@ impl Completions {
             wakers: Cell::new(None),
             work: RefCell::default(),
             operations: Cell::new(0),
+            spent: Cell::new(Duration::ZERO),
         }
     }
 
@@ -245,12 +256,20 @@ impl Completions {
         }
     }
 
-    /// Settles what waits for about [`SLICE`], and arranges for the rest to go on in a later turn.
+    /// Settles what waits for about [`SLICE`] a turn, and arranges for the rest to go on in a later one.
+    ///
+    /// Node calls a thread-safe function up to a thousand times in one turn if it is woken again and again, so
+    /// the time of several calls adds up until `next_turn` has proven that a new turn has begun.
     ///
     /// JavaScript can run in here (a `then` that somebody has put on `Object.prototype`) and call this module:
     /// nothing is borrowed or locked while N-API is called.
     fn run_slice(&self, environment: &Environment) {
-        let deadline = Instant::now() + SLICE;
+        let since = Instant::now();
+        let before = self.spent.get();
+        if before >= SLICE {
+            return self.wake_next_turn();
+        }
+        let deadline = since + (SLICE - before);
         self.port.take(&mut self.work.borrow_mut());
         loop {
             let work = self.work.borrow_mut().pop_front();
@@ -260,17 +279,17 @@ impl Completions {
                 if self.port.take(&mut work) {
                     continue;
                 }
+                self.spent.set(before + since.elapsed());
                 return;
             };
             // A large answer takes turns with what came after it.
             if let Some(unfinished) = self.run(environment, work, deadline) {
                 self.work.borrow_mut().push_back(unfinished);
             }
-            if Instant::now() >= deadline {
-                let nothing_left = self.work.borrow().is_empty() && !self.port.take(&mut self.work.borrow_mut());
-                if nothing_left {
-                    return;
-                }
+            let now = Instant::now();
+            if now >= deadline {
+                self.spent.set(before + (now - since));
+                // What is left, if only in the port, keeps its wake-up: nobody else needs to wake this thread.
                 return self.wake_next_turn();
             }
         }
@@ -379,7 +398,9 @@ unsafe extern "C" fn next_turn(env: sys::napi_env, _: sys::napi_value, context: 
     }
     // SAFETY: as in `drain`.
     let environment = unsafe { &*context.cast::<Environment>() };
-    if let Some(wakers) = environment.completions().wakers.get() {
+    let completions = environment.completions();
+    completions.spent.set(Duration::ZERO);
+    if let Some(wakers) = completions.wakers.get() {
         wake(wakers.drain);
     }
 }

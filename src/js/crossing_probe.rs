@@ -121,7 +121,11 @@ impl CrossingProbe {
     /// Another one, made on the thread.
     #[napi(catch_unwind)]
     pub fn sibling<'e>(&self, env: &'e Env) -> napi::Result<Promised<'e>> {
-        self.ask(env, || Ok(Answer::instance(Self { core: Mutex::new(Some(Core::start()?)) })))
+        self.ask(env, || {
+            let core = Core::start()?;
+            let target: Arc<dyn Teardown> = core.clone();
+            Ok(Answer::watched(Self { core: Mutex::new(Some(core)) }, target))
+        })
     }
 
     /// JSON text as the value that it stands for.
@@ -152,8 +156,7 @@ impl CrossingProbe {
     /// What `put` brings next; a wait that does not hold the process, unless `keep_alive`.
     #[napi(catch_unwind)]
     pub fn hold<'e>(&self, env: &'e Env, keep_alive: Option<bool>) -> napi::Result<Promised<'e>> {
-        let pending = if keep_alive == Some(true) { Pending::Operation } else { Pending::Wait };
-        promise(env, pending, || {
+        promise(env, Pending::wait(keep_alive == Some(true)), || {
             let core = self.core()?;
             Ok(move |reply: Reply<i64>| core.send(move |held| held.push_back(reply)))
         })
