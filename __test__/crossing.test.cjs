@@ -190,6 +190,43 @@ describe('values', () => {
   });
 });
 
+describe('handles', () => {
+  test('a part is made once, and cannot be replaced', async () => {
+    const probe = new CrossingProbe();
+    const { part } = probe;
+    assert.ok(part instanceof CrossingProbe);
+    assert.equal(probe.part, part);
+    assert.throws(() => {
+      'use strict';
+      probe.part = null;
+    }, TypeError);
+    assert.equal(await part.echo(1), 1);
+    probe.dispose();
+    assert.equal(probe.part, part);
+  });
+
+  test('for await, which ends when the handle is disposed', async () => {
+    const probe = new CrossingProbe();
+    const got = [];
+    probe.put(1); // nobody waits: dropped
+    setImmediate(() => probe.put(2));
+    for await (const value of probe) {
+      got.push(value);
+      if (got.length === 3) setImmediate(() => probe.dispose());
+      else setImmediate(() => probe.put(value + 1));
+    }
+    assert.deepEqual(got, [2, 3, 4]);
+  });
+
+  test('the garbage collector ends the thread of one that nobody holds', async () => {
+    assertClean(await runChild('crossing-collect.cjs', { nodeArgs: ['--expose-gc'] }), 'collected');
+  });
+
+  test('10,000 rounds of promises leave the heap as it was', async () => {
+    assertClean(await runChild('crossing-leaks.cjs', { nodeArgs: ['--expose-gc'] }), 'steady');
+  });
+});
+
 describe('errors', () => {
   const probe = new CrossingProbe();
 
@@ -296,6 +333,11 @@ describe('arguments', () => {
     accepted('bytes', new Uint8Array(9).subarray(3), 6);
     accepted('bytes', Buffer.alloc(0), 0);
     refused('bytes', 'text', "argument 'value' must be a Buffer or a Uint8Array, got 'text'");
+    refused(
+      'bytes',
+      new Uint8Array(new SharedArrayBuffer(4)),
+      "argument 'value' must be a Buffer or a Uint8Array whose memory is not shared with other threads, got an object",
+    );
     refused('bytes', new Uint16Array(2), "argument 'value' must be a Buffer or a Uint8Array, got an object");
   });
 
