@@ -1,16 +1,16 @@
-//! Hidden injection points, compiled only into the test build (`--features fault-injection`); elsewhere
+//! Hidden injection points, compiled only into the unit tests and the test build (`--features fault-injection`); elsewhere
 //! [`point`] is an empty function that disappears.
 //!
 //! A test arms a point with the environment variable `CLAUDE_MEM_NATIVE_FAULT`, a list of `name=action`
 //! separated by commas. Actions: `panic`, `panic-once`, `abort` (as SIGKILL would), `sleep-<ms>`.
 
 /// Does what the environment says for the injection point `name`.
-#[cfg(not(feature = "fault-injection"))]
+#[cfg(not(any(test, feature = "fault-injection")))]
 #[inline]
 pub fn point(_name: &str) {}
 
 /// Does what the environment says for the injection point `name`.
-#[cfg(feature = "fault-injection")]
+#[cfg(any(test, feature = "fault-injection"))]
 #[expect(clippy::panic, reason = "injecting a panic is what this is for")]
 pub fn point(name: &str) {
     use std::sync::Mutex;

@@ -1,1 +1,136 @@
 //! The options of `openMemory`, with defaults, units and bounds.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::db::Durability;
+
+/// What a memory is opened with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The data directory.
+    pub data_dir: PathBuf,
+    /// How long to wait for another owner of the directory to go away.
+    pub lock_wait: Duration,
+    /// How long a write waits for a lock that another process holds, where the call does not say.
+    pub deadline: Duration,
+    /// What a resolved promise survives.
+    pub durability: Durability,
+    /// Read-only connections, each with a thread.
+    pub readers: usize,
+    /// Bytes of writes in flight at most.
+    pub max_in_flight_bytes: usize,
+    /// Bounds of the queue.
+    pub bounds: Bounds,
+    /// When failed batches come again.
+    pub retry: Retry,
+    /// A pause that ends by itself lasts at most this long.
+    pub max_pause: Duration,
+    /// A session without activity for this long is forgotten; its messages stay.
+    pub session_ttl: Duration,
+    /// Active sessions at most; beyond it the one idle longest goes.
+    pub max_sessions: usize,
+    /// Overwrite deleted payloads with zeros.
+    pub secure_delete: bool,
+}
+
+/// How much may wait.
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    /// Bytes of one message.
+    pub message_bytes: usize,
+    /// Messages of one session.
+    pub session_messages: usize,
+    /// Bytes of one session.
+    pub session_bytes: usize,
+    /// Bytes of all sessions.
+    pub total_bytes: usize,
+    /// Dead letters kept; beyond it the oldest go.
+    pub dead_letters: usize,
+    /// Age at which a dead letter goes.
+    pub dead_letter_age: Duration,
+    /// Dedupe keys remembered; beyond it the oldest go.
+    pub dedupe_keys: usize,
+    /// Age at which a dedupe key is forgotten.
+    pub dedupe_age: Duration,
+}
+
+/// When failed batches come again.
+#[derive(Debug, Clone)]
+pub struct Retry {
+    /// Counted attempts after which a message that failed alone becomes a dead letter.
+    pub max_attempts: u32,
+    /// The first backoff; each further attempt doubles it.
+    pub backoff_base: Duration,
+    /// The longest backoff.
+    pub backoff_max: Duration,
+}
+
+impl Settings {
+    /// The defaults for a data directory.
+    #[must_use]
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        Self {
+            data_dir: data_dir.into(),
+            lock_wait: Duration::from_secs(10),
+            deadline: Duration::from_secs(5),
+            durability: Durability::Normal,
+            readers: 2,
+            max_in_flight_bytes: 64 << 20,
+            bounds: Bounds {
+                message_bytes: 50 << 20,
+                session_messages: 10_000,
+                session_bytes: 256 << 20,
+                total_bytes: 1 << 30,
+                dead_letters: 10_000,
+                dead_letter_age: 30 * DAY,
+                dedupe_keys: 100_000,
+                dedupe_age: DAY,
+            },
+            retry: Retry {
+                max_attempts: 5,
+                backoff_base: Duration::from_secs(5),
+                backoff_max: Duration::from_secs(600),
+            },
+            max_pause: 7 * DAY,
+            session_ttl: Duration::from_secs(30 * 60),
+            max_sessions: 1_000,
+            secure_delete: false,
+        }
+    }
+}
+
+impl Retry {
+    /// How long a session waits after its head message failed for the `attempts`-th time: exponential, with
+    /// up to a quarter of jitter so that sessions that failed together do not come back together.
+    #[must_use]
+    pub fn backoff(&self, attempts: u32) -> Duration {
+        let doubled =
+            self.backoff_base.saturating_mul(1_u32.checked_shl(attempts.saturating_sub(1)).unwrap_or(u32::MAX));
+        let longest = doubled.min(self.backoff_max);
+        longest.saturating_sub(longest.mul_f64(jitter() / 4.0))
+    }
+}
+
+/// A number in 0..1 from the randomness that every hash map is seeded with.
+fn jitter() -> f64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    let bits = RandomState::new().build_hasher().finish() >> 32;
+    f64::from(u32::try_from(bits).unwrap_or(0)) / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_doubles_up_to_its_maximum() {
+        let retry = Settings::new("").retry;
+        for (attempts, seconds) in
+            [(0, 5.0), (1, 5.0), (2, 10.0), (4, 40.0), (9, 600.0), (60, 600.0), (u32::MAX, 600.0)]
+        {
+            let backoff = retry.backoff(attempts).as_secs_f64();
+            assert!((seconds * 0.75..=seconds).contains(&backoff), "attempt {attempts}: {backoff} s");
+        }
+    }
+}

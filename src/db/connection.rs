@@ -19,10 +19,18 @@ const READER_CACHE_KIB: i64 = 4 << 10;
 /// # Errors
 /// `ERR_IO`, `ERR_CORRUPT`, `ERR_BUSY`: the message names the file.
 pub fn open_writer(path: &Path, before_wal: &str) -> Result<Connection> {
+    open_writer_waiting(path, before_wal, Duration::from_secs(5))
+}
+
+/// As [`open_writer`], waiting `wait` for each lock; that stays the connection's busy timeout.
+///
+/// # Errors
+/// As [`open_writer`].
+pub fn open_writer_waiting(path: &Path, before_wal: &str, wait: Duration) -> Result<Connection> {
     naming(path, || {
         let db = Connection::open(path)?;
         db.set_prepared_statement_cache_capacity(128);
-        db.busy_timeout(Duration::from_secs(5))?;
+        db.busy_timeout(wait)?;
         db.execute_batch(before_wal)?;
         db.execute_batch(&format!(
             "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON; PRAGMA temp_store=MEMORY;
@@ -43,13 +51,36 @@ pub fn open_reader(path: &Path) -> Result<Connection> {
         db.set_prepared_statement_cache_capacity(128);
         // A reader meets a lock only while the log is recovered after a crash.
         db.busy_timeout(Duration::from_secs(5))?;
-        db.execute_batch(&format!("PRAGMA query_only=ON; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-{READER_CACHE_KIB};"))?;
+        db.execute_batch(&format!(
+            "PRAGMA query_only=ON; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-{READER_CACHE_KIB};"
+        ))?;
         Ok(db)
     })
 }
 
+/// Creates an empty file for this user alone where there is none; SQLite gives its log the same mode.
+///
+/// # Errors
+/// `ERR_IO`: the message names the file.
+pub fn create_private(path: &Path) -> Result<()> {
+    naming(path, || {
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        match options.open(path) {
+            // A file that exists is never opened here: closing it would drop the locks of others in this process.
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error.into()),
+            _ => Ok(()),
+        }
+    })
+}
+
 /// Puts the file's path into the message of whatever fails.
-fn naming<T>(path: &Path, open: impl FnOnce() -> Result<T>) -> Result<T> {
+///
+/// # Errors
+/// Those of `open`, with the path in front and as the detail `path`.
+pub fn naming<T>(path: &Path, open: impl FnOnce() -> Result<T>) -> Result<T> {
     open().map_err(|error| {
         let message = format!("{}: {}", path.display(), error.message);
         Error { message, ..error }.with("path", path.display().to_string())

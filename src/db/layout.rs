@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+/// What the copy made before our first change of a database adds to its name.
+pub const PRE_NATIVE: &str = ".pre-native";
+
 /// The paths of one data directory.
 #[derive(Debug, Clone)]
 pub struct Layout {
@@ -20,6 +23,12 @@ impl Layout {
     #[must_use]
     pub fn database(&self) -> PathBuf {
         self.data_dir.join("claude-mem.db")
+    }
+
+    /// `claude-mem.db.pre-native`: the database as it was before our first change of its schema.
+    #[must_use]
+    pub fn pre_native(&self) -> PathBuf {
+        beside(&self.database(), PRE_NATIVE)
     }
 
     /// `native/`: ours alone, mode 0700.

@@ -4,9 +4,9 @@ pub mod activity;
 pub mod connection;
 pub mod layout;
 pub mod owner;
+pub mod reader;
 pub mod rows;
 pub mod schema;
-pub mod reader;
 pub mod writer;
 
 pub use reader::Readers;

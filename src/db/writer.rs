@@ -284,6 +284,12 @@ impl Writer {
         &self.shared.figures
     }
 
+    /// Whether the thread itself has failed: every later call answers `ERR_INTERNAL`.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.shared.failed.load(Ordering::SeqCst)
+    }
+
     /// Queues a command; the answer comes through its `settle`, on the writer thread, or here where it is
     /// refused.
     pub fn submit(&self, command: impl Write + 'static) {
@@ -310,8 +316,11 @@ impl Writer {
         drop(sender);
         if let Some(queued) = refused {
             self.shared.forget(bytes);
-            let error =
-                if self.shared.failed.load(Ordering::SeqCst) { failed(self.shared.name) } else { Error::disposed("memory") };
+            let error = if self.shared.failed.load(Ordering::SeqCst) {
+                failed(self.shared.name)
+            } else {
+                Error::disposed("memory")
+            };
             queued.command.settle(Err(error));
         }
     }
@@ -420,7 +429,11 @@ impl Worker {
                 outcomes.push(Ok(()));
                 continue;
             }
-            let outcome = if lone { run_caught(&mut *queued.command, &self.db) } else { self.run_in_savepoint(&mut *queued.command) };
+            let outcome = if lone {
+                run_caught(&mut *queued.command, &self.db)
+            } else {
+                self.run_in_savepoint(&mut *queued.command)
+            };
             // SQLITE_FULL, IOERR and NOMEM may have rolled back the whole transaction, not the savepoint.
             lost = self.db.is_autocommit();
             outcomes.push(outcome);
@@ -472,8 +485,13 @@ impl Worker {
     /// False where nothing is left to run.
     fn lock_database(&mut self) -> bool {
         loop {
-            let durability =
-                self.waiting.iter().take(GROUP_COMMANDS).map(|queued| queued.command.durability()).max().unwrap_or_default();
+            let durability = self
+                .waiting
+                .iter()
+                .take(GROUP_COMMANDS)
+                .map(|queued| queued.command.durability())
+                .max()
+                .unwrap_or_default();
             match self.begin(durability) {
                 Ok(()) => return true,
                 Err(error) if error.code == Code::Busy => {

@@ -1,1 +1,43 @@
-//! Durable queues, leases, consumers, dead letters.
+//! Durable queues: one FIFO a session, leases, consumers, dead letters.
+//!
+//! Messages wait in `native/queue.db`. What is done is a prefix of a session's messages, so it is kept as a
+//! watermark (`native_ack.upto`) in `claude-mem.db`, where the same transaction stores what the agent made of
+//! them: rows are stored exactly once, and no transaction spans two files.
+//!
+//! [`storage`] is the SQL of `queue.db`; [`state`] the counters, leases and consumers in native memory;
+//! [`engine`] ties both to the writer threads; each further file is one operation. Lock order: the state's
+//! mutex is never held while a command is submitted or a reply is settled ([`engine::Effects`]).
+
+mod claim;
+mod clock;
+mod commit;
+mod consumer;
+mod dead_letters;
+mod directory;
+pub mod engine;
+mod enqueue;
+mod envelope;
+pub mod metrics;
+mod pause;
+mod purge;
+mod ready;
+mod reclaim;
+mod recovery;
+mod release;
+mod state;
+mod storage;
+#[cfg(test)]
+mod tests;
+
+pub use claim::{Batch, Delivered};
+pub use commit::{Answer, Committed};
+pub use consumer::{ConsumeOptions, Consumer, EndReason};
+pub use dead_letters::{DeadLetter, DeadLetterFilter};
+pub use engine::Queue;
+pub use enqueue::{Duplicate, EnqueueOptions, Enqueued};
+pub use envelope::Split;
+pub use purge::Deletion;
+pub use ready::{ReadySession, ReadySessions};
+pub use release::{ReleaseOptions, Released};
+pub use state::Waiting;
+pub use storage::open as open_storage;

@@ -1,1 +1,71 @@
-//! The schema of `claude-mem.db` at claude-mem 6.0.2: creating it, bringing older files to it, refusing newer ones.
+//! The schema of `claude-mem.db`: claude-mem's own tables as 6.0.2 makes them, and ours beside them.
+//!
+//! What a file needs is decided by looking at its schema, never by its ledger alone: users have files where a
+//! step is recorded and its column is missing. A file that we do not know is refused before it is opened.
+
+mod inspection;
+mod native;
+mod precopy;
+mod rebuild;
+mod shape;
+mod steps;
+mod support;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod wal;
+
+use std::{fs, path::Path, time::Duration};
+
+use rusqlite::Connection;
+
+use crate::{
+    db::connection::{naming, open_writer_waiting},
+    error::{Code, Error, Result},
+};
+
+/// Whether the database at `path` is one that this engine can work on. Writes nothing: neither the file nor
+/// anything beside it is changed or left behind, whatever the answer. A missing or empty file is fine.
+///
+/// Call it before anything is created in the data directory, the owner lock included; [`prepare`] asks again.
+///
+/// # Errors
+/// `ERR_SCHEMA_UNSUPPORTED`, `ERR_CORRUPT`, `ERR_IO`; `ERR_BUSY` where others rewrote the file for seconds on
+/// end. The message names the file and the remedy.
+pub fn check(path: &Path) -> Result<()> {
+    naming(path, || match inspection::look(path)? {
+        Some(shape) => support::check(&shape),
+        None => Ok(()),
+    })
+}
+
+/// Opens the database at `path` for writing, with the schema of claude-mem 6.0.2 and our own tables.
+///
+/// A missing file is created, and its directory too; an older one is brought up step by step, each in a
+/// transaction of its own, so that a process that dies in between leaves a file that the next open completes.
+/// Before the first step that changes one of claude-mem's tables a copy is made beside the file
+/// (`claude-mem.db.pre-native`, once). The caller holds the owner lock. Each lock that a hook holds is waited
+/// for during `wait`, which stays the connection's busy timeout. Blocks: not for the JS thread.
+///
+/// # Errors
+/// Those of [`check`]; `ERR_BUSY` where a lock was not free in time, `ERR_DISK_FULL` where there is no room
+/// for the copy (nothing is changed then), `ERR_IO` where the file or its directory cannot be written.
+pub fn prepare(path: &Path, wait: Duration) -> Result<Connection> {
+    check(path)?;
+    if let Some(directory) = path.parent() {
+        naming(directory, || Ok(fs::create_dir_all(directory)?))?;
+    }
+    let db = open_writer_waiting(path, "", wait)?;
+    naming(path, || {
+        if db.is_readonly("main")? {
+            return Err(Error::new(Code::Io, "the file is read-only; make it writable for this user"));
+        }
+        // Tables that are rebuilt are dropped in between: nobody's rows may go with them, and what refers to
+        // them must not be rewritten.
+        db.execute_batch("PRAGMA foreign_keys=OFF; PRAGMA legacy_alter_table=ON")?;
+        steps::run(&db, path)?;
+        db.execute_batch("PRAGMA legacy_alter_table=OFF; PRAGMA foreign_keys=ON")?;
+        Ok(())
+    })?;
+    Ok(db)
+}

@@ -1,0 +1,62 @@
+'use strict';
+// One queued message as a tool call: its name, its input as an object and its response as text. Hooks send input and
+// response as JSON text; what is not JSON is taken as it stands.
+
+/** Reads JSON text; anything else comes back unchanged. */
+function parseJsonText(value) {
+  if (typeof value !== 'string') return value;
+  try {
+    return JSON.parse(value);
+  } catch {
+    return value;
+  }
+}
+
+const TEXT_KEYS = ['stdout', 'stderr', 'content', 'output', 'text', 'result', 'error', 'message', 'filenames', 'file'];
+
+/** The readable text in a tool's response, whatever its shape. */
+function textOf(response, depth = 0) {
+  if (response === null || response === undefined || depth > 4) return '';
+  if (typeof response === 'string') return response;
+  if (typeof response === 'number' || typeof response === 'boolean') return String(response);
+  if (Array.isArray(response)) return response.map((entry) => textOf(entry, depth + 1)).filter(Boolean).join('\n');
+  return TEXT_KEYS.map((key) => textOf(response[key], depth + 1)).filter(Boolean).join('\n');
+}
+
+function failed(response) {
+  if (response === null || typeof response !== 'object') return false;
+  const exitCode = response.exitCode ?? response.exit_code ?? response.code;
+  return response.is_error === true || response.interrupted === true || (Number.isInteger(exitCode) && exitCode !== 0);
+}
+
+function asObject(value) {
+  return value !== null && typeof value === 'object' && !Array.isArray(value) ? value : {};
+}
+
+/** A path as it is shown: relative to the working directory where it lies below it. */
+function shownPath(file, cwd) {
+  if (typeof file !== 'string' || file === '') return null;
+  const path = file.replaceAll('\\', '/');
+  const base = typeof cwd === 'string' && cwd !== '' ? `${cwd.replaceAll('\\', '/').replace(/\/+$/, '')}/` : null;
+  return base !== null && path.startsWith(base) && path.length > base.length ? path.slice(base.length) : path;
+}
+
+/**
+ * @returns {{tool: string, input: object, response: unknown, responseText: string, failed: boolean, file: string|null}}
+ * `file` is the one path that the call is about, as it is shown.
+ */
+function readToolCall(message) {
+  const input = asObject(parseJsonText(message.tool_input));
+  const response = parseJsonText(message.tool_response);
+  return {
+    tool: String(message.tool_name ?? ''),
+    input,
+    response,
+    responseText: textOf(response),
+    failed: failed(response),
+    file: shownPath(input.file_path ?? input.notebook_path ?? asObject(response).filePath ?? input.path, message.cwd),
+    cwd: message.cwd,
+  };
+}
+
+module.exports = { readToolCall, parseJsonText, textOf, shownPath };

@@ -1,0 +1,151 @@
+//! The clock: leases, idle timeouts, backoffs, pauses and TTLs are deadlines in one heap, looked at by one
+//! thread that works under the state's lock only and never touches a disk.
+
+use std::{
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use super::{
+    consumer::EndReason,
+    engine::{Effects, Shared},
+    pause, reclaim,
+    release::{self, ReleaseOptions},
+    state::{ALL, Phase, State},
+};
+use crate::{error::Result, reply::Reply};
+
+/// How often handles that were only garbage-collected are looked for, and acknowledged messages purged.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Starts the clock's thread; it ends with the queue.
+pub fn start(shared: &Arc<Shared>, wakes: Receiver<()>) -> Result<()> {
+    let weak = Arc::downgrade(shared);
+    std::thread::Builder::new().name("cm-clock".into()).spawn(move || run(&weak, &wakes))?;
+    Ok(())
+}
+
+fn run(weak: &Weak<Shared>, wakes: &Receiver<()>) {
+    let mut swept = Instant::now();
+    loop {
+        // Held only for a turn: the queue may go while the clock sleeps.
+        let wait = {
+            let Some(shared) = weak.upgrade() else { return };
+            if shared.read(|state| state.closed) {
+                return;
+            }
+            let next = shared.with(tick);
+            if swept.elapsed() >= SWEEP {
+                swept = Instant::now();
+                shared.with(sweep);
+                reclaim::start(&shared);
+            }
+            next.map_or(SWEEP, |next| next.saturating_duration_since(Instant::now())).min(SWEEP)
+        };
+        match wakes.recv_timeout(wait) {
+            Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+/// Does what is due; when the next is.
+fn tick(state: &mut State, effects: &mut Effects) -> Option<Instant> {
+    let now = Instant::now();
+    let (due, next) = state.due(now);
+    for id in due {
+        if id == ALL {
+            if state.pause_all.as_ref().is_some_and(|pause| pause.until.is_some_and(|(until, _)| until <= now)) {
+                pause::lift(state, ALL, effects);
+            }
+        } else {
+            expire(state, id, now, effects);
+        }
+    }
+    next
+}
+
+fn expire(state: &mut State, id: i64, now: Instant, effects: &mut Effects) {
+    if let Some(session) = state.sessions.get_mut(&id) {
+        if session.pause.as_ref().is_some_and(|pause| pause.until.is_some_and(|(until, _)| until <= now)) {
+            session.pause = None;
+        }
+        if session.not_before.is_some_and(|(until, _)| until <= now) {
+            session.not_before = None;
+        }
+        // A lease that extends itself ends with its handle, not with the clock.
+        let extends = session.consumer.as_ref().is_some_and(|slot| slot.options.auto_extend);
+        let extension = session.consumer.as_ref().map(|slot| slot.options.lease);
+        if let Some(lease) = &mut session.lease
+            && lease.phase == Phase::Leased
+            && lease.deadline <= now
+        {
+            if let (true, Some(extension)) = (extends, extension) {
+                lease.deadline = now + extension;
+            } else {
+                lapse(state, id, effects);
+            }
+        }
+    }
+    if state.sessions.get(&id).is_some_and(|session| {
+        session.consumer.as_ref().and_then(super::consumer::Slot::idle_deadline).is_some_and(|idle| idle <= now)
+    }) {
+        state.end_consumer(id, EndReason::Idle, effects);
+    }
+    if state.registry.expires(id).is_some_and(|expires| expires <= now) {
+        // Expiry forgets the session; its messages stay, and an open batch may still be committed.
+        state.registry.remove(id);
+        state.end_consumer(id, EndReason::Expired, effects);
+    }
+    state.follow_up(id, effects);
+}
+
+/// A lease that runs out closes its consumer. Its commit is still taken while nobody has claimed since.
+fn lapse(state: &mut State, id: i64, effects: &mut Effects) {
+    let Some(session) = state.sessions.get_mut(&id) else { return };
+    let Some(lease) = session.lease.take() else { return };
+    let (token, ids, consumer) = (lease.token, lease.ids.clone(), lease.consumer);
+    session.lapsed = Some(lease);
+    // Nobody claims before the attempt is counted: the backoff is set by the release that follows.
+    session.lapsing = true;
+    if session.consumer.as_ref().is_some_and(|slot| slot.id == consumer) {
+        state.end_consumer(id, EndReason::Expired, effects);
+    }
+    effects.then_with(move |shared| {
+        let after = Arc::clone(shared);
+        release::write(
+            shared,
+            id,
+            token,
+            ids,
+            ReleaseOptions::lapsed(),
+            Reply::new(move |_| {
+                after.with(|state, effects| {
+                    state.session(id).lapsing = false;
+                    state.follow_up(id, effects);
+                });
+            }),
+        );
+    });
+}
+
+/// Ends what was only garbage-collected.
+fn sweep(state: &mut State, effects: &mut Effects) {
+    for (id, token) in state.abandoned() {
+        if let Some(token) = token {
+            let options = ReleaseOptions { count_attempt: false, ..ReleaseOptions::default() };
+            release::begin(state, effects, id, token, options, Reply::ignore());
+        }
+        if state
+            .sessions
+            .get(&id)
+            .and_then(|session| session.consumer.as_ref())
+            .is_some_and(super::consumer::Slot::is_abandoned)
+        {
+            state.end_consumer(id, EndReason::Disposed, effects);
+        }
+        state.follow_up(id, effects);
+    }
+}

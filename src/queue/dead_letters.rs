@@ -1,0 +1,318 @@
+//! Dead letters: list, show, retry, purge; and the messages that get there without a failed attempt.
+
+use std::{collections::HashSet, sync::Arc};
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{
+    claim::Batch,
+    engine::{Effects, Queue, Shared, on_queue},
+    enqueue::Enqueued,
+    release::lost,
+    state::Phase,
+    storage::{self, NewMessage},
+};
+use crate::{
+    clock,
+    db::writer::{Call, Durability},
+    error::{Code, Error, Result},
+    reply::Reply,
+};
+
+/// The reason of a message whose session is gone or another.
+const SESSION_GONE: &str = "session-gone";
+/// The reason of a message that the caller sent away.
+const REJECTED: &str = "rejected";
+/// Dead letters moved in one transaction.
+const STEP: i64 = 500;
+
+/// A message that is not delivered any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The message's id.
+    pub id: i64,
+    /// `sdk_sessions.id`.
+    pub session_db_id: i64,
+    /// The session it was meant for.
+    pub claude_session_id: String,
+    /// The message's `type`.
+    pub kind: Option<String>,
+    /// Counted attempts.
+    pub attempts: u32,
+    /// `max-attempts`, `session-gone` or `rejected`.
+    pub reason: String,
+    /// What the last attempt said.
+    pub error: Option<String>,
+    /// When it came, epoch ms.
+    pub enqueued_at_epoch: i64,
+    /// When it died, epoch ms.
+    pub dead_at_epoch: i64,
+    /// Bytes of its JSON text.
+    pub bytes: i64,
+    /// Its JSON text, where one was asked for.
+    pub payload: Option<String>,
+}
+
+/// Which dead letters.
+#[derive(Debug, Clone, Default)]
+pub struct DeadLetterFilter {
+    /// Only these ids.
+    pub ids: Option<Vec<i64>>,
+    /// Only this session.
+    pub session_db_id: Option<i64>,
+    /// Only those that died before this time, epoch ms.
+    pub older_than_epoch: Option<i64>,
+}
+
+const COLUMNS: &str =
+    "id, session_id, claude_session_id, type, attempts, reason, error, enqueued_at_epoch, dead_at_epoch, bytes";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
+    Ok(DeadLetter {
+        id: row.get(0)?,
+        session_db_id: row.get(1)?,
+        claude_session_id: row.get(2)?,
+        kind: row.get(3)?,
+        attempts: row.get(4)?,
+        reason: row.get(5)?,
+        error: row.get(6)?,
+        enqueued_at_epoch: row.get(7)?,
+        dead_at_epoch: row.get(8)?,
+        bytes: row.get(9)?,
+        payload: None,
+    })
+}
+
+impl Queue {
+    /// Lists dead letters, the newest first, without their text.
+    pub fn dead_letters(&self, session_id: Option<i64>, limit: i64, offset: i64, reply: Reply<Vec<DeadLetter>>) {
+        on_queue(
+            self.shared(),
+            "deadLetters",
+            Durability::Normal,
+            move |db| {
+                let sql = format!(
+                    "SELECT {COLUMNS} FROM dead_letters WHERE ?1 IS NULL OR session_id = ?1
+                     ORDER BY dead_at_epoch DESC, id DESC LIMIT ?2 OFFSET ?3"
+                );
+                Ok(db
+                    .prepare_cached(&sql)?
+                    .query_map(params![session_id, limit, offset], read)?
+                    .collect::<rusqlite::Result<_>>()?)
+            },
+            reply,
+        );
+    }
+
+    /// One dead letter with its text, or `None`.
+    pub fn dead_letter(&self, id: i64, reply: Reply<Option<DeadLetter>>) {
+        on_queue(
+            self.shared(),
+            "getDeadLetter",
+            Durability::Normal,
+            move |db| {
+                let sql = format!("SELECT {COLUMNS}, payload FROM dead_letters WHERE id = ?1");
+                Ok(db
+                    .prepare_cached(&sql)?
+                    .query_row([id], |row| Ok(DeadLetter { payload: row.get(10)?, ..read(row)? }))
+                    .optional()?)
+            },
+            reply,
+        );
+    }
+
+    /// Enqueues a dead letter again, at the tail and under a new id: its place in the order is given up.
+    pub fn retry_dead_letter(&self, id: i64, reply: Reply<Enqueued>) {
+        let (shared, settle) = (Arc::clone(self.shared()), Arc::clone(self.shared()));
+        on_queue(
+            self.shared(),
+            "retryDeadLetter",
+            Durability::Full,
+            move |db| retry(&shared, db, id),
+            Reply::new(move |outcome: Result<Retried>| {
+                settle.with(|state, effects| {
+                    let answer = outcome.map(|retried| {
+                        state.metrics.dead = state.metrics.dead.saturating_sub(1);
+                        state.count_in(retried.session_id, retried.bytes, retried.epoch);
+                        let session = state.session(retried.session_id);
+                        session.durable += 1;
+                        let depth = session.depth;
+                        state.follow_up(retried.session_id, effects);
+                        Enqueued { id: retried.id, depth, duplicate: None }
+                    });
+                    effects.then(move || reply.settle(answer));
+                });
+            }),
+        );
+    }
+
+    /// Throws dead letters away; answers how many.
+    pub fn purge_dead_letters(&self, filter: DeadLetterFilter, reply: Reply<usize>) {
+        let settle = Arc::clone(self.shared());
+        on_queue(
+            self.shared(),
+            "purgeDeadLetters",
+            Durability::Normal,
+            move |db| {
+                let mut remove = db.prepare_cached(
+                    "DELETE FROM dead_letters WHERE (?1 IS NULL OR id = ?1) AND (?2 IS NULL OR session_id = ?2)
+                     AND (?3 IS NULL OR dead_at_epoch < ?3)",
+                )?;
+                let (session, older) = (filter.session_db_id, filter.older_than_epoch);
+                match &filter.ids {
+                    None => Ok(remove.execute(params![None::<i64>, session, older])?),
+                    Some(ids) => {
+                        ids.iter().try_fold(0, |sum, id| Ok(sum + remove.execute(params![id, session, older])?))
+                    }
+                }
+            },
+            Reply::new(move |outcome: Result<usize>| {
+                if let Ok(count) = outcome {
+                    settle.with(|state, _| state.metrics.dead = state.metrics.dead.saturating_sub(count));
+                }
+                reply.settle(outcome);
+            }),
+        );
+    }
+}
+
+struct Retried {
+    id: i64,
+    session_id: i64,
+    bytes: usize,
+    epoch: i64,
+}
+
+fn retry(shared: &Shared, db: &Connection, id: i64) -> Result<Retried> {
+    type Stored = (i64, String, Option<String>, Option<i64>, bool, String);
+    let found: Option<Stored> = db
+        .prepare_cached(
+            "SELECT session_id, claude_session_id, type, prompt_number, ends_batch, payload FROM dead_letters WHERE id = ?1",
+        )?
+        .query_row([id], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+        })
+        .optional()?;
+    let Some((session_id, claude_session_id, kind, prompt_number, ends_batch, payload)) = found else {
+        return Err(Error::new(Code::NotFound, format!("there is no dead letter {id}; deadLetters() lists them")));
+    };
+    let entry = shared.directory.get(session_id)?;
+    if *entry.row.claude_session_id != *claude_session_id {
+        return Err(Error::new(
+            Code::NotFound,
+            format!(
+                "dead letter {id} belongs to the session '{claude_session_id}', which is gone; number {session_id} is another session's now"
+            ),
+        ));
+    }
+    let (new_id, epoch) = (shared.take_id(db)?, clock::now_epoch());
+    storage::insert(
+        db,
+        &NewMessage {
+            id: new_id,
+            session_id,
+            claude_session_id: &claude_session_id,
+            kind: kind.as_deref(),
+            prompt_number,
+            ends_batch,
+            enqueued_at_epoch: epoch,
+            payload: &payload,
+        },
+    )?;
+    db.prepare_cached("DELETE FROM dead_letters WHERE id = ?1")?.execute([id])?;
+    db.prepare_cached("UPDATE dedupe_keys SET message_id = ?2 WHERE session_id = ?3 AND message_id = ?1")?
+        .execute(params![id, new_id, session_id])?;
+    shared.touch(session_id);
+    Ok(Retried { id: new_id, session_id, bytes: payload.len(), epoch })
+}
+
+impl Batch {
+    /// Sends messages of this batch to the dead letters; the rest of the batch stays open. Answers how many.
+    pub fn dead_letter(&self, ids: Vec<i64>, error: Option<String>, reply: Reply<usize>) {
+        let (shared, session_id, token) = (Arc::clone(&self.shared), self.session_id, self.token);
+        let started = shared.with(|state, _| {
+            let lease = state.lease_mut(session_id, token).ok_or_else(|| lost(session_id))?;
+            if lease.phase != Phase::Leased {
+                return Err(Error::invalid("a commit or release of this batch is pending; await it first"));
+            }
+            if let Some(stranger) = ids.iter().find(|id| !lease.ids.contains(id)) {
+                return Err(Error::invalid(format!(
+                    "message {stranger} is not in this batch; its ids are {:?}",
+                    lease.ids
+                )));
+            }
+            // The batch is nobody else's while its messages move.
+            lease.phase = Phase::Releasing;
+            Ok(())
+        });
+        if let Err(refusal) = started {
+            return reply.settle(Err(refusal));
+        }
+        let settle = Arc::clone(&shared);
+        let moved = ids.clone();
+        on_queue(
+            &shared,
+            "deadLetter",
+            Durability::Full,
+            move |db| storage::move_to_dead_letters(db, &ids, REJECTED, error.as_deref(), clock::now_epoch()),
+            Reply::new(move |outcome: Result<(usize, usize)>| {
+                settle.with(|state, effects| {
+                    if let Some(lease) = state.lease_mut(session_id, token) {
+                        lease.phase = Phase::Leased;
+                        if let Ok((_, bytes)) = outcome {
+                            let gone: HashSet<i64> = moved.into_iter().collect();
+                            lease.ids.retain(|id| !gone.contains(id));
+                            lease.bytes = lease.bytes.saturating_sub(bytes);
+                        }
+                    }
+                    if let Ok((count, bytes)) = outcome {
+                        state.count_out(session_id, count, bytes, true);
+                        state.metrics.dead += count;
+                    }
+                    state.follow_up(session_id, effects);
+                    effects.then(move || reply.settle(outcome.map(|(count, _)| count)));
+                });
+            }),
+        );
+    }
+}
+
+/// Sends the messages of a session that is gone, or is another one now, to the dead letters, in steps.
+pub fn bury_foreign(shared: &Arc<Shared>, session_id: i64, effects: &mut Effects) {
+    let (lookup, settle) = (Arc::clone(shared), Arc::clone(shared));
+    // No claim may come between: it would find the same messages again.
+    effects.queue(
+        Call::new(
+            "bury-foreign",
+            Shared::bookkeeping_deadline(),
+            move |db: &Connection| {
+                let owner = lookup.directory.find(session_id)?;
+                let upto = owner.as_ref().map_or(0, |entry| entry.upto);
+                let name = owner.as_ref().map(|entry| &*entry.row.claude_session_id);
+                let ids: Vec<i64> = db
+                    .prepare_cached(
+                        "SELECT id FROM messages WHERE session_id = ?1 AND id > ?2 AND (?3 IS NULL OR claude_session_id <> ?3)
+                         ORDER BY id LIMIT ?4",
+                    )?
+                    .query_map(params![session_id, upto, name, STEP], |row| row.get(0))?
+                    .collect::<rusqlite::Result<_>>()?;
+                let error = "the session's row was deleted, or its number belongs to another session now";
+                storage::move_to_dead_letters(db, &ids, SESSION_GONE, Some(error), clock::now_epoch())
+            },
+            Reply::new(move |outcome: Result<(usize, usize)>| {
+                settle.with(|state, effects| {
+                    if let Ok((count, bytes)) = outcome {
+                        state.count_out(session_id, count, bytes, true);
+                        state.metrics.dead += count;
+                        if count == 0 {
+                            // Nothing foreign is left: what the counters still hold beyond the tables is mended
+                            // by the next claim.
+                        }
+                    }
+                    state.follow_up(session_id, effects);
+                });
+            }),
+        )
+        .durability(Durability::Full),
+    );
+}

@@ -1,0 +1,526 @@
+//! The queue and the threads it works with.
+
+use std::{
+    any::Any,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError, Weak,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::Sender;
+use rusqlite::Connection;
+
+use super::{
+    claim::Claim,
+    clock,
+    consumer::EndReason,
+    directory::Directory,
+    metrics::Metrics,
+    recovery,
+    release::{self, ReleaseOptions},
+    state::{Phase, State, Waiting},
+    storage,
+};
+use crate::{
+    db::{
+        Write, Writer,
+        activity::Activity,
+        writer::{Budget, Call, Durability, Follow},
+    },
+    error::{Error, Result},
+    reply::Reply,
+    sessions::SessionInfo,
+    settings::Settings,
+    store::opening::SessionRow,
+};
+
+/// See [`Shared::bookkeeping_deadline`].
+const BOOKKEEPING: Duration = Duration::from_secs(60);
+/// Message ids are reserved in blocks, so that the floors are written rarely.
+const ID_BLOCK: i64 = 65_536;
+
+/// What has to follow a change of the state, done after its lock is released.
+#[derive(Default)]
+pub struct Effects {
+    commands: Vec<Command>,
+    then: Vec<Box<dyn FnOnce(&Arc<Shared>) + Send>>,
+    /// The clock's next deadline came nearer.
+    pub wake_clock: bool,
+}
+
+enum Command {
+    Queue(Box<dyn Write>),
+    Main(Box<dyn Write>),
+    Claim(Claim),
+}
+
+impl Effects {
+    /// Submits a command to the writer of `queue.db`.
+    pub fn queue(&mut self, command: impl Write + 'static) {
+        self.commands.push(Command::Queue(Box::new(command)));
+    }
+
+    /// Submits a command to the writer of `claude-mem.db`.
+    pub fn main(&mut self, command: impl Write + 'static) {
+        self.commands.push(Command::Main(Box::new(command)));
+    }
+
+    /// Claims for a waiting consumer.
+    pub fn claim(&mut self, claim: Claim) {
+        self.commands.push(Command::Claim(claim));
+    }
+
+    /// Settles a reply, or whatever else must not happen under the lock.
+    pub fn then(&mut self, what: impl FnOnce() + Send + 'static) {
+        self.then.push(Box::new(move |_| what()));
+    }
+
+    /// As [`Effects::then`], for what submits commands of its own.
+    pub fn then_with(&mut self, what: impl FnOnce(&Arc<Shared>) + Send + 'static) {
+        self.then.push(Box::new(what));
+    }
+
+    fn run(self, shared: &Arc<Shared>) {
+        for command in self.commands {
+            match command {
+                Command::Queue(command) => shared.queue_writer().submit_boxed(command),
+                Command::Main(command) => shared.main_writer.submit_boxed(command),
+                Command::Claim(claim) => shared.queue_writer().submit(claim.bind(shared)),
+            }
+        }
+        for what in self.then {
+            what(shared);
+        }
+        if self.wake_clock {
+            // A full channel has a wake-up in it already.
+            let _ = shared.clock.try_send(());
+        }
+    }
+}
+
+/// What every part of the queue works on.
+pub struct Shared {
+    /// Options.
+    pub settings: Arc<Settings>,
+    /// What the shared file says of sessions.
+    pub directory: Directory,
+    /// The writer of `claude-mem.db`.
+    pub main_writer: Arc<Writer>,
+    queue_writer: OnceLock<Writer>,
+    state: Mutex<State>,
+    /// Sessions that the group now running has enqueued to.
+    touched: Mutex<Vec<i64>>,
+    next_id: AtomicI64,
+    id_floor: AtomicI64,
+    clock: Sender<()>,
+    me: Weak<Shared>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Changes the state under its lock, then does what has to follow.
+    pub fn with<R>(&self, change: impl FnOnce(&mut State, &mut Effects) -> R) -> R {
+        let mut effects = Effects::default();
+        let result = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            change(&mut state, &mut effects)
+        };
+        if let Some(shared) = self.me.upgrade() {
+            effects.run(&shared);
+        }
+        result
+    }
+
+    /// Reads the state.
+    pub fn read<R>(&self, read: impl FnOnce(&State) -> R) -> R {
+        read(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The writer of `queue.db`.
+    pub fn queue_writer(&self) -> &Writer {
+        // Set before the first handle exists; see `Queue::open`.
+        #[expect(clippy::expect_used, reason = "set in the constructor, before anybody can call")]
+        self.queue_writer.get().expect("the writer is started by open")
+    }
+
+    /// When a call without a deadline of its own gives up on a lock.
+    pub fn deadline(&self) -> Instant {
+        Instant::now() + self.settings.deadline
+    }
+
+    /// When our own bookkeeping gives up on a lock; what it leaves undone is mended at the next open.
+    pub fn bookkeeping_deadline() -> Instant {
+        Instant::now() + BOOKKEEPING
+    }
+
+    /// Notes that the group now running has enqueued to a session.
+    pub fn touch(&self, session_id: i64) {
+        let mut touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner);
+        if !touched.contains(&session_id) {
+            touched.push(session_id);
+        }
+    }
+
+    /// The next message id; runs inside the queue writer's transaction. Ids of a transaction that is rolled
+    /// back are skipped, never given again.
+    pub fn take_id(&self, db: &Connection) -> Result<i64> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        if id >= self.id_floor.load(Ordering::Relaxed) {
+            let floor = id + ID_BLOCK;
+            storage::set_meta(db, "id_floor", floor)?;
+            self.id_floor.store(floor, Ordering::Relaxed);
+            // The other file's floor follows when its lock is free: an enqueue never waits for it. Should it
+            // be missed, the watermarks there still bound what could be swallowed.
+            self.main_writer.call(
+                "raise-id-floor",
+                Self::bookkeeping_deadline(),
+                move |db| {
+                    db.prepare_cached(
+                        "INSERT INTO native_ledger(key, value) VALUES ('id_floor', ?1)
+                         ON CONFLICT(key) DO UPDATE SET value = max(CAST(value AS INTEGER), excluded.value)",
+                    )?
+                    .execute([floor])?;
+                    Ok(())
+                },
+                Reply::ignore(),
+            );
+        }
+        Ok(id)
+    }
+}
+
+/// Claims of waiting consumers, written in the enqueue's own transaction.
+struct ClaimsInTransaction {
+    shared: Weak<Shared>,
+    _guard: Arc<dyn Any + Send + Sync>,
+}
+
+impl Follow for ClaimsInTransaction {
+    fn follow_ups(&mut self) -> Vec<Box<dyn Write>> {
+        let Some(shared) = self.shared.upgrade() else { return Vec::new() };
+        let touched = std::mem::take(&mut *shared.touched.lock().unwrap_or_else(PoisonError::into_inner));
+        if touched.is_empty() {
+            return Vec::new();
+        }
+        let claims: Vec<Claim> = shared.with(|state, _| {
+            touched
+                .into_iter()
+                .filter_map(|id| {
+                    // The messages of this group are not counted as durable yet; a claim behind them sees them.
+                    let free = !state.closed && !state.is_paused(id);
+                    let session = state.sessions.get_mut(&id)?;
+                    let waits = session.consumer.as_ref()?.is_waiting();
+                    let due = session.not_before.is_none_or(|(until, _)| until <= Instant::now());
+                    if !(free && waits && due && session.lease.is_none() && !session.claiming && !session.lapsing) {
+                        return None;
+                    }
+                    session.claiming = true;
+                    session.consumer.as_ref().map(|slot| slot.claim(id))
+                })
+                .collect()
+        });
+        claims.into_iter().map(|claim| Box::new(claim.bind(&shared)) as Box<dyn Write>).collect()
+    }
+}
+
+/// The durable queues of one memory.
+#[derive(Debug, Clone)]
+pub struct Queue {
+    shared: Arc<Shared>,
+}
+
+/// What a queue is opened with.
+pub struct Parts {
+    /// Options.
+    pub settings: Arc<Settings>,
+    /// The write connection of `queue.db`.
+    pub queue_db: Connection,
+    /// A read-only connection to `claude-mem.db`.
+    pub directory: Connection,
+    /// The writer of `claude-mem.db`.
+    pub main_writer: Arc<Writer>,
+    /// Bytes in flight, shared with the main writer.
+    pub budget: Arc<Budget>,
+    /// Slowest operations, shared.
+    pub activity: Arc<Activity>,
+    /// Dropped when the writer's thread has ended: the owner lock.
+    pub guard: Arc<dyn Any + Send + Sync>,
+}
+
+impl Queue {
+    /// Recovers what a predecessor left and starts the writer and the clock.
+    ///
+    /// # Errors
+    /// `ERR_CORRUPT`, `ERR_IO`, `ERR_BUSY`.
+    pub fn open(parts: Parts) -> Result<Self> {
+        let Parts { settings, mut queue_db, directory, main_writer, budget, activity, guard } = parts;
+        let directory = Directory::new(directory);
+        let mut state = State::new(&settings);
+        let mut effects = Effects::default();
+        let next_id = recovery::recover(&mut queue_db, &directory, &settings, &mut state, &mut effects)?;
+        let (wake, wakes) = crossbeam_channel::bounded(1);
+        let shared = Arc::new_cyclic(|me| Shared {
+            settings: Arc::clone(&settings),
+            directory,
+            main_writer,
+            queue_writer: OnceLock::new(),
+            state: Mutex::new(state),
+            touched: Mutex::default(),
+            next_id: AtomicI64::new(next_id),
+            id_floor: AtomicI64::new(next_id),
+            clock: wake,
+            me: Weak::clone(me),
+        });
+        let follow = Box::new(ClaimsInTransaction { shared: Arc::downgrade(&shared), _guard: guard });
+        let writer = Writer::start("cm-queue", queue_db, settings.durability, budget, activity, Some(follow))?;
+        shared.queue_writer.set(writer).map_err(|_| Error::internal("the queue's writer was started twice"))?;
+        effects.run(&shared);
+        clock::start(&shared, wakes)?;
+        Ok(Self { shared })
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The writer of `queue.db`, for health.
+    #[must_use]
+    pub fn writer(&self) -> &Writer {
+        self.shared.queue_writer()
+    }
+
+    /// Messages waiting or leased: of one session, or in all.
+    #[must_use]
+    pub fn depth(&self, session_id: Option<i64>) -> usize {
+        self.shared.read(|state| match session_id {
+            Some(id) => state.sessions.get(&id).map_or(0, |session| session.depth),
+            None => state.depth,
+        })
+    }
+
+    /// Their payload bytes.
+    #[must_use]
+    pub fn bytes(&self, session_id: Option<i64>) -> usize {
+        self.shared.read(|state| match session_id {
+            Some(id) => state.sessions.get(&id).map_or(0, |session| session.bytes),
+            None => state.bytes,
+        })
+    }
+
+    /// Whether anything waits or is leased: in one session, or in any.
+    #[must_use]
+    pub fn is_busy(&self, session_id: Option<i64>) -> bool {
+        self.depth(session_id) > 0
+    }
+
+    /// Whether a session has deliverable messages and no consumer.
+    #[must_use]
+    pub fn is_ready(&self, session_id: i64) -> bool {
+        self.shared.read(|state| state.is_ready(session_id))
+    }
+
+    /// Whether a session has a live consumer.
+    #[must_use]
+    pub fn has_consumer(&self, session_id: i64) -> bool {
+        self.shared.read(|state| state.sessions.get(&session_id).is_some_and(|session| session.consumer.is_some()))
+    }
+
+    /// Every session with waiting messages, the one with the oldest first.
+    #[must_use]
+    pub fn discover(&self) -> Vec<Waiting> {
+        self.shared.read(State::waiting)
+    }
+
+    /// Makes a session active, or refreshes it. A live consumer is left alone.
+    ///
+    /// # Errors
+    /// `ERR_DISPOSED`.
+    pub fn activate_session(
+        &self,
+        session_id: i64,
+        row: &SessionRow,
+        prompt_number: Option<i64>,
+    ) -> Result<SessionInfo> {
+        self.shared.with(|state, effects| {
+            if state.closed {
+                return Err(Error::disposed("memory"));
+            }
+            state.activate(session_id, row, prompt_number, effects);
+            state.follow_up(session_id, effects);
+            state
+                .registry
+                .get(session_id)
+                .cloned()
+                .ok_or_else(|| Error::internal("a session just activated is not active"))
+        })
+    }
+
+    /// An active session.
+    #[must_use]
+    pub fn session(&self, session_id: i64) -> Option<SessionInfo> {
+        self.shared.read(|state| state.registry.get(session_id).cloned())
+    }
+
+    /// All active sessions.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<SessionInfo> {
+        self.shared.read(|state| state.registry.list())
+    }
+
+    /// How many sessions are active.
+    #[must_use]
+    pub fn session_count(&self) -> usize {
+        self.shared.read(|state| state.registry.len())
+    }
+
+    /// Figures for health.
+    #[must_use]
+    pub fn figures(&self, session_id: Option<i64>) -> Figures {
+        self.shared.read(|state| Figures::new(state, session_id))
+    }
+
+    /// Ends every consumer, releases every open batch uncounted, and refuses what comes later.
+    pub fn dispose(&self) {
+        self.shared.with(|state, effects| {
+            if state.closed {
+                return;
+            }
+            state.closed = true;
+            let ids: Vec<i64> = state.sessions.keys().copied().collect();
+            for id in ids {
+                state.end_consumer(id, EndReason::Disposed, effects);
+                let token = state
+                    .sessions
+                    .get(&id)
+                    .and_then(|session| session.lease.as_ref())
+                    .filter(|lease| lease.phase == Phase::Leased)
+                    .map(|lease| lease.token);
+                if let Some(token) = token {
+                    release::begin(state, effects, id, token, ReleaseOptions::graceful(), Reply::ignore());
+                }
+            }
+            for mut offers in std::mem::take(&mut state.offers) {
+                offers.end(effects);
+            }
+            state.registry.clear();
+            effects.wake_clock = true;
+        });
+    }
+
+    /// Lets the writer of `queue.db` finish and closes it; after [`Queue::dispose`] and after the main
+    /// writer, whose last commits still clear their leases here.
+    pub fn close(&self, bound: Duration) {
+        self.shared.queue_writer().close(bound);
+        self.shared.directory.close();
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // Nothing to join: the writer's channel disconnects with it, and the clock holds only a weak reference.
+        let _ = self.clock.try_send(());
+    }
+}
+
+/// Queue figures, of one session or in all.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Figures {
+    /// Messages waiting or leased.
+    pub depth: usize,
+    /// Their bytes.
+    pub bytes: usize,
+    /// When the oldest came, epoch ms.
+    pub oldest_epoch: Option<i64>,
+    /// Messages leased.
+    pub in_flight: usize,
+    /// Counted attempts of the heads, summed.
+    pub attempts: u64,
+    /// Dead letters.
+    pub dead: usize,
+    /// Sessions with messages.
+    pub sessions: usize,
+    /// Live consumers.
+    pub consumers: usize,
+    /// Batches in somebody's hands.
+    pub batches: usize,
+    /// Live `ready()` iterators.
+    pub ready: usize,
+    /// Paused sessions; with everything paused, all that have messages.
+    pub paused: usize,
+    /// Messages enqueued within the last minute.
+    pub enqueued_per_minute: u64,
+    /// Messages acknowledged within the last minute.
+    pub committed_per_minute: u64,
+    /// Enqueue to claim, median and p99, ms.
+    pub wait_ms: Option<(f64, f64)>,
+    /// Claim to commit, median and p99, ms.
+    pub lease_ms: Option<(f64, f64)>,
+    /// Acknowledged messages that still lie in `queue.db`.
+    pub unpurged: usize,
+    /// Dedupe keys forgotten before their age.
+    pub dedupe_evicted: u64,
+    /// Dead letters dropped for age or number since open.
+    pub dead_evicted: u64,
+    /// Bytes of the bookkeeping itself.
+    pub native_bytes: usize,
+}
+
+impl Figures {
+    fn new(state: &State, only: Option<i64>) -> Self {
+        let Metrics { enqueued, committed, wait_ms, lease_ms, dead, dedupe_evicted, dead_evicted } = &state.metrics;
+        let mut figures = Self {
+            depth: 0,
+            bytes: 0,
+            oldest_epoch: None,
+            in_flight: 0,
+            attempts: 0,
+            dead: *dead,
+            sessions: 0,
+            consumers: 0,
+            batches: 0,
+            ready: state.offers.len(),
+            paused: 0,
+            enqueued_per_minute: enqueued.count(),
+            committed_per_minute: committed.count(),
+            wait_ms: wait_ms.percentiles(),
+            lease_ms: lease_ms.percentiles(),
+            unpurged: state.unpurged.values().map(|unpurged| unpurged.count).sum(),
+            dedupe_evicted: *dedupe_evicted,
+            dead_evicted: *dead_evicted,
+            native_bytes: state.native_bytes(),
+        };
+        for (id, session) in state.sessions.iter().filter(|(id, _)| only.is_none_or(|only| only == **id)) {
+            figures.depth += session.depth;
+            figures.bytes += session.bytes;
+            figures.oldest_epoch = match (figures.oldest_epoch, session.oldest_epoch) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+            figures.in_flight += session.lease.as_ref().map_or(0, |lease| lease.ids.len());
+            figures.attempts += u64::from(session.attempts);
+            figures.batches += usize::from(session.lease.is_some());
+            figures.sessions += usize::from(session.depth > 0);
+            figures.consumers += usize::from(session.consumer.is_some());
+            figures.paused += usize::from(state.is_paused(*id));
+        }
+        figures
+    }
+}
+
+/// Submits a closure to the writer of `queue.db`.
+pub fn on_queue<T: Send + 'static>(
+    shared: &Shared,
+    name: &'static str,
+    durability: Durability,
+    run: impl FnMut(&Connection) -> Result<T> + Send + 'static,
+    reply: Reply<T>,
+) {
+    shared.queue_writer().submit(Call::new(name, shared.deadline(), run, reply).durability(durability));
+}

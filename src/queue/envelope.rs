@@ -1,0 +1,126 @@
+//! What the queue itself reads of a message: its type and its prompt number. Everything else is text that
+//! passes through untouched.
+
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+
+use crate::error::{Error, Result};
+
+/// A string field is read on demand from native memory from this many bytes of JSON text on; below it the
+/// property is simply there.
+const LARGE_TEXT: usize = 32 << 10;
+
+/// The fields of a message that the queue uses.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Envelope {
+    /// `type`, where it is a string.
+    pub kind: Option<Box<str>>,
+    /// `prompt_number`, where it is an integer.
+    pub prompt_number: Option<i64>,
+}
+
+type Fields<'a> = BTreeMap<String, &'a RawValue>;
+
+fn fields(json: &str) -> Result<Fields<'_>> {
+    serde_json::from_str(json)
+        .map_err(|error| Error::invalid(format!("a message must be the JSON text of one object: {error}")))
+}
+
+impl Envelope {
+    /// Checks that `json` is the text of one JSON object and reads what the queue uses.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARG` where it is not.
+    pub fn parse(json: &str) -> Result<Self> {
+        let fields = fields(json)?;
+        let raw = |name: &str| fields.get(name).map(|value| value.get());
+        Ok(Self {
+            kind: raw("type").and_then(|text| serde_json::from_str::<String>(text).ok()).map(Into::into),
+            prompt_number: raw("prompt_number").and_then(|text| serde_json::from_str(text).ok()),
+        })
+    }
+}
+
+/// A message's text split for delivery: what is parsed at once, and the large texts that are read on demand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Split {
+    /// JSON text of the message in which each large text stands as `null`; `None` where there is none and
+    /// the payload itself is to be parsed.
+    pub skeleton: Option<String>,
+    /// Names of the fields that were taken out, and where in the payload their JSON text lies.
+    pub large: Vec<(Box<str>, std::ops::Range<usize>)>,
+}
+
+impl Split {
+    /// Splits `payload`. One that is no object (it was checked when it came) is left whole.
+    #[must_use]
+    pub fn new(payload: &str) -> Self {
+        let whole = Self { skeleton: None, large: Vec::new() };
+        if payload.len() < LARGE_TEXT {
+            return whole;
+        }
+        let Ok(fields) = fields(payload) else { return whole };
+        let mut large: Vec<(Box<str>, std::ops::Range<usize>)> = fields
+            .into_iter()
+            .filter(|(name, value)| {
+                // An accessor called __proto__ would be no own property; such a field is parsed.
+                value.get().len() >= LARGE_TEXT && value.get().starts_with('"') && name != "__proto__"
+            })
+            .map(|(name, value)| {
+                // A RawValue borrows from the payload: its address tells its place.
+                let start = value.get().as_ptr() as usize - payload.as_ptr() as usize;
+                (name.into(), start..start + value.get().len())
+            })
+            .collect();
+        if large.is_empty() {
+            return whole;
+        }
+        large.sort_by_key(|(_, range)| range.start);
+        let mut skeleton = String::new();
+        let mut from = 0;
+        for (_, range) in &large {
+            skeleton.push_str(&payload[from..range.start]);
+            skeleton.push_str("null");
+            from = range.end;
+        }
+        skeleton.push_str(&payload[from..]);
+        Self { skeleton: Some(skeleton), large }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Code;
+
+    #[test]
+    fn reads_type_and_prompt_number_and_nothing_else() {
+        let envelope = Envelope::parse(r#"{"tool_input":"{\"a\":1}","type":"observation","prompt_number":3}"#).unwrap();
+        assert_eq!(envelope, Envelope { kind: Some("observation".into()), prompt_number: Some(3) });
+        assert_eq!(Envelope::parse(r#"{"type":7,"prompt_number":"x"}"#).unwrap(), Envelope::default());
+        // Lone surrogates are legal JSON escapes.
+        assert!(Envelope::parse(r#"{"type":"a","x":"\ud800"}"#).is_ok());
+    }
+
+    #[test]
+    fn refuses_what_is_no_object() {
+        for text in ["", "[]", "1", "null", "\"x\"", "{\"a\":}", "{} {}", "{\"a\":1"] {
+            assert_eq!(Envelope::parse(text).unwrap_err().code, Code::InvalidArg, "{text}");
+        }
+    }
+
+    #[test]
+    fn large_texts_are_taken_out_and_found_again() {
+        let big = "é\\\"".repeat(20_000);
+        let payload = format!(r#"{{"a":1,"tool_response":"{big}","b":[2],"list":["{big}"]}}"#);
+        let split = Split::new(&payload);
+        assert_eq!(split.large.len(), 1);
+        let (name, range) = &split.large[0];
+        assert_eq!(&**name, "tool_response");
+        assert_eq!(&payload[range.clone()], format!("\"{big}\""));
+        let skeleton = split.skeleton.unwrap();
+        assert!(skeleton.starts_with(r#"{"a":1,"tool_response":null,"b":[2],"list":["#), "{}", &skeleton[..60]);
+        assert_eq!(Split::new(r#"{"a":1}"#), Split { skeleton: None, large: vec![] });
+    }
+}

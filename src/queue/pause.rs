@@ -1,0 +1,106 @@
+//! Pause and resume, of one session or of all; they survive a restart.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rusqlite::params;
+
+use super::{
+    consumer::EndReason,
+    engine::{Effects, Queue, on_queue},
+    state::{ALL, Pause, State},
+};
+use crate::{clock, db::writer::Durability, error::Result, reply::Reply};
+
+impl Queue {
+    /// Stops deliveries of a session, or of all. Live consumers end with `paused`; an open batch may still be
+    /// committed.
+    pub fn pause(&self, session_id: Option<i64>, until_epoch: Option<i64>, reason: Option<String>, reply: Reply<()>) {
+        let (shared, key) = (Arc::clone(self.shared()), session_id.unwrap_or(ALL));
+        let text = reason.clone();
+        let max = shared.settings.max_pause;
+        on_queue(
+            self.shared(),
+            "pause",
+            Durability::Normal,
+            move |db| {
+                db.prepare_cached(
+                    "INSERT OR REPLACE INTO pauses(session_id, until_epoch, reason) VALUES (?1, ?2, ?3)",
+                )?
+                .execute(params![key, until_epoch, text])?;
+                Ok(())
+            },
+            Reply::new(move |outcome: Result<()>| {
+                if outcome.is_ok() {
+                    shared.with(|state, effects| apply(state, key, pause(until_epoch, reason, max), effects));
+                }
+                reply.settle(outcome);
+            }),
+        );
+    }
+
+    /// Resumes deliveries of a session, or of all. What was paused for itself stays paused when all resume.
+    pub fn resume(&self, session_id: Option<i64>, reply: Reply<()>) {
+        let (shared, key) = (Arc::clone(self.shared()), session_id.unwrap_or(ALL));
+        on_queue(
+            self.shared(),
+            "resume",
+            Durability::Normal,
+            move |db| {
+                db.prepare_cached("DELETE FROM pauses WHERE session_id = ?1")?.execute([key])?;
+                Ok(())
+            },
+            Reply::new(move |outcome: Result<()>| {
+                if outcome.is_ok() {
+                    shared.with(|state, effects| lift(state, key, effects));
+                }
+                reply.settle(outcome);
+            }),
+        );
+    }
+}
+
+/// A pause whose end on the wall clock is clamped to the longest that is allowed.
+pub fn pause(until_epoch: Option<i64>, reason: Option<String>, max: Duration) -> Pause {
+    let until = until_epoch.map(|epoch| {
+        let left = Duration::from_millis(u64::try_from(epoch.saturating_sub(clock::now_epoch())).unwrap_or(0)).min(max);
+        (Instant::now() + left, epoch)
+    });
+    Pause { until, reason: reason.map(Into::into) }
+}
+
+fn apply(state: &mut State, key: i64, pause: Pause, effects: &mut Effects) {
+    if let Some((until, _)) = pause.until {
+        state.push_timer(until, key, effects);
+    }
+    if key == ALL {
+        state.pause_all = Some(pause);
+        let ids: Vec<i64> = state.sessions.keys().copied().collect();
+        for id in ids {
+            state.end_consumer(id, EndReason::Paused, effects);
+            state.follow_up(id, effects);
+        }
+    } else {
+        state.session(key).pause = Some(pause);
+        state.end_consumer(key, EndReason::Paused, effects);
+        state.follow_up(key, effects);
+    }
+}
+
+/// Ends a pause: asked for, or by its own time.
+pub fn lift(state: &mut State, key: i64, effects: &mut Effects) {
+    if key == ALL {
+        state.pause_all = None;
+        let ids: Vec<i64> = state.sessions.keys().copied().collect();
+        for id in ids {
+            state.follow_up(id, effects);
+        }
+    } else {
+        if let Some(session) = state.sessions.get_mut(&key) {
+            session.pause = None;
+        }
+        state.follow_up(key, effects);
+    }
+}

@@ -1,0 +1,154 @@
+//! What a predecessor left: leases are void (the owner lock proves that no holder lives), an unfinished one
+//! counts an attempt, counters are read from the rows, waits are taken over from the wall clock.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use rusqlite::{Connection, TransactionBehavior, params};
+
+use super::{
+    directory::Directory,
+    engine::Effects,
+    pause::pause,
+    state::{ALL, State},
+    storage,
+};
+use crate::{clock, error::Result, settings::Settings};
+
+/// The reason of a message that was alone in the hands of a worker that died, too often.
+const MAX_ATTEMPTS: &str = "max-attempts";
+
+/// Fills `state` from the files; answers the next message id.
+pub fn recover(
+    db: &mut Connection,
+    directory: &Directory,
+    settings: &Settings,
+    state: &mut State,
+    effects: &mut Effects,
+) -> Result<i64> {
+    let (watermarks, highest) = directory.watermarks()?;
+    let watermarks: HashMap<i64, i64> = watermarks.into_iter().collect();
+    let now = clock::now_epoch();
+    // Attempts must be on the disk before any watermark passes them.
+    db.execute_batch("PRAGMA synchronous=FULL")?;
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    void_leases(&transaction, settings, &watermarks, now)?;
+    let age = |age: Duration| now.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+    storage::evict_dead_letters(&transaction, age(settings.bounds.dead_letter_age), settings.bounds.dead_letters)?;
+    storage::evict_dedupe_keys(&transaction, age(settings.bounds.dedupe_age), settings.bounds.dedupe_keys)?;
+    transaction.prepare("DELETE FROM pauses WHERE until_epoch <= ?1")?.execute([now])?;
+    transaction.prepare("DELETE FROM backoffs WHERE ready_at_epoch <= ?1")?.execute([now])?;
+    transaction.commit()?;
+    count_messages(db, &watermarks, state)?;
+    take_over_waits(db, settings, now, state, effects)?;
+    let dead: i64 = db.query_row("SELECT count(*) FROM dead_letters", [], |row| row.get(0))?;
+    state.metrics.dead = usize::try_from(dead).unwrap_or(0);
+    let ids: Vec<i64> = state.sessions.keys().copied().collect();
+    for id in ids {
+        state.follow_up(id, effects);
+    }
+    let own: i64 = db.query_row(
+        "SELECT max(coalesce((SELECT max(id) FROM messages), 0), coalesce((SELECT max(id) FROM dead_letters), 0),
+           coalesce((SELECT value FROM meta WHERE key = 'id_floor'), 0))",
+        [],
+        |row| row.get(0),
+    )?;
+    // Above the highest id and watermark of both files: either of them may have been restored alone.
+    Ok(own.max(highest) + 1)
+}
+
+fn void_leases(db: &Connection, settings: &Settings, watermarks: &HashMap<i64, i64>, now: i64) -> Result<()> {
+    let leases: Vec<(i64, i64, i64)> = db
+        .prepare("SELECT session_id, first_id, last_id FROM leases")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    for (session_id, first, last) in leases {
+        let upto = watermarks.get(&session_id).copied().unwrap_or(0);
+        // A lease below the watermark was committed; only its row was left behind.
+        let ids: Vec<i64> = db
+            .prepare_cached(
+                "SELECT id FROM messages WHERE session_id = ?1 AND id BETWEEN ?2 AND ?3 AND id > ?4 ORDER BY id",
+            )?
+            .query_map(params![session_id, first, last, upto], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        if ids.is_empty() {
+            continue;
+        }
+        let error = "the process ended while this batch was leased";
+        let attempts = storage::count_attempt(db, session_id, &ids, Some(error))?;
+        if ids.len() == 1 && attempts >= settings.retry.max_attempts {
+            storage::move_to_dead_letters(db, &ids, MAX_ATTEMPTS, Some(error), now)?;
+        } else {
+            // One step more patient than after a failed attempt: a worker that is restarted fifty times in a
+            // minute must not use its messages up.
+            let delay = i64::try_from(settings.retry.backoff(attempts + 1).as_millis()).unwrap_or(i64::MAX);
+            // A first crash is more often the worker's fault than the message's: it comes again at once.
+            let ready_at = (attempts > 1).then(|| now.saturating_add(delay));
+            storage::set_backoff(db, session_id, ready_at)?;
+        }
+    }
+    db.execute("DELETE FROM leases", [])?;
+    Ok(())
+}
+
+fn count_messages(db: &Connection, watermarks: &HashMap<i64, i64>, state: &mut State) -> Result<()> {
+    let mut statement = db.prepare("SELECT id, session_id, bytes, enqueued_at_epoch FROM messages ORDER BY id")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (id, session_id): (i64, i64) = (row.get(0)?, row.get(1)?);
+        let bytes = usize::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
+        let upto = watermarks.get(&session_id).copied().unwrap_or(0);
+        if id <= upto {
+            let unpurged = state.unpurged.entry(session_id).or_default();
+            unpurged.upto = upto;
+            unpurged.count += 1;
+            unpurged.bytes += bytes;
+        } else {
+            state.count_in(session_id, bytes, row.get(3)?);
+            state.session(session_id).durable += 1;
+        }
+    }
+    drop(rows);
+    for (id, session) in &mut state.sessions {
+        let upto = watermarks.get(id).copied().unwrap_or(0);
+        session.attempts = storage::head(db, *id, upto)?.map_or(0, |(_, _, attempts)| attempts);
+    }
+    Ok(())
+}
+
+fn take_over_waits(
+    db: &Connection,
+    settings: &Settings,
+    now: i64,
+    state: &mut State,
+    effects: &mut Effects,
+) -> Result<()> {
+    let mut backoffs = db.prepare("SELECT session_id, ready_at_epoch FROM backoffs")?;
+    let mut rows = backoffs.query([])?;
+    while let Some(row) = rows.next()? {
+        let (id, epoch): (i64, i64) = (row.get(0)?, row.get(1)?);
+        if let Some(session) = state.sessions.get_mut(&id) {
+            // A wall clock that was set back must not make anybody wait for years.
+            let left = Duration::from_millis(u64::try_from(epoch - now).unwrap_or(0)).min(settings.max_pause);
+            session.not_before = Some((Instant::now() + left, epoch));
+        }
+    }
+    drop(rows);
+    let mut pauses = db.prepare("SELECT session_id, until_epoch, reason FROM pauses")?;
+    let mut rows = pauses.query([])?;
+    while let Some(row) = rows.next()? {
+        let id: i64 = row.get(0)?;
+        let pause = pause(row.get(1)?, row.get(2)?, settings.max_pause);
+        if let Some((until, _)) = pause.until {
+            state.push_timer(until, id, effects);
+        }
+        if id == ALL {
+            state.pause_all = Some(pause);
+        } else {
+            state.session(id).pause = Some(pause);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,308 @@
+//! The SQL of `native/queue.db`. Plain functions on its write connection, inside the writer's transaction.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::{
+    db::connection,
+    error::{Code, Error, Result},
+};
+
+/// The format of `queue.db` that this engine writes.
+const FORMAT: i64 = 1;
+
+/// Opens `queue.db` read-write, creating it where it is missing.
+///
+/// # Errors
+/// `ERR_SCHEMA_UNSUPPORTED` where a later engine wrote it; as [`connection::open_writer`].
+pub fn open(path: &Path, secure_delete: bool) -> Result<Connection> {
+    connection::create_private(path)?;
+    // auto_vacuum must stand before the first table, and before WAL.
+    let mut db = connection::open_writer(path, "PRAGMA auto_vacuum=INCREMENTAL;")?;
+    db.execute_batch(if secure_delete { "PRAGMA secure_delete=ON" } else { "PRAGMA secure_delete=OFF" })?;
+    let found: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    match found {
+        FORMAT => {}
+        0 => create(&mut db)?,
+        newer => {
+            return Err(Error::new(
+                Code::SchemaUnsupported,
+                format!(
+                    "{} has format {newer}, this engine knows up to {FORMAT}; install a newer claude-mem-native, or move \
+                     the file away to start with an empty queue",
+                    path.display()
+                ),
+            )
+            .with("path", path.display().to_string())
+            .with("format", newer));
+        }
+    }
+    Ok(db)
+}
+
+fn create(db: &mut Connection) -> Result<()> {
+    let transaction = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    // The payload stands last: the columns before it are read without its overflow pages.
+    transaction.execute_batch(
+        "CREATE TABLE messages(
+           id INTEGER PRIMARY KEY,
+           session_id INTEGER NOT NULL,
+           claude_session_id TEXT NOT NULL,
+           type TEXT,
+           prompt_number INTEGER,
+           ends_batch INTEGER NOT NULL,
+           enqueued_at_epoch INTEGER NOT NULL,
+           bytes INTEGER NOT NULL,
+           payload TEXT NOT NULL);
+         CREATE INDEX messages_session ON messages(session_id);
+         CREATE TABLE leases(session_id INTEGER PRIMARY KEY, first_id INTEGER NOT NULL, last_id INTEGER NOT NULL, token INTEGER NOT NULL);
+         CREATE TABLE attempts(message_id INTEGER PRIMARY KEY, session_id INTEGER NOT NULL, count INTEGER NOT NULL, error TEXT);
+         CREATE TABLE backoffs(session_id INTEGER PRIMARY KEY, ready_at_epoch INTEGER NOT NULL);
+         CREATE TABLE pauses(session_id INTEGER PRIMARY KEY, until_epoch INTEGER, reason TEXT);
+         CREATE TABLE dedupe_keys(
+           session_id INTEGER NOT NULL, key TEXT NOT NULL, message_id INTEGER NOT NULL, created_at_epoch INTEGER NOT NULL,
+           PRIMARY KEY(session_id, key)) WITHOUT ROWID;
+         CREATE INDEX dedupe_keys_created ON dedupe_keys(created_at_epoch);
+         CREATE TABLE dead_letters(
+           id INTEGER PRIMARY KEY,
+           session_id INTEGER NOT NULL,
+           claude_session_id TEXT NOT NULL,
+           type TEXT,
+           prompt_number INTEGER,
+           ends_batch INTEGER NOT NULL,
+           enqueued_at_epoch INTEGER NOT NULL,
+           dead_at_epoch INTEGER NOT NULL,
+           attempts INTEGER NOT NULL,
+           reason TEXT NOT NULL,
+           error TEXT,
+           bytes INTEGER NOT NULL,
+           payload TEXT NOT NULL);
+         CREATE INDEX dead_letters_session ON dead_letters(session_id);
+         CREATE INDEX dead_letters_dead ON dead_letters(dead_at_epoch);
+         CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;",
+    )?;
+    transaction.pragma_update(None, "user_version", FORMAT)?;
+    Ok(transaction.commit()?)
+}
+
+/// A message as it is stored.
+pub struct NewMessage<'a> {
+    pub id: i64,
+    pub session_id: i64,
+    pub claude_session_id: &'a str,
+    pub kind: Option<&'a str>,
+    pub prompt_number: Option<i64>,
+    pub ends_batch: bool,
+    pub enqueued_at_epoch: i64,
+    pub payload: &'a str,
+}
+
+pub fn insert(db: &Connection, message: &NewMessage<'_>) -> Result<()> {
+    db.prepare_cached(
+        "INSERT INTO messages(id, session_id, claude_session_id, type, prompt_number, ends_batch, enqueued_at_epoch, bytes, payload)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    )?
+    .execute(params![
+        message.id,
+        message.session_id,
+        message.claude_session_id,
+        message.kind,
+        message.prompt_number,
+        message.ends_batch,
+        message.enqueued_at_epoch,
+        i64::try_from(message.payload.len()).unwrap_or(i64::MAX),
+        message.payload
+    ])?;
+    Ok(())
+}
+
+/// Sets a figure of `meta`: a floor.
+pub fn set_meta(db: &Connection, key: &str, value: i64) -> Result<()> {
+    db.prepare_cached(
+        "INSERT INTO meta(key, value) VALUES (?1, ?2) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
+    )?
+    .execute(params![key, value])?;
+    Ok(())
+}
+
+/// The message that a remembered dedupe key stands for.
+pub fn find_dedupe_key(db: &Connection, session_id: i64, key: &str) -> Result<Option<i64>> {
+    Ok(db
+        .prepare_cached("SELECT message_id FROM dedupe_keys WHERE session_id = ?1 AND key = ?2")?
+        .query_row(params![session_id, key], |row| row.get(0))
+        .optional()?)
+}
+
+pub fn remember_dedupe_key(db: &Connection, session_id: i64, key: &str, message_id: i64, now: i64) -> Result<()> {
+    db.prepare_cached(
+        "INSERT INTO dedupe_keys(session_id, key, message_id, created_at_epoch) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT DO UPDATE SET message_id = excluded.message_id, created_at_epoch = excluded.created_at_epoch",
+    )?
+    .execute(params![session_id, key, message_id, now])?;
+    Ok(())
+}
+
+/// Forgets what is too old, then what is too much; answers how many went before their age.
+pub fn evict_dedupe_keys(db: &Connection, older_than: i64, keep: usize) -> Result<usize> {
+    db.prepare_cached("DELETE FROM dedupe_keys WHERE created_at_epoch < ?1")?.execute([older_than])?;
+    let count: i64 = db.prepare_cached("SELECT count(*) FROM dedupe_keys")?.query_row([], |row| row.get(0))?;
+    let excess = count - i64::try_from(keep).unwrap_or(i64::MAX);
+    if excess <= 0 {
+        return Ok(0);
+    }
+    Ok(db
+        .prepare_cached(
+            "DELETE FROM dedupe_keys WHERE (session_id, key) IN
+               (SELECT session_id, key FROM dedupe_keys ORDER BY created_at_epoch LIMIT ?1)",
+        )?
+        .execute([excess])?)
+}
+
+/// Whether a message lies among the dead letters.
+pub fn is_dead(db: &Connection, id: i64) -> Result<bool> {
+    Ok(db.prepare_cached("SELECT 1 FROM dead_letters WHERE id = ?1")?.exists([id])?)
+}
+
+/// Whether a message waits (it may be acknowledged and not yet purged).
+pub fn exists(db: &Connection, id: i64) -> Result<bool> {
+    Ok(db.prepare_cached("SELECT 1 FROM messages WHERE id = ?1")?.exists([id])?)
+}
+
+pub fn put_lease(db: &Connection, session_id: i64, first: i64, last: i64, token: i64) -> Result<()> {
+    db.prepare_cached("INSERT OR REPLACE INTO leases(session_id, first_id, last_id, token) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![session_id, first, last, token])?;
+    Ok(())
+}
+
+/// Clears the lease row, unless a later claim has written its own.
+pub fn clear_lease(db: &Connection, session_id: i64, token: i64) -> Result<()> {
+    db.prepare_cached("DELETE FROM leases WHERE session_id = ?1 AND token = ?2")?
+        .execute(params![session_id, token])?;
+    Ok(())
+}
+
+/// Counts one more attempt for each message; answers the count of the first.
+pub fn count_attempt(db: &Connection, session_id: i64, ids: &[i64], error: Option<&str>) -> Result<u32> {
+    let mut statement = db.prepare_cached(
+        "INSERT INTO attempts(message_id, session_id, count, error)
+         SELECT ?1, ?2, 1, ?3 WHERE EXISTS (SELECT 1 FROM messages WHERE id = ?1)
+         ON CONFLICT DO UPDATE SET count = count + 1, error = excluded.error",
+    )?;
+    for id in ids {
+        statement.execute(params![id, session_id, error])?;
+    }
+    ids.first().map_or(Ok(0), |first| attempts(db, *first))
+}
+
+/// Counted attempts of a message.
+pub fn attempts(db: &Connection, id: i64) -> Result<u32> {
+    Ok(db
+        .prepare_cached("SELECT count FROM attempts WHERE message_id = ?1")?
+        .query_row([id], |row| row.get(0))
+        .optional()?
+        .unwrap_or(0))
+}
+
+/// The oldest message that is not acknowledged: id, when it came, counted attempts.
+pub fn head(db: &Connection, session_id: i64, upto: i64) -> Result<Option<(i64, i64, u32)>> {
+    Ok(db
+        .prepare_cached(
+            "SELECT m.id, m.enqueued_at_epoch, coalesce(a.count, 0)
+             FROM messages m LEFT JOIN attempts a ON a.message_id = m.id
+             WHERE m.session_id = ?1 AND m.id > ?2 ORDER BY m.id LIMIT 1",
+        )?
+        .query_row(params![session_id, upto], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?)
+}
+
+/// Forgets the attempts of what is acknowledged.
+pub fn forget_attempts(db: &Connection, session_id: i64, ids: &[i64]) -> Result<()> {
+    let mut statement = db.prepare_cached("DELETE FROM attempts WHERE message_id = ?1 AND session_id = ?2")?;
+    for id in ids {
+        statement.execute(params![id, session_id])?;
+    }
+    Ok(())
+}
+
+pub fn set_backoff(db: &Connection, session_id: i64, ready_at_epoch: Option<i64>) -> Result<()> {
+    match ready_at_epoch {
+        Some(epoch) => db
+            .prepare_cached("INSERT OR REPLACE INTO backoffs(session_id, ready_at_epoch) VALUES (?1, ?2)")?
+            .execute(params![session_id, epoch])?,
+        None => db.prepare_cached("DELETE FROM backoffs WHERE session_id = ?1")?.execute([session_id])?,
+    };
+    Ok(())
+}
+
+/// Moves messages to the dead letters; answers count and bytes. The caller commits with
+/// `synchronous=FULL` before any watermark may pass them.
+pub fn move_to_dead_letters(
+    db: &Connection,
+    ids: &[i64],
+    reason: &str,
+    error: Option<&str>,
+    now: i64,
+) -> Result<(usize, usize)> {
+    let mut copy = db.prepare_cached(
+        "INSERT OR REPLACE INTO dead_letters(id, session_id, claude_session_id, type, prompt_number, ends_batch,
+           enqueued_at_epoch, dead_at_epoch, attempts, reason, error, bytes, payload)
+         SELECT m.id, m.session_id, m.claude_session_id, m.type, m.prompt_number, m.ends_batch, m.enqueued_at_epoch, ?2,
+           coalesce(a.count, 0), ?3, coalesce(?4, a.error), m.bytes, m.payload
+         FROM messages m LEFT JOIN attempts a ON a.message_id = m.id WHERE m.id = ?1 RETURNING bytes",
+    )?;
+    let mut remove = db.prepare_cached("DELETE FROM messages WHERE id = ?1")?;
+    let mut forget = db.prepare_cached("DELETE FROM attempts WHERE message_id = ?1")?;
+    let (mut count, mut bytes) = (0, 0);
+    for id in ids {
+        let moved: Option<i64> = copy.query_row(params![id, now, reason, error], |row| row.get(0)).optional()?;
+        let Some(size) = moved else { continue };
+        remove.execute([id])?;
+        forget.execute([id])?;
+        count += 1;
+        bytes += usize::try_from(size).unwrap_or(0);
+    }
+    Ok((count, bytes))
+}
+
+/// Removes dead letters that are too old or too many; answers how many went.
+pub fn evict_dead_letters(db: &Connection, older_than: i64, keep: usize) -> Result<usize> {
+    let old = db.prepare_cached("DELETE FROM dead_letters WHERE dead_at_epoch < ?1")?.execute([older_than])?;
+    let count: i64 = db.prepare_cached("SELECT count(*) FROM dead_letters")?.query_row([], |row| row.get(0))?;
+    let excess = count - i64::try_from(keep).unwrap_or(i64::MAX);
+    if excess <= 0 {
+        return Ok(old);
+    }
+    Ok(old
+        + db.prepare_cached(
+            "DELETE FROM dead_letters WHERE id IN (SELECT id FROM dead_letters ORDER BY dead_at_epoch, id LIMIT ?1)",
+        )?
+        .execute([excess])?)
+}
+
+/// Deletes acknowledged messages of a session, at most `limit`; answers how many.
+pub fn purge_acknowledged(db: &Connection, session_id: i64, upto: i64, limit: i64) -> Result<usize> {
+    Ok(db
+        .prepare_cached(
+            "DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE session_id = ?1 AND id <= ?2 ORDER BY id LIMIT ?3)",
+        )?
+        .execute(params![session_id, upto, limit])?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_format_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("queue.db");
+        drop(open(&path, false).unwrap());
+        let db = open(&path, false).unwrap();
+        let vacuum: i64 = db.query_row("PRAGMA auto_vacuum", [], |row| row.get(0)).unwrap();
+        assert_eq!(vacuum, 2, "incremental");
+        db.pragma_update(None, "user_version", 99).unwrap();
+        drop(db);
+        assert_eq!(open(&path, false).unwrap_err().code, Code::SchemaUnsupported);
+    }
+}
