@@ -1,7 +1,8 @@
 'use strict';
 // Observations from tools that change a file: Edit, MultiEdit, Write, NotebookEdit.
 const path = require('node:path');
-const { definedNames, importedModules, openingLine, shorten, countLines, plural } = require('./source-text.cjs');
+const { lookedAt } = require('./tool-call.cjs');
+const { definedNames, importedModules, openingLine, shorten, asSentence, countLines, plural } = require('./source-text.cjs');
 
 const FIX = /\b(?:fix(?:e[sd]|ing)?|bug|regression|workaround|race condition|deadlock|leak(?:s|ed)?|crash(?:es|ed)?|off[- ]by[- ]one|broken|hotfix)\b/i;
 const DECISION = /\b(?:decision|decided|we (?:chose|choose|use)|rationale|trade-?offs?|alternatives? considered|instead of|rather than)\b/i;
@@ -48,6 +49,11 @@ function keepsItsWords(before, after) {
   return missing.size <= 2 && differing <= Math.max(2, old.length * 0.3);
 }
 
+function newLines(before, after) {
+  const old = new Set(before.split('\n'));
+  return after.split('\n').filter((line) => !old.has(line));
+}
+
 function addedNames(before, after) {
   const old = new Set(definedNames(before, 200));
   return definedNames(after, 200).filter((name) => !old.has(name));
@@ -57,7 +63,7 @@ function addedNames(before, after) {
 function typeOfChange({ file, before, after, isNew, prompt, replaceAll }) {
   if (DECISION_FILE.test(file) || (PROSE_FILE.test(file) && DECISION.test(after) && !DECISION.test(before))) return 'decision';
   if (CONFIG_FILE.test(file) || PROSE_FILE.test(file)) return 'change';
-  const news = after.split('\n').filter((line) => !before.includes(line)).join('\n');
+  const news = newLines(before, after).join('\n');
   const comments = (news.match(/(?:\/\/|#|\/\*|\*|--)\s.*$/gm) ?? []).join('\n');
   if (FIX.test(comments)) return 'bugfix';
   if (DECISION.test(comments)) return 'decision';
@@ -89,8 +95,8 @@ const TITLES = {
 /** The observation of a call that changed a file, or null where nothing changed. */
 function observeEdit(call, { prompt }) {
   const changes = changesOf(call);
-  const before = changes.map((change) => change.before).join('\n');
-  const after = changes.map((change) => change.after).join('\n');
+  const before = lookedAt(changes.map((change) => change.before).join('\n'));
+  const after = lookedAt(changes.map((change) => change.after).join('\n'));
   if (call.file === null || call.failed || before === after) return null;
   const isNew = call.tool === 'Write' && call.response?.type !== 'update' && before === '';
   const type = typeOfChange({ file: call.file, before, after, isNew, prompt, replaceAll: call.input.replace_all === true });
@@ -99,7 +105,7 @@ function observeEdit(call, { prompt }) {
   const oldNames = new Set(definedNames(after, 200));
   const removed = definedNames(before, 200).filter((entry) => !oldNames.has(entry));
   const imports = importedModules(after).filter((entry) => !importedModules(before, 100).includes(entry));
-  const reason = after.split('\n').filter((line) => !before.includes(line))
+  const reason = newLines(before, after)
     .map((line) => /(?:\/\/|#|\*|--)\s+(.{12,})$/.exec(line)?.[1]).find(Boolean);
   const size = isNew || before === ''
     ? `${plural(countLines(after), 'line')} written`
@@ -126,8 +132,8 @@ function narrate(call, { type, isNew, size, added, removed, reason, prompt }) {
   const sentences = [`${isNew ? 'The file' : 'In'} ${call.file} ${isNew ? 'was created' : 'a passage was replaced'} (${size}).`];
   if (added.length > 0) sentences.push(`It now defines ${added.slice(0, 8).join(', ')}.`);
   if (removed.length > 0) sentences.push(`${removed.slice(0, 8).join(', ')} went away there.`);
-  if (reason) sentences.push(`The code says why: ${shorten(reason, 240)}${/[.!?…]$/.test(reason) ? '' : '.'}`);
-  if (prompt && type !== 'change') sentences.push(`It was done for the request "${shorten(prompt, 160)}".`);
+  if (reason) sentences.push(`The code says why: ${asSentence(shorten(reason, 240))}`);
+  if (prompt && type !== 'change') sentences.push(asSentence(`It was done for the request "${shorten(prompt, 160)}"`));
   return sentences.join(' ');
 }
 

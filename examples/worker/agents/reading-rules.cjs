@@ -1,8 +1,8 @@
 'use strict';
 // Observations from tools that only look: Read, Grep, Glob, the web, and tools that these rules do not know.
 const path = require('node:path');
-const { definedNames, importedModules, errorLines, openingLine, shorten, countLines, plural } = require('./source-text.cjs');
-const { shownPath } = require('./tool-call.cjs');
+const { definedNames, importedModules, errorLines, openingLine, shorten, asSentence, countLines, plural } = require('./source-text.cjs');
+const { lookedAt, shownPath } = require('./tool-call.cjs');
 
 /** The content of a read file, without the line numbers that some tools put in front. */
 function withoutLineNumbers(text) {
@@ -11,7 +11,7 @@ function withoutLineNumbers(text) {
 
 /** Read, NotebookRead: what the file is and defines. */
 function observeRead(call) {
-  const content = withoutLineNumbers(call.response?.file?.content ?? call.responseText);
+  const content = withoutLineNumbers(lookedAt(String(call.response?.file?.content ?? call.responseText)));
   if (call.file === null || content.trim().length < 40) return null;
   const name = path.posix.basename(call.file);
   const names = definedNames(content);
@@ -34,7 +34,7 @@ function observeRead(call) {
     title: names.length > 0 ? `${name} defines ${names.slice(0, 3).join(', ')}` : `Read ${name}`,
     subtitle: opening ?? facts[0],
     facts,
-    narrative: `${call.file} was read.${opening ? ` It opens with: ${opening}${/[.!?…]$/.test(opening) ? '' : '.'}` : ''}${names.length > 0 ? ` It defines ${names.join(', ')}.` : ''}`,
+    narrative: `${call.file} was read.${opening ? ` It opens with: ${asSentence(opening)}` : ''}${names.length > 0 ? ` It defines ${names.join(', ')}.` : ''}`,
     concepts,
     files_read: [call.file],
     files_modified: [],

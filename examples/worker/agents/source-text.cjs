@@ -62,6 +62,11 @@ function shorten(value, length) {
   return `${(atWord.length > length / 2 ? atWord : cut).replace(/[\uD800-\uDBFF]$/, '')}…`;
 }
 
+/** Text that ends like a sentence. */
+function asSentence(text) {
+  return /[.!?…]["”]?$/.test(text) ? text : `${text}.`;
+}
+
 function countLines(source) {
   if (source === '') return 0;
   return source.split('\n').length - (source.endsWith('\n') ? 1 : 0);
@@ -71,4 +76,4 @@ function plural(count, noun) {
   return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }
 
-module.exports = { definedNames, importedModules, errorLines, openingLine, shorten, countLines, plural };
+module.exports = { definedNames, importedModules, errorLines, openingLine, shorten, asSentence, countLines, plural };
