@@ -19,7 +19,7 @@ function parseJsonText(value) {
 
 /** The short fields of an object, or else the text, as far as the beginning of a very large JSON text tells. */
 function beginningOf(json) {
-  const start = json.slice(0, MAX_LOOKED_AT_CHARS);
+  const start = json.slice(0, MAX_LOOKED_AT_CHARS).replace(/\\+(?:u[\da-f]{0,3})?$/i, ''); // an escape that was cut
   if (!start.startsWith('{')) return start.replaceAll('\\n', '\n');
   const fields = start.matchAll(/"(\w+)"\s*:\s*"((?:[^"\\]|\\.)*)("|$)/g);
   return Object.fromEntries(Array.from(fields, ([, key, text]) => [key, unescaped(text)]));
