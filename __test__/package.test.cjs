@@ -17,7 +17,9 @@ const manifest = readJson('package.json');
 
 /** Runs `code` as a module of a user who has the package installed, and returns what it prints. */
 async function runAsModule(type, code) {
-  const { stdout } = await promisify(execFile)(process.execPath, [`--input-type=${type}`, '--eval', code], { cwd: ROOT });
+  const { stdout } = await promisify(execFile)(process.execPath, [`--input-type=${type}`, '--eval', code], {
+    cwd: ROOT,
+  });
   return stdout.trim();
 }
 
@@ -104,7 +106,8 @@ test('the lock file names no registry and no package with an install script', ()
 });
 
 test('no emitter, no abort signal, no listener in the module', () => {
-  const banned = /EventEmitter|node:events|require\('events'\)|AbortSignal|AbortController|addListener|addEventListener|\.on\(/;
+  const banned =
+    /EventEmitter|node:events|require\('events'\)|AbortSignal|AbortController|addListener|addEventListener|\.on\(/;
   for (const file of ['index.js', ...filesBelow('src')]) {
     const line = read(file)
       .split('\n')
@@ -119,15 +122,22 @@ test('npm pack takes what users need and nothing else', async (t) => {
     t.skip('not run by npm, so there is no npm to ask');
     return;
   }
-  const { stdout } = await promisify(execFile)(process.execPath, [npm, 'pack', '--dry-run', '--json', '--ignore-scripts'], {
-    cwd: ROOT,
-  });
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    [npm, 'pack', '--dry-run', '--json', '--ignore-scripts'],
+    {
+      cwd: ROOT,
+    },
+  );
   // A list in older versions of npm, an object by package name in newer ones.
   const [packed] = Object.values(JSON.parse(stdout));
-  assert.deepEqual(
-    packed.files.map((file) => file.path).sort(),
-    ['LICENSE', 'README.md', 'index.d.ts', 'index.js', 'package.json'],
-  );
+  assert.deepEqual(packed.files.map((file) => file.path).sort(), [
+    'LICENSE',
+    'README.md',
+    'index.d.ts',
+    'index.js',
+    'package.json',
+  ]);
 });
 
 test('the CI script can be run', { skip: process.platform === 'win32' && 'Windows has no executable bit' }, () => {

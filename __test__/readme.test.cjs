@@ -44,7 +44,8 @@ describe('examples of README.md', () => {
 
   test('there is one for each part', () => {
     assert.ok(found.length >= 8, `${found.length} examples`);
-    for (const { heading, code } of found) assert.ok(promisedOutput(code).length > 0, `"${heading}" promises no output`);
+    for (const { heading, code } of found)
+      assert.ok(promisedOutput(code).length > 0, `"${heading}" promises no output`);
   });
 
   for (const { heading, code } of found) {

@@ -48,7 +48,10 @@ function runCell(trial, driver, variant) {
   const cell = { trial: trial.id, driver: driver.id, variant: variant.title };
   if (child.status === 0) return { ...cell, figures: JSON.parse(child.stdout) };
   const outOfMemory = child.stderr.includes('heap out of memory');
-  return { ...cell, failure: outOfMemory ? 'ended: heap out of memory' : `ended: ${child.stderr.trim() || child.signal}` };
+  return {
+    ...cell,
+    failure: outOfMemory ? 'ended: heap out of memory' : `ended: ${child.stderr.trim() || child.signal}`,
+  };
 }
 
 function main() {

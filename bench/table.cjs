@@ -15,11 +15,16 @@ function formatTable(columns, rows) {
   );
   const widths = columns.map(({ heading }, index) =>
     // A failure runs on to the right, over columns that are empty.
-    Math.max(heading.length, ...cells.filter((_, row) => !rows[row].failure || index < labels).map((row) => row[index].length)),
+    Math.max(
+      heading.length,
+      ...cells.filter((_, row) => !rows[row].failure || index < labels).map((row) => row[index].length),
+    ),
   );
   const line = (row) =>
     row
-      .map((cell, index) => (index < labels || cell.startsWith('ended:') ? cell.padEnd(widths[index]) : cell.padStart(widths[index])))
+      .map((cell, index) =>
+        index < labels || cell.startsWith('ended:') ? cell.padEnd(widths[index]) : cell.padStart(widths[index]),
+      )
       .join('  ')
       .trimEnd();
   return [columns.map(({ heading }) => heading), widths.map((width) => '-'.repeat(width)), ...cells]

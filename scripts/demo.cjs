@@ -5,5 +5,5 @@ const { exitWithSentence, requireNode } = require('./requirements.cjs');
 
 exitWithSentence(() => {
   requireNode();
-  return require('./launch.cjs').launch('examples/demo/main.cjs');
+  return require('./launch.cjs').launch('examples/demo/demo.cjs');
 });

@@ -9,7 +9,11 @@ exitWithSentence(async () => {
   await require('./install.cjs').install();
   requireCargo();
   const check = process.argv.includes('--check');
-  await runStep('cargo fmt (for changes run "npm run format")', 'cargo', ['fmt', '--all', ...(check ? ['--check'] : [])]);
+  await runStep('cargo fmt (for changes run "npm run format")', 'cargo', [
+    'fmt',
+    '--all',
+    ...(check ? ['--check'] : []),
+  ]);
   const mode = check ? '--check' : '--write';
   await runStep('prettier (for changes run "npm run format")', process.execPath, [
     toolPath('prettier'),

@@ -14,7 +14,8 @@ const { ROOT } = require('./steps.cjs');
  */
 async function launch(program) {
   const main = path.join(ROOT, program);
-  if (!fs.existsSync(main)) throw new Missing(`${program} is missing from this checkout: run "git checkout -- ${program}" and start again.`);
+  if (!fs.existsSync(main))
+    throw new Missing(`${program} is missing from this checkout: run "git checkout -- ${program}" and start again.`);
   await install();
   await ensureModule();
   process.argv[1] = main;

@@ -85,7 +85,13 @@ async function ensureFaultModule() {
   say('building the module with injection points, for the tests (under a minute) …');
   const startedAt = performance.now();
   let library = null;
-  const args = ['build', '--release', '--package', 'claude-mem-native-fault', '--message-format=json-render-diagnostics'];
+  const args = [
+    'build',
+    '--release',
+    '--package',
+    'claude-mem-native-fault',
+    '--message-format=json-render-diagnostics',
+  ];
   const status = await run('cargo', args, {
     env,
     readOutput(line) {

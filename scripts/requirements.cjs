@@ -27,7 +27,9 @@ function requireNode(version) {
   const have = version || process.versions.node;
   if (isOlder(have, MINIMUM_NODE)) {
     throw new Missing(
-      'Node ' + have + ' is too old: claude-mem-native needs Node 20.16 or newer; install it from https://nodejs.org and start again.',
+      'Node ' +
+        have +
+        ' is too old: claude-mem-native needs Node 20.16 or newer; install it from https://nodejs.org and start again.',
     );
   }
 }
@@ -54,15 +56,29 @@ function requireCargo() {
   const version = (/(\d+\.\d+\.\d+)/.exec(said) || [])[1];
   if (version && isOlder(version, MINIMUM_CARGO)) {
     throw new Missing(
-      'cargo ' + version + ' is too old: Rust 1.91 or newer is needed; run "rustup update stable" (or install Rust from https://rustup.rs) and start again.',
+      'cargo ' +
+        version +
+        ' is too old: Rust 1.91 or newer is needed; run "rustup update stable" (or install Rust from https://rustup.rs) and start again.',
     );
   }
 }
 
 function hasVisualStudioTools() {
   if (output('cl', []) !== null) return true;
-  const installer = path.join(process.env['ProgramFiles(x86)'] || 'C:\\Program Files (x86)', 'Microsoft Visual Studio', 'Installer');
-  const found = output(path.join(installer, 'vswhere.exe'), ['-products', '*', '-requires', 'Microsoft.VisualStudio.Component.VC.*', '-requiresAny', '-property', 'installationPath']);
+  const installer = path.join(
+    process.env['ProgramFiles(x86)'] || 'C:\\Program Files (x86)',
+    'Microsoft Visual Studio',
+    'Installer',
+  );
+  const found = output(path.join(installer, 'vswhere.exe'), [
+    '-products',
+    '*',
+    '-requires',
+    'Microsoft.VisualStudio.Component.VC.*',
+    '-requiresAny',
+    '-property',
+    'installationPath',
+  ]);
   return found !== null && found.trim() !== '';
 }
 
@@ -81,7 +97,9 @@ function requireCCompiler() {
   const compiler = (process.env.CC || 'cc').split(' ')[0];
   if (output(compiler, ['--version']) === null) {
     throw new Missing(
-      'No C compiler was found ("' + compiler + '" cannot be run), and SQLite is compiled with one: ' +
+      'No C compiler was found ("' +
+        compiler +
+        '" cannot be run), and SQLite is compiled with one: ' +
         (process.platform === 'darwin'
           ? 'run "xcode-select --install"'
           : 'install gcc (Debian and Ubuntu: "sudo apt-get install build-essential")') +

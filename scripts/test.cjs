@@ -41,7 +41,9 @@ exitWithSentence(async () => {
 
   if (words.length === 0) {
     await phase('Rust tests', 'cargo', ['test', '--release'], { env: cargoEnvironment() });
-    for (const resolution of fs.readdirSync(path.join(ROOT, '__test__', 'types')).filter((name) => /^tsconfig\..*\.json$/.test(name))) {
+    for (const resolution of fs
+      .readdirSync(path.join(ROOT, '__test__', 'types'))
+      .filter((name) => /^tsconfig\..*\.json$/.test(name))) {
       const project = path.join('__test__', 'types', resolution);
       await phase(`type test, ${resolution}`, process.execPath, [toolPath('typescript', 'tsc'), '--project', project]);
     }

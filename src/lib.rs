@@ -12,6 +12,7 @@ pub mod clock;
 pub mod db;
 pub mod error;
 pub mod fault;
+pub mod health;
 pub mod js;
 pub mod memory;
 pub mod queue;

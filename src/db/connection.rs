@@ -58,6 +58,24 @@ pub fn open_reader(path: &Path) -> Result<Connection> {
     })
 }
 
+/// Creates an empty file for this user alone where there is none; SQLite gives its log the same mode.
+///
+/// # Errors
+/// `ERR_IO`: the message names the file.
+pub fn create_private(path: &Path) -> Result<()> {
+    naming(path, || {
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        match options.open(path) {
+            // A file that exists is never opened here: closing it would drop the locks of others in this process.
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error.into()),
+            _ => Ok(()),
+        }
+    })
+}
+
 /// Puts the file's path into the message of whatever fails.
 ///
 /// # Errors

@@ -284,6 +284,12 @@ impl Writer {
         &self.shared.figures
     }
 
+    /// Whether the thread itself has failed: every later call answers `ERR_INTERNAL`.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.shared.failed.load(Ordering::SeqCst)
+    }
+
     /// Queues a command; the answer comes through its `settle`, on the writer thread, or here where it is
     /// refused.
     pub fn submit(&self, command: impl Write + 'static) {

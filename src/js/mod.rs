@@ -1,1 +1,71 @@
 //! The N-API surface: one file a class; argument checks, rows to objects; no SQL, no threads.
+//!
+//! # The crossing
+//! - [`call`]: the two shapes of every method, [`call::promise`] and [`call::immediate`].
+//! - [`arguments`]: decodes what JavaScript gives.
+//! - [`answer`]: what it gets back.
+//! - `completions`: the port by which promises are settled; `building`, `row_factory`, `values`: how answers become
+//!   JavaScript values; `errors`: how errors do.
+//! - [`environment`]: what is kept for each JavaScript environment, and what happens when one is torn down.
+//!
+//! # How a class is written
+//! ```ignore
+//! /// The tables of claude-mem, as promises.          (doc comments become index.d.ts)
+//! #[napi]
+//! pub struct Store {
+//!     core: Arc<crate::memory::Core>,
+//! }
+//!
+//! #[napi]
+//! impl Store {
+//!     /// The session with this id, or null.
+//!     #[napi(ts_args_type = "id: number", ts_return_type = "Promise<SessionRow | null>", catch_unwind)]
+//!     pub fn get_session_by_id<'e>(&self, env: &'e Env, id: Unknown<'e>) -> napi::Result<Promised<'e>> {
+//!         promise(env, Pending::Operation, || {
+//!             let id = Argument::new("id", &id).id()?;
+//!             let core = self.core.open()?;                       // ERR_DISPOSED
+//!             Ok(move |reply: Reply<Answer>| core.session_by_id(id, reply))
+//!         })
+//!     }
+//! }
+//! ```
+//! - Every `#[napi]` function has `catch_unwind`, takes its arguments as [`napi::Unknown`] (a wrong type is then
+//!   rejected with `ERR_INVALID_ARG`, not with napi's own error) and does all its work inside `promise` or
+//!   `immediate`: what panics there becomes `ERR_INTERNAL` of that call.
+//! - Names in JavaScript are camelCase by themselves; acronyms need `js_name = "createSDKSession"`.
+//! - `#[napi]` accessors (`getter`) return `immediate(env, || …)` as well.
+//! - A reply settles from any thread, also at once on the JS thread. Its type needs [`answer::IntoAnswer`]: numbers,
+//!   strings, `Rows`, `Option`, `Vec` and [`answer::Answer`] have it; a struct gets it from
+//!   [`object_answer!`](crate::object_answer), an instance of another class from [`answer::Answer::instance`].
+//!
+//! # Types
+//! Row interfaces stand beside the class that returns them, as `#[napi(object, object_from_js = false,
+//! use_nullable = true)]` structs whose fields have `js_name = "created_at_epoch"`; they exist for index.d.ts (rows
+//! themselves are built from column names). Classes that iterate say so in TypeScript by `ts_return_type` of their
+//! `#[napi(well_known_symbol = "asyncIterator")]` method.
+//!
+//! # Handles
+//! A class that holds something open keeps its core object as `Mutex<Option<Arc<Core>>>` or asks the core object
+//! itself whether it is still open. Then:
+//! - `dispose()` takes the core object out and closes it; a second call finds nothing and is fine. Every other method
+//!   finds nothing and answers `ERR_DISPOSED` through [`crate::error::Error::disposed`].
+//! - The well-known symbols are methods of their own: `#[napi(well_known_symbol = "dispose", catch_unwind)]`, and
+//!   `"asyncDispose"` for what closes with a promise. Node 20.16 has both.
+//! - Rust's `Drop` runs in the garbage collector's finalizer: there nothing is sent, joined or waited for. It sets a
+//!   flag that the owning thread sees, or drops a channel's sender.
+//! - What has threads implements [`environment::Teardown`] and is given to [`environment::watch`]: Node tells it when
+//!   the environment goes away (a `worker_threads` thread that ends, `process.exit`).
+
+pub mod answer;
+pub mod arguments;
+mod building;
+pub mod call;
+mod completions;
+pub mod environment;
+mod errors;
+mod row_factory;
+mod suggestion;
+mod values;
+
+#[cfg(feature = "fault-injection")]
+pub mod crossing_probe;

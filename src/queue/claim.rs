@@ -1,7 +1,6 @@
 //! Claims: a prefix of a session's queue becomes a batch under a lease.
 
 use std::{
-    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -15,6 +14,7 @@ use super::{
     consumer::ConsumeOptions,
     dead_letters,
     engine::Shared,
+    envelope::Split,
     release::{self, ReleaseOptions},
     state::{Lease, Phase},
     storage,
@@ -24,7 +24,7 @@ use crate::{
     db::{Write, writer::Call},
     error::{Error, Result},
     reply::Reply,
-    sessions::SessionRow,
+    store::opening::SessionRow,
 };
 
 /// A message in a batch. Its text stays in native memory.
@@ -38,6 +38,14 @@ pub struct Delivered {
     pub enqueued_at_epoch: i64,
     /// Its JSON text.
     pub payload: Arc<str>,
+}
+
+impl Delivered {
+    /// Its text split for delivery: what is parsed at once, and the large texts that are read on demand.
+    #[must_use]
+    pub fn split(&self) -> Split {
+        Split::new(&self.payload)
+    }
 }
 
 /// A prefix of a session's queue, held under a lease until it is committed or released.
@@ -232,10 +240,7 @@ fn settle(
                     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
                     state.metrics.wait_ms.record((now - message.enqueued_at_epoch).max(0) as f64);
                 }
-                if let Some(evicted) = state.registry.activate(session_id, &row, prompt_number) {
-                    state.end_consumer(evicted, super::EndReason::Expired, effects);
-                    state.follow_up(evicted, effects);
-                }
+                state.activate(session_id, &row, prompt_number, effects);
                 let batch =
                     Batch { shared: Arc::clone(shared), session_id, token, prompt_number, upto, messages, abandoned };
                 effects.then(move || reply.settle(Ok(Some(batch))));
@@ -262,10 +267,4 @@ fn settle(
         }
         state.follow_up(session_id, effects);
     });
-}
-
-/// Messages still to be delivered, for tests of the order.
-#[cfg(test)]
-pub fn ids(batch: &Batch) -> VecDeque<i64> {
-    batch.messages.iter().map(|message| message.id).collect()
 }

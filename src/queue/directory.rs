@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::{
     error::{Code, Error, Result},
-    sessions::SessionRow,
+    store::opening::SessionRow,
 };
 
 /// A session and its watermark.

@@ -1,6 +1,7 @@
 //! The queue and the threads it works with.
 
 use std::{
+    any::Any,
     sync::{
         Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicI64, Ordering},
@@ -32,9 +33,10 @@ use crate::{
     reply::Reply,
     sessions::SessionInfo,
     settings::Settings,
+    store::opening::SessionRow,
 };
 
-/// How long our own bookkeeping waits for `queue.db`; what it leaves undone is mended at the next open.
+/// See [`Shared::bookkeeping_deadline`].
 const BOOKKEEPING: Duration = Duration::from_secs(60);
 /// Message ids are reserved in blocks, so that the floors are written rarely.
 const ID_BLOCK: i64 = 65_536;
@@ -44,6 +46,7 @@ const ID_BLOCK: i64 = 65_536;
 pub struct Effects {
     commands: Vec<Command>,
     then: Vec<Box<dyn FnOnce(&Arc<Shared>) + Send>>,
+    /// The clock's next deadline came nearer.
     pub wake_clock: bool,
 }
 
@@ -99,8 +102,11 @@ impl Effects {
 
 /// What every part of the queue works on.
 pub struct Shared {
+    /// Options.
     pub settings: Arc<Settings>,
+    /// What the shared file says of sessions.
     pub directory: Directory,
+    /// The writer of `claude-mem.db`.
     pub main_writer: Arc<Writer>,
     queue_writer: OnceLock<Writer>,
     state: Mutex<State>,
@@ -137,6 +143,7 @@ impl Shared {
         read(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The writer of `queue.db`.
     pub fn queue_writer(&self) -> &Writer {
         // Set before the first handle exists; see `Queue::open`.
         #[expect(clippy::expect_used, reason = "set in the constructor, before anybody can call")]
@@ -148,6 +155,7 @@ impl Shared {
         Instant::now() + self.settings.deadline
     }
 
+    /// When our own bookkeeping gives up on a lock; what it leaves undone is mended at the next open.
     pub fn bookkeeping_deadline() -> Instant {
         Instant::now() + BOOKKEEPING
     }
@@ -189,11 +197,14 @@ impl Shared {
 }
 
 /// Claims of waiting consumers, written in the enqueue's own transaction.
-struct ClaimsInTransaction(Weak<Shared>);
+struct ClaimsInTransaction {
+    shared: Weak<Shared>,
+    _guard: Arc<dyn Any + Send + Sync>,
+}
 
 impl Follow for ClaimsInTransaction {
     fn follow_ups(&mut self) -> Vec<Box<dyn Write>> {
-        let Some(shared) = self.0.upgrade() else { return Vec::new() };
+        let Some(shared) = self.shared.upgrade() else { return Vec::new() };
         let touched = std::mem::take(&mut *shared.touched.lock().unwrap_or_else(PoisonError::into_inner));
         if touched.is_empty() {
             return Vec::new();
@@ -239,6 +250,8 @@ pub struct Parts {
     pub budget: Arc<Budget>,
     /// Slowest operations, shared.
     pub activity: Arc<Activity>,
+    /// Dropped when the writer's thread has ended: the owner lock.
+    pub guard: Arc<dyn Any + Send + Sync>,
 }
 
 impl Queue {
@@ -247,7 +260,7 @@ impl Queue {
     /// # Errors
     /// `ERR_CORRUPT`, `ERR_IO`, `ERR_BUSY`.
     pub fn open(parts: Parts) -> Result<Self> {
-        let Parts { settings, mut queue_db, directory, main_writer, budget, activity } = parts;
+        let Parts { settings, mut queue_db, directory, main_writer, budget, activity, guard } = parts;
         let directory = Directory::new(directory);
         let mut state = State::new(&settings);
         let mut effects = Effects::default();
@@ -265,7 +278,7 @@ impl Queue {
             clock: wake,
             me: Weak::clone(me),
         });
-        let follow = Box::new(ClaimsInTransaction(Arc::downgrade(&shared)));
+        let follow = Box::new(ClaimsInTransaction { shared: Arc::downgrade(&shared), _guard: guard });
         let writer = Writer::start("cm-queue", queue_db, settings.durability, budget, activity, Some(follow))?;
         shared.queue_writer.set(writer).map_err(|_| Error::internal("the queue's writer was started twice"))?;
         effects.run(&shared);
@@ -323,6 +336,30 @@ impl Queue {
     #[must_use]
     pub fn discover(&self) -> Vec<Waiting> {
         self.shared.read(State::waiting)
+    }
+
+    /// Makes a session active, or refreshes it. A live consumer is left alone.
+    ///
+    /// # Errors
+    /// `ERR_DISPOSED`.
+    pub fn activate_session(
+        &self,
+        session_id: i64,
+        row: &SessionRow,
+        prompt_number: Option<i64>,
+    ) -> Result<SessionInfo> {
+        self.shared.with(|state, effects| {
+            if state.closed {
+                return Err(Error::disposed("memory"));
+            }
+            state.activate(session_id, row, prompt_number, effects);
+            state.follow_up(session_id, effects);
+            state
+                .registry
+                .get(session_id)
+                .cloned()
+                .ok_or_else(|| Error::internal("a session just activated is not active"))
+        })
     }
 
     /// An active session.

@@ -237,10 +237,7 @@ fn settle(shared: &Shared, session_id: i64, bytes: usize, outcome: Result<Outcom
                     state.metrics.enqueued.record(1);
                     state.metrics.dedupe_evicted += evicted as u64;
                 }
-                if let Some(evicted) = state.registry.activate(session_id, &entry.row, prompt_number) {
-                    state.end_consumer(evicted, super::EndReason::Expired, effects);
-                    state.follow_up(evicted, effects);
-                }
+                state.activate(session_id, &entry.row, prompt_number, effects);
                 let depth = state.sessions.get(&session_id).map_or(0, |session| session.depth);
                 Ok(Enqueued { id, depth, duplicate })
             }

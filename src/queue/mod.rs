@@ -26,6 +26,8 @@ mod recovery;
 mod release;
 mod state;
 mod storage;
+#[cfg(test)]
+mod tests;
 
 pub use claim::{Batch, Delivered};
 pub use commit::{Answer, Committed};
@@ -33,7 +35,9 @@ pub use consumer::{ConsumeOptions, Consumer, EndReason};
 pub use dead_letters::{DeadLetter, DeadLetterFilter};
 pub use engine::Queue;
 pub use enqueue::{Duplicate, EnqueueOptions, Enqueued};
+pub use envelope::Split;
 pub use purge::Deletion;
 pub use ready::{ReadySession, ReadySessions};
 pub use release::{ReleaseOptions, Released};
 pub use state::Waiting;
+pub use storage::open as open_storage;

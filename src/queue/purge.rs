@@ -14,7 +14,7 @@ use crate::{
     db::writer::Durability,
     error::{Error, Result},
     reply::Reply,
-    sessions::SessionRow,
+    store::opening::SessionRow,
 };
 
 /// What a deletion found and did.
@@ -128,11 +128,8 @@ fn drain(
 ) -> Deletion {
     let remaining = state.sessions.get(&session_id).map_or(0, |session| session.depth);
     let existed = state.registry.get(session_id).is_some() || state.sessions.contains_key(&session_id);
-    if let Some(row) = row.filter(|_| remaining > 0)
-        && let Some(evicted) = state.registry.activate(session_id, &row, None)
-    {
-        state.end_consumer(evicted, EndReason::Expired, effects);
-        state.follow_up(evicted, effects);
+    if let Some(row) = row.filter(|_| remaining > 0) {
+        state.activate(session_id, &row, None, effects);
     }
     if remaining > 0 {
         state.registry.set_draining(session_id, true);

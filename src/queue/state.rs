@@ -17,7 +17,7 @@ use super::{
     metrics::Metrics,
     ready::Offers,
 };
-use crate::{sessions::Registry, settings::Settings};
+use crate::{sessions::Registry, settings::Settings, store::opening::SessionRow};
 
 /// Where a batch is between its claim and its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,6 +194,14 @@ impl State {
         }
         self.depth -= count;
         self.bytes -= bytes;
+    }
+
+    /// Makes a session active or refreshes it; the one that the cap sends away loses its consumer.
+    pub fn activate(&mut self, id: i64, row: &SessionRow, prompt_number: Option<i64>, effects: &mut Effects) {
+        if let Some(evicted) = self.registry.activate(id, row, prompt_number) {
+            self.end_consumer(evicted, EndReason::Expired, effects);
+            self.follow_up(evicted, effects);
+        }
     }
 
     pub fn is_paused(&self, id: i64) -> bool {

@@ -17,6 +17,7 @@ const FORMAT: i64 = 1;
 /// # Errors
 /// `ERR_SCHEMA_UNSUPPORTED` where a later engine wrote it; as [`connection::open_writer`].
 pub fn open(path: &Path, secure_delete: bool) -> Result<Connection> {
+    connection::create_private(path)?;
     // auto_vacuum must stand before the first table, and before WAL.
     let mut db = connection::open_writer(path, "PRAGMA auto_vacuum=INCREMENTAL;")?;
     db.execute_batch(if secure_delete { "PRAGMA secure_delete=ON" } else { "PRAGMA secure_delete=OFF" })?;
@@ -116,11 +117,7 @@ pub fn insert(db: &Connection, message: &NewMessage<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Reads a floor or another figure of `meta`.
-pub fn meta(db: &Connection, key: &str) -> Result<Option<i64>> {
-    Ok(db.prepare_cached("SELECT value FROM meta WHERE key = ?1")?.query_row([key], |row| row.get(0)).optional()?)
-}
-
+/// Sets a figure of `meta`: a floor.
 pub fn set_meta(db: &Connection, key: &str, value: i64) -> Result<()> {
     db.prepare_cached(
         "INSERT INTO meta(key, value) VALUES (?1, ?2) ON CONFLICT(key) DO UPDATE SET value = excluded.value",

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::clock;
+use crate::{clock, store::opening::SessionRow};
 
 /// What is known of an active session without asking a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,15 @@ pub struct SessionInfo {
     pub draining: bool,
 }
 
+/// A session as `initialize` answers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionSnapshot {
+    /// What the registry keeps.
+    pub info: SessionInfo,
+    /// The prompt that was given, else the newest stored one.
+    pub user_prompt: Option<String>,
+}
+
 struct Active {
     info: SessionInfo,
     last_active: Instant,
@@ -39,17 +48,6 @@ pub struct Registry {
     active: HashMap<i64, Active>,
     ttl: Duration,
     cap: usize,
-}
-
-/// What the session's row says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SessionRow {
-    /// `claude_session_id`.
-    pub claude_session_id: Box<str>,
-    /// `sdk_session_id`.
-    pub sdk_session_id: Option<Box<str>>,
-    /// `project`.
-    pub project: Box<str>,
 }
 
 impl Registry {

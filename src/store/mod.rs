@@ -8,6 +8,7 @@ pub mod filters;
 mod json_arrays;
 mod newest;
 pub mod observations;
+pub mod opening;
 pub mod order;
 pub mod pages;
 pub mod prompts;

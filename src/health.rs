@@ -1,0 +1,352 @@
+//! How a memory does, in one object that a `/health` route can send as it is.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rusqlite::Connection;
+
+use crate::{
+    clock,
+    db::{
+        Readers, Writer,
+        activity::{Activity, Slowest},
+        layout::{Layout, beside},
+        writer::Budget,
+    },
+    error::Result,
+    queue::{Queue, engine::Figures},
+    reply::Reply,
+    settings::Settings,
+};
+
+/// A share of a limit from which it is worth a warning.
+const WARN: f64 = 0.8;
+/// A share of a limit from which it is critical.
+const CRITICAL: f64 = 0.9;
+/// How old a sample may be before the next is asked for.
+const SAMPLE_AGE: Duration = Duration::from_secs(2);
+/// A write-ahead log above this size is worth a warning, bytes: somebody's reader holds it back.
+const WAL_WARN: u64 = 128 << 20;
+
+/// How loud a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Status {
+    /// Nothing to do.
+    Ok,
+    /// Above 80 % of a limit, or something to look at.
+    Warn,
+    /// Above 90 % of a limit, or a part has failed.
+    Critical,
+}
+
+impl Status {
+    /// What `status` shows.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warn => "warn",
+            Self::Critical => "critical",
+        }
+    }
+
+    /// The status of a share of a limit.
+    #[must_use]
+    pub fn of_share(share: f64) -> Self {
+        if share >= CRITICAL {
+            Self::Critical
+        } else if share >= WARN {
+            Self::Warn
+        } else {
+            Self::Ok
+        }
+    }
+}
+
+/// Figures of one file, from the last sample.
+#[derive(Debug, Clone, Default)]
+pub struct FileSample {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its size, bytes.
+    pub bytes: u64,
+    /// Size of its write-ahead log, bytes.
+    pub wal_bytes: u64,
+    /// Pages without content.
+    pub free_pages: i64,
+    /// When the sample was taken, epoch ms; 0 before the first.
+    pub sampled_at_epoch: i64,
+}
+
+/// Figures of one file and its writer.
+#[derive(Debug, Clone)]
+pub struct FileHealth {
+    /// From the last sample.
+    pub sample: FileSample,
+    /// When its last checkpoint ended, epoch ms; `None` before the first since open.
+    pub last_checkpoint_epoch: Option<i64>,
+    /// Commands waiting or running in its writer.
+    pub waiting: usize,
+    /// Transactions since open.
+    pub commits: i64,
+}
+
+/// Asks the disk in the background.
+#[derive(Debug)]
+pub struct Sampler {
+    database: PathBuf,
+    queue: PathBuf,
+    samples: Mutex<(FileSample, FileSample, Option<Instant>)>,
+    pending: AtomicBool,
+}
+
+impl Sampler {
+    /// A sampler of the files of a directory.
+    #[must_use]
+    pub fn new(layout: &Layout) -> Self {
+        Self {
+            database: layout.database(),
+            queue: layout.queue(),
+            samples: Mutex::default(),
+            pending: AtomicBool::new(false),
+        }
+    }
+
+    /// Asks for new samples where the last ones are old; nobody waits for them.
+    pub fn refresh(self: &Arc<Self>, readers: &Readers, queue: &Queue) {
+        let fresh =
+            self.samples.lock().unwrap_or_else(PoisonError::into_inner).2.is_some_and(|at| at.elapsed() < SAMPLE_AGE);
+        // One question at a time, however long the disk takes.
+        if fresh || self.pending.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (ask, told) = (Arc::clone(self), Arc::clone(self));
+        readers.call(
+            "sample",
+            move |db| sample(db, &ask.database),
+            Reply::new(move |answer: Result<FileSample>| {
+                let mut samples = told.samples.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Ok(sample) = answer {
+                    samples.0 = sample;
+                }
+                samples.2 = Some(Instant::now());
+                drop(samples);
+                told.pending.store(false, Ordering::Release);
+            }),
+        );
+        let (ask, told) = (Arc::clone(self), Arc::clone(self));
+        queue.writer().call(
+            "sample",
+            Instant::now() + SAMPLE_AGE,
+            move |db| sample(db, &ask.queue),
+            Reply::new(move |answer: Result<FileSample>| {
+                if let Ok(sample) = answer {
+                    told.samples.lock().unwrap_or_else(PoisonError::into_inner).1 = sample;
+                }
+            }),
+        );
+    }
+
+    fn last(&self) -> (FileSample, FileSample) {
+        let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        (samples.0.clone(), samples.1.clone())
+    }
+}
+
+fn sample(db: &Connection, path: &Path) -> Result<FileSample> {
+    // Only its size is asked for: opening and closing the file beside SQLite would drop its POSIX locks.
+    let size = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+    Ok(FileSample {
+        path: path.to_owned(),
+        bytes: size(path),
+        wal_bytes: size(&beside(path, "-wal")),
+        free_pages: db.query_row("PRAGMA freelist_count", [], |row| row.get(0))?,
+        sampled_at_epoch: clock::now_epoch(),
+    })
+}
+
+/// Bytes in native memory, by part.
+#[derive(Debug, Clone, Copy)]
+pub struct NativeBytes {
+    /// Page caches and statements of SQLite, over all memories of this process.
+    pub sqlite: u64,
+    /// Payloads of writes that are not committed yet.
+    pub in_flight_writes: u64,
+    /// Counters, leases, timers and the session registry.
+    pub queue: u64,
+}
+
+impl NativeBytes {
+    /// Their sum.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.sqlite + self.in_flight_writes + self.queue
+    }
+}
+
+/// Everything that is known without JavaScript.
+#[derive(Debug, Clone)]
+pub struct Health {
+    /// The worst of the findings.
+    pub status: Status,
+    /// What was found.
+    pub reasons: Vec<String>,
+    /// Since open.
+    pub uptime: Duration,
+    /// Bytes by part.
+    pub native: NativeBytes,
+    /// The queues.
+    pub queue: Figures,
+    /// Active sessions.
+    pub sessions: usize,
+    /// `claude-mem.db`.
+    pub database: FileHealth,
+    /// `native/queue.db`.
+    pub queue_database: FileHealth,
+    /// Reads waiting or running.
+    pub waiting_reads: usize,
+    /// Slowest recent operations.
+    pub slowest: Vec<Slowest>,
+}
+
+impl Health {
+    /// Collects the figures.
+    #[expect(clippy::too_many_arguments, reason = "it looks at every part once")]
+    #[must_use]
+    pub fn collect(
+        settings: &Settings,
+        opened: Instant,
+        queue: &Queue,
+        writer: &Writer,
+        readers: &Readers,
+        budget: &Budget,
+        activity: &Activity,
+        sampler: &Sampler,
+    ) -> Self {
+        let figures = queue.figures(None);
+        let (database, queue_database) = sampler.last();
+        let file = |sample: FileSample, writer: &Writer| {
+            let figures = writer.figures();
+            let checkpointed = figures.checkpointed_epoch.load(Ordering::Relaxed);
+            FileHealth {
+                sample,
+                last_checkpoint_epoch: (checkpointed > 0).then_some(checkpointed),
+                waiting: figures.waiting.load(Ordering::Relaxed),
+                commits: figures.commits.load(Ordering::Relaxed),
+            }
+        };
+        let mut health = Self {
+            status: Status::Ok,
+            reasons: Vec::new(),
+            uptime: opened.elapsed(),
+            native: NativeBytes {
+                sqlite: sqlite_bytes(),
+                in_flight_writes: budget.used() as u64,
+                queue: figures.native_bytes as u64,
+            },
+            queue: figures,
+            sessions: queue.session_count(),
+            database: file(database, writer),
+            queue_database: file(queue_database, queue.writer()),
+            waiting_reads: readers.waiting(),
+            slowest: activity.slowest(),
+        };
+        health.judge(settings, writer, queue);
+        health
+    }
+
+    /// Adds a finding.
+    pub fn find(&mut self, status: Status, reason: impl FnOnce() -> String) {
+        if status > Status::Ok {
+            self.status = self.status.max(status);
+            self.reasons.push(reason());
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "shares are for people")]
+    fn judge(&mut self, settings: &Settings, writer: &Writer, queue: &Queue) {
+        let (bytes, limit) = (self.queue.bytes, settings.bounds.total_bytes);
+        self.find(Status::of_share(bytes as f64 / limit.max(1) as f64), || {
+            format!("the queue holds {bytes} of at most {limit} bytes; let consumers catch up or raise maxQueueBytes")
+        });
+        for (name, failed) in [("writer", writer.has_failed()), ("queue", queue.writer().has_failed())] {
+            let status = if failed { Status::Critical } else { Status::Ok };
+            self.find(status, || format!("the {name} thread failed; dispose this memory and open a new one"));
+        }
+        for (name, wal) in
+            [("claude-mem.db", self.database.sample.wal_bytes), ("queue.db", self.queue_database.sample.wal_bytes)]
+        {
+            let status = if wal > WAL_WARN { Status::Warn } else { Status::Ok };
+            self.find(status, || {
+                format!("the log of {name} has {wal} bytes: a reader, perhaps of another process, holds it back")
+            });
+        }
+        let (dead, keep) = (self.queue.dead, settings.bounds.dead_letters);
+        let status = if dead as f64 >= keep as f64 * WARN { Status::Warn } else { Status::Ok };
+        self.find(status, || format!("{dead} of at most {keep} dead letters are kept; look at queue.deadLetters()"));
+    }
+}
+
+fn sqlite_bytes() -> u64 {
+    // SAFETY: sqlite3_memory_used reads a counter under SQLite's own mutex and may be called at any time from
+    // any thread.
+    u64::try_from(unsafe { rusqlite::ffi::sqlite3_memory_used() }).unwrap_or(0)
+}
+
+/// The version of the SQLite library inside.
+#[must_use]
+pub fn sqlite_version() -> &'static str {
+    rusqlite::version()
+}
+
+/// The limit of V8's old generation, in bytes, as flags state it: the last one wins, as in Node.
+#[must_use]
+pub fn old_space_limit(flags: &[String]) -> Option<u64> {
+    let mut words = flags.iter().flat_map(|flag| flag.split_whitespace()).peekable();
+    let mut limit = None;
+    while let Some(word) = words.next() {
+        let normal = word.replace('_', "-");
+        let Some(rest) = normal.strip_prefix("--max-old-space-size") else { continue };
+        let text = match rest.strip_prefix('=') {
+            Some(value) => Some(value.to_owned()),
+            None if rest.is_empty() => words.peek().map(|next| (*next).to_owned()),
+            // --max-old-space-size-percentage and the like.
+            None => None,
+        };
+        if let Some(mebibytes) = text.and_then(|text| text.parse::<u64>().ok()) {
+            limit = Some(mebibytes << 20);
+        }
+    }
+    limit
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_of_the_old_generation() {
+        let flags = |list: &[&str]| old_space_limit(&list.iter().map(|flag| (*flag).to_owned()).collect::<Vec<_>>());
+        assert_eq!(flags(&["--max-old-space-size=26"]), Some(26 << 20));
+        assert_eq!(flags(&["--trace-warnings --max_old_space_size=64 --foo"]), Some(64 << 20));
+        assert_eq!(flags(&["--max-old-space-size", "512"]), Some(512 << 20));
+        assert_eq!(flags(&["--max-old-space-size=10", "--max-old-space-size=20"]), Some(20 << 20));
+        assert_eq!(flags(&["--max-old-space-size-percentage=20"]), None);
+        assert_eq!(flags(&["--max-old-space-size=lots"]), None);
+        assert_eq!(flags(&[]), None);
+    }
+
+    #[test]
+    fn shares() {
+        assert_eq!(Status::of_share(0.79), Status::Ok);
+        assert_eq!(Status::of_share(0.8), Status::Warn);
+        assert_eq!(Status::of_share(0.95), Status::Critical);
+        assert!(Status::Critical > Status::Warn);
+    }
+}

@@ -1,0 +1,558 @@
+//! Decodes JavaScript values, with errors that name the argument, its value and what was expected.
+//!
+//! Rules for all: a missing argument is `undefined`; where something may be absent, `null` counts as absent
+//! too. A number may come as a decimal string (query strings). Half of a surrogate pair in a string becomes
+//! U+FFFD. Only an object's own enumerable properties count, so that nothing comes in through a prototype.
+
+use std::{borrow::Cow, fmt, ops::RangeInclusive, ptr};
+
+use napi::{Unknown, ValueType, sys};
+
+use super::{
+    errors::{exception_text, raw_of},
+    suggestion::closest,
+    values::{Scope, check, make},
+};
+use crate::error::{Error, Result};
+
+/// The largest integer that JavaScript counts exactly: 2^53 − 1.
+pub const MAX_SAFE_INTEGER: i64 = (1 << 53) - 1;
+
+/// Characters of a value that an error shows.
+const SHOWN: usize = 60;
+
+/// One JavaScript value and where it came from.
+#[derive(Clone)]
+pub struct Argument<'e> {
+    scope: Scope,
+    value: sys::napi_value,
+    place: Place,
+    _env: std::marker::PhantomData<&'e ()>,
+}
+
+/// How an error calls the value: `argument 'id'`, `option 'lockWaitMs'`, `observations[2].title`.
+#[derive(Clone)]
+enum Place {
+    Argument(&'static str),
+    Option(String),
+    Inside(String),
+}
+
+impl Place {
+    fn member(&self, key: &str, options: bool) -> Self {
+        match self {
+            _ if options => Self::Option(key.to_owned()),
+            Self::Argument(name) => Self::Inside(format!("{name}.{key}")),
+            Self::Option(path) | Self::Inside(path) => Self::Inside(format!("{path}.{key}")),
+        }
+    }
+
+    fn element(&self, index: u32) -> Self {
+        match self {
+            Self::Argument(name) => Self::Inside(format!("{name}[{index}]")),
+            Self::Option(path) | Self::Inside(path) => Self::Inside(format!("{path}[{index}]")),
+        }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Argument(name) => name,
+            Self::Option(path) | Self::Inside(path) => path,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Argument(name) => write!(f, "argument '{name}'"),
+            Self::Option(name) => write!(f, "option '{name}'"),
+            Self::Inside(path) => write!(f, "'{path}'"),
+        }
+    }
+}
+
+impl<'e> Argument<'e> {
+    /// The argument called `name`.
+    pub fn new(name: &'static str, value: &Unknown<'e>) -> Self {
+        let (env, value) = raw_of(value);
+        // SAFETY: an `Unknown` is a handle of the call that is being served, on its JS thread.
+        let scope = unsafe { Scope::new(env) };
+        Self { scope, value, place: Place::Argument(name), _env: std::marker::PhantomData }
+    }
+
+    fn at(&self, value: sys::napi_value, place: Place) -> Self {
+        Self { scope: self.scope, value, place, _env: std::marker::PhantomData }
+    }
+
+    fn kind(&self) -> ValueType {
+        let mut kind = 0;
+        // SAFETY: the handle belongs to the scope.
+        let status = unsafe { sys::napi_typeof(self.scope.env(), self.value, &raw mut kind) };
+        if status == sys::Status::napi_ok { ValueType::from(kind) } else { ValueType::Unknown }
+    }
+
+    /// The value, or none where it is `undefined` or `null`.
+    #[must_use]
+    pub fn given(self) -> Option<Self> {
+        match self.kind() {
+            ValueType::Undefined | ValueType::Null => None,
+            _ => Some(self),
+        }
+    }
+
+    /// An error about this value: `expected` continues "must be …".
+    #[must_use]
+    pub fn expected(&self, expected: &str) -> Error {
+        Error::invalid(format!("{} must be {expected}, got {}", self.place, self.shown()))
+            .with("argument", self.place.name().to_owned())
+    }
+
+    /// The value in a few words. Never runs the caller's code.
+    fn shown(&self) -> String {
+        match self.kind() {
+            ValueType::Undefined => "undefined".to_owned(),
+            ValueType::Null => "null".to_owned(),
+            ValueType::Boolean => self.raw_boolean().map_or("a boolean".to_owned(), |value| value.to_string()),
+            ValueType::Number => self.raw_number().map_or("a number".to_owned(), show_number),
+            ValueType::String => self.raw_string().map_or("a string".to_owned(), |text| show_text(&text)),
+            ValueType::BigInt => "a bigint".to_owned(),
+            ValueType::Symbol => "a symbol".to_owned(),
+            ValueType::Function => "a function".to_owned(),
+            _ if self.is_array() => "an array".to_owned(),
+            _ => "an object".to_owned(),
+        }
+    }
+
+    fn raw_boolean(&self) -> Result<bool> {
+        let mut value = false;
+        // SAFETY: the handle belongs to the scope.
+        check(unsafe { sys::napi_get_value_bool(self.scope.env(), self.value, &raw mut value) }, "read a boolean")?;
+        Ok(value)
+    }
+
+    fn raw_number(&self) -> Result<f64> {
+        let mut value = 0.0;
+        // SAFETY: the handle belongs to the scope.
+        check(unsafe { sys::napi_get_value_double(self.scope.env(), self.value, &raw mut value) }, "read a number")?;
+        Ok(value)
+    }
+
+    fn raw_string(&self) -> Result<String> {
+        read_string(self.scope, self.value)
+    }
+
+    fn is_array(&self) -> bool {
+        let mut is_array = false;
+        // SAFETY: the handle belongs to the scope.
+        unsafe { sys::napi_is_array(self.scope.env(), self.value, &raw mut is_array) };
+        is_array
+    }
+
+    /// `true` or `false`; also the strings `"true"` and `"false"`.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARG` for anything else.
+    pub fn boolean(&self) -> Result<bool> {
+        match self.kind() {
+            ValueType::Boolean => self.raw_boolean(),
+            ValueType::String => match &*self.raw_string()? {
+                "true" => Ok(true),
+                "false" => Ok(false),
+                _ => Err(self.expected("true or false")),
+            },
+            _ => Err(self.expected("true or false")),
+        }
+    }
+
+    /// A finite number.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARG` for anything else.
+    pub fn number(&self) -> Result<f64> {
+        self.any_number().filter(|number| number.is_finite()).ok_or_else(|| self.expected("a finite number"))
+    }
+
+    fn any_number(&self) -> Option<f64> {
+        match self.kind() {
+            ValueType::Number => self.raw_number().ok(),
+            ValueType::String => decimal(&self.raw_string().ok()?),
+            _ => None,
+        }
+    }
+
+    /// An integer within `range`, counted in `unit` (`"ms"`, `"bytes"`, or nothing).
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARG` naming the bounds for anything else.
+    pub fn integer(&self, range: RangeInclusive<i64>, unit: &str) -> Result<i64> {
+        #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "within ±2^53, whole")]
+        let whole = self
+            .any_number()
+            .filter(|number| number.fract() == 0.0 && number.abs() <= MAX_SAFE_INTEGER as f64)
+            .map(|number| number as i64);
+        whole.filter(|number| range.contains(number)).ok_or_else(|| self.expected(&integer_from(&range, unit)))
+    }
+
+    /// The id of a row: an integer from 1.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARG` for anything else.
+    pub fn id(&self) -> Result<i64> {
+        self.integer(1..=MAX_SAFE_INTEGER, "")
+    }
+
+    /// A count or size within `range`, counted in `unit`.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARG` naming the bounds for anything else.
+    pub fn size(&self, range: RangeInclusive<usize>, unit: &str) -> Result<usize> {
+        let bound = |bound: usize| i64::try_from(bound).unwrap_or(MAX_SAFE_INTEGER).min(MAX_SAFE_INTEGER);
+        let size = self.integer(bound(*range.start())..=bound(*range.end()), unit)?;
+        usize::try_from(size).map_err(|_| self.expected("a smaller number"))
+    }
+
+    /// A string, possibly empty.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARG` for anything else.
+    pub fn text(&self) -> Result<String> {
+        if self.kind() == ValueType::String { self.raw_string() } else { Err(self.expected("a string")) }
+    }
+
+    /// A string with at least one character.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARG` for anything else.
+    pub fn nonempty_text(&self) -> Result<String> {
+        if self.kind() != ValueType::String {
+            return Err(self.expected("a string"));
+        }
+        let text = self.raw_string()?;
+        if text.is_empty() { Err(self.expected("a string that is not empty")) } else { Ok(text) }
+    }
+
+    /// One of a few names.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARG` listing them for anything else.
+    pub fn one_of<T: Copy>(&self, names: &[(&'static str, T)]) -> Result<T> {
+        let given = if self.kind() == ValueType::String { Some(self.raw_string()?) } else { None };
+        if let Some(found) = given.as_deref().and_then(|given| names.iter().find(|(name, _)| *name == given)) {
+            return Ok(found.1);
+        }
+        let known: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
+        let quoted: Vec<String> = known.iter().map(|name| format!("'{name}'")).collect();
+        let mut error = self.expected(&quoted.join(" or "));
+        if let Some(meant) = given.and_then(|given| closest(&given, &known)) {
+            error.message.push_str(&format!("; did you mean '{meant}'?"));
+        }
+        Err(error)
+    }
+
+    /// The elements of an array.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARG` for anything else.
+    pub fn array(&self) -> Result<Vec<Self>> {
+        if !self.is_array() {
+            return Err(self.expected("an array"));
+        }
+        let mut length = 0;
+        // SAFETY: the handle belongs to the scope.
+        let status = unsafe { sys::napi_get_array_length(self.scope.env(), self.value, &raw mut length) };
+        check(status, "read an array's length")?;
+        let mut elements = Vec::with_capacity(length.min(1 << 16) as usize);
+        for index in 0..length {
+            let place = self.place.element(index);
+            let value = make!(self.scope, "read an array element", napi_get_element(self.value, index))
+                .map_err(|error| self.unreadable(&place, error))?;
+            elements.push(self.at(value, place));
+        }
+        Ok(elements)
+    }
+
+    /// An array of strings.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARG` for anything else.
+    pub fn texts(&self) -> Result<Vec<String>> {
+        self.array()?.iter().map(Self::text).collect()
+    }
+
+    /// An array of row ids.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARG` for anything else.
+    pub fn ids(&self) -> Result<Vec<i64>> {
+        self.array()?.iter().map(Self::id).collect()
+    }
+
+    /// One string, or an array of them.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARG` for anything else.
+    pub fn one_or_many_texts(&self) -> Result<Vec<String>> {
+        match self.kind() {
+            ValueType::String => Ok(vec![self.raw_string()?]),
+            _ if self.is_array() => self.texts(),
+            _ => Err(self.expected("a string or an array of strings")),
+        }
+    }
+
+    /// A copy of the bytes of a `Buffer` or `Uint8Array`.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARG` for anything else.
+    pub fn bytes(&self) -> Result<Vec<u8>> {
+        let (mut kind, mut length, mut data) = (0, 0, ptr::null_mut());
+        let (mut buffer, mut offset) = (ptr::null_mut(), 0);
+        // SAFETY: the handle belongs to the scope; the call refuses what is no typed array.
+        let status = unsafe {
+            sys::napi_get_typedarray_info(
+                self.scope.env(),
+                self.value,
+                &raw mut kind,
+                &raw mut length,
+                &raw mut data,
+                &raw mut buffer,
+                &raw mut offset,
+            )
+        };
+        let octets = [sys::TypedarrayType::uint8_array, sys::TypedarrayType::uint8_clamped_array];
+        if status != sys::Status::napi_ok || !octets.contains(&kind) {
+            return Err(self.expected("a Buffer or a Uint8Array"));
+        }
+        if length == 0 || data.is_null() {
+            return Ok(Vec::new());
+        }
+        // SAFETY: V8 has just said that `length` bytes lie there; no JavaScript runs before they are copied.
+        Ok(unsafe { std::slice::from_raw_parts(data.cast::<u8>(), length) }.to_vec())
+    }
+
+    /// An object with its own enumerable properties.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARG` for anything else, arrays included.
+    pub fn object(&self) -> Result<Fields<'e>> {
+        self.read_fields(false)
+    }
+
+    /// An object that may have only the properties `known`; for an absent one there are none.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARG` for anything else, with a suggestion for a name that is not known.
+    pub fn options(&self, known: &[&'static str]) -> Result<Fields<'e>> {
+        if matches!(self.kind(), ValueType::Undefined | ValueType::Null) {
+            return Ok(Fields { of: self.clone(), names: Vec::new(), options: true });
+        }
+        let fields = self.read_fields(true)?;
+        for name in &fields.names {
+            if known.contains(&name.as_str()) {
+                continue;
+            }
+            let remedy: Cow<'_, str> = match closest(name, known) {
+                Some(meant) => format!("did you mean {meant}?").into(),
+                None if known.is_empty() => "there are none".into(),
+                None => format!("known are {}", known.join(", ")).into(),
+            };
+            return Err(Error::invalid(format!("unknown option '{name}'; {remedy}")).with("argument", name.clone()));
+        }
+        Ok(fields)
+    }
+
+    fn read_fields(&self, options: bool) -> Result<Fields<'e>> {
+        if self.kind() != ValueType::Object || self.is_array() {
+            return Err(self.expected("an object"));
+        }
+        let filter = sys::KeyFilter::enumerable | sys::KeyFilter::skip_symbols;
+        let names = make!(
+            self.scope,
+            "read an object's property names",
+            napi_get_all_property_names(
+                self.value,
+                sys::KeyCollectionMode::own_only,
+                filter,
+                sys::KeyConversion::numbers_to_strings
+            )
+        )
+        .map_err(|error| self.unreadable(&self.place, error))?;
+        let names = self.at(names, self.place.clone()).texts()?;
+        Ok(Fields { of: self.clone(), names, options })
+    }
+
+    /// `JSON.stringify` of the value, which must be an object.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARG` for anything else, and for what has no JSON (a cycle, a bigint, a `toJSON` that throws).
+    pub fn json(&self) -> Result<String> {
+        if self.kind() != ValueType::Object || self.is_array() {
+            return Err(self.expected("an object"));
+        }
+        let stringified = self.stringify().map_err(|error| {
+            let text = self.scope.take_exception().and_then(|thrown| exception_text(self.scope, thrown));
+            let reason = text.unwrap_or(error.message);
+            Error::invalid(format!("{} cannot be written as JSON: {reason}", self.place))
+                .with("argument", self.place.name().to_owned())
+        })?;
+        let text = self.at(stringified, self.place.clone());
+        if text.kind() == ValueType::String {
+            text.raw_string()
+        } else {
+            // A `toJSON` that answers undefined.
+            Err(self.expected("an object that JSON.stringify can write"))
+        }
+    }
+
+    fn stringify(&self) -> Result<sys::napi_value> {
+        let global = make!(self.scope, "get the global object", napi_get_global())?;
+        let json = self.scope.get_property(global, "JSON")?;
+        self.scope.call(self.scope.get_property(json, "stringify")?, &[self.value])
+    }
+
+    /// A getter or a proxy has thrown.
+    fn unreadable(&self, place: &Place, error: Error) -> Error {
+        let thrown = self.scope.take_exception().and_then(|thrown| exception_text(self.scope, thrown));
+        let reason = thrown.unwrap_or(error.message);
+        Error::invalid(format!("{place} cannot be read: {reason}")).with("argument", place.name().to_owned())
+    }
+}
+
+/// The own enumerable properties of an object.
+pub struct Fields<'e> {
+    of: Argument<'e>,
+    names: Vec<String>,
+    options: bool,
+}
+
+impl<'e> Fields<'e> {
+    /// The names, in the object's order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
+    }
+
+    /// The property `key`, or none where it is missing, `undefined` or `null`.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARG` where its getter throws.
+    pub fn get(&self, key: &str) -> Result<Option<Argument<'e>>> {
+        if !self.names.iter().any(|name| name == key) {
+            return Ok(None);
+        }
+        let place = self.of.place.member(key, self.options);
+        let value =
+            self.of.scope.get_property(self.of.value, key).map_err(|error| self.of.unreadable(&place, error))?;
+        Ok(self.of.at(value, place).given())
+    }
+
+    /// The property `key`.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARG` where it is missing, `undefined` or `null`.
+    pub fn required(&self, key: &str) -> Result<Argument<'e>> {
+        self.get(key)?.ok_or_else(|| {
+            let place = self.of.place.member(key, self.options);
+            Error::invalid(format!("{place} is missing")).with("argument", place.name().to_owned())
+        })
+    }
+
+    /// The property `key` decoded, or none.
+    ///
+    /// # Errors
+    /// Those of `decode`.
+    pub fn read<T>(&self, key: &str, decode: impl FnOnce(&Argument<'e>) -> Result<T>) -> Result<Option<T>> {
+        self.get(key)?.as_ref().map(decode).transpose()
+    }
+}
+
+/// The text of a JavaScript string.
+pub(super) fn read_string(scope: Scope, value: sys::napi_value) -> Result<String> {
+    // Most texts are short: one call, one copy. A last character can need up to four bytes, so what ends
+    // earlier was not cut.
+    const SHORT: usize = 512;
+    let mut short = [0_u8; SHORT];
+    let mut written = 0;
+    // SAFETY: the handle belongs to the scope, and the buffer is as long as said.
+    let status = unsafe {
+        sys::napi_get_value_string_utf8(scope.env(), value, short.as_mut_ptr().cast(), SHORT, &raw mut written)
+    };
+    check(status, "read a string")?;
+    if written < SHORT - 4 {
+        return Ok(String::from_utf8_lossy(&short[..written]).into_owned());
+    }
+    let mut length = 0;
+    // SAFETY: without a buffer the call only measures.
+    let status = unsafe { sys::napi_get_value_string_utf8(scope.env(), value, ptr::null_mut(), 0, &raw mut length) };
+    check(status, "measure a string")?;
+    // With room for the NUL that N-API writes.
+    let mut bytes = vec![0_u8; length + 1];
+    // SAFETY: the buffer is as long as said.
+    let status = unsafe {
+        sys::napi_get_value_string_utf8(scope.env(), value, bytes.as_mut_ptr().cast(), bytes.len(), &raw mut written)
+    };
+    check(status, "read a string")?;
+    bytes.truncate(written);
+    // V8 has already written U+FFFD for lone surrogates; this keeps the promise whatever it writes.
+    Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+}
+
+/// A plain decimal number: no exponent, no hexadecimal, no blanks.
+fn decimal(text: &str) -> Option<f64> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let plain = digits.starts_with(|first: char| first.is_ascii_digit())
+        && digits.chars().all(|letter| letter.is_ascii_digit() || letter == '.');
+    if plain { text.parse().ok() } else { None }
+}
+
+fn integer_from(range: &RangeInclusive<i64>, unit: &str) -> String {
+    let unit = if unit.is_empty() { String::new() } else { format!(" {unit}") };
+    match (*range.start(), *range.end()) {
+        (start, MAX_SAFE_INTEGER..) if start > -MAX_SAFE_INTEGER => format!("an integer from {start}{unit}"),
+        (start, end) if start > -MAX_SAFE_INTEGER => format!("an integer from {start} to {end}{unit}"),
+        _ => format!("an integer{unit}"),
+    }
+}
+
+fn show_number(number: f64) -> String {
+    if number.is_infinite() {
+        return if number > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
+    }
+    number.to_string()
+}
+
+fn show_text(text: &str) -> String {
+    let mut shown: String = text.chars().take(SHOWN).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    format!("'{shown}'")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_SAFE_INTEGER, decimal, integer_from, show_number, show_text};
+
+    #[test]
+    fn numeric_strings_are_plain_decimals() {
+        assert_eq!(decimal("12"), Some(12.0));
+        assert_eq!(decimal("-0.5"), Some(-0.5));
+        for text in ["", " 1", "1e3", "0x10", "1.2.3", "-", ".5", "inf", "NaN", "+1"] {
+            assert_eq!(decimal(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn bounds_are_named() {
+        assert_eq!(integer_from(&(0..=10), "ms"), "an integer from 0 to 10 ms");
+        assert_eq!(integer_from(&(1..=MAX_SAFE_INTEGER), ""), "an integer from 1");
+        assert_eq!(integer_from(&(i64::MIN..=i64::MAX), ""), "an integer");
+    }
+
+    #[test]
+    fn values_are_shown_short() {
+        assert_eq!(show_text("a"), "'a'");
+        assert_eq!(show_text(&"é".repeat(100)), format!("'{}…'", "é".repeat(60)));
+        assert_eq!(show_number(f64::NEG_INFINITY), "-Infinity");
+        assert_eq!(show_number(1.5), "1.5");
+    }
+}

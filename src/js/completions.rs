@@ -1,0 +1,369 @@
+//! The one way by which anything comes back to an environment: a port that settles promises.
+//!
+//! Core threads put settlements into the port's queue; one thread-safe function an environment wakes the JS
+//! thread, which drains the queue. A waker for each promise would cost 2 to 6 times as much, and 20 times the
+//! memory while they wait.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    ffi::c_void,
+    panic::{AssertUnwindSafe, catch_unwind},
+    ptr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use napi::sys;
+
+use super::{
+    answer::{IntoAnswer, Outcome},
+    building::{self, Built, Partial},
+    call::with_exception,
+    environment::{Environment, closing},
+    errors::{caught, to_js},
+    values::{Scope, check},
+};
+use crate::{
+    error::{Error, Result},
+    reply::Reply,
+};
+
+/// How long one turn of the event loop may be busy with settling.
+const SLICE: Duration = Duration::from_millis(1);
+
+/// Whether the process stays alive for a promise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pending {
+    /// A read, a write: the process waits for it.
+    Operation,
+    /// A wait for something that may never come, such as a consumer's next batch: the process may end.
+    Wait,
+}
+
+/// Half of a promise: what settles it. The other half is with JavaScript.
+#[derive(Clone, Copy)]
+struct Deferred {
+    raw: sys::napi_deferred,
+    pending: Pending,
+}
+
+// SAFETY: a foreign thread only carries it; it is used on the JS thread alone.
+unsafe impl Send for Deferred {}
+
+struct Settlement {
+    deferred: Deferred,
+    outcome: Outcome,
+}
+
+/// What the JS thread has taken from the port and not finished.
+enum Work {
+    Fresh(Settlement),
+    Started(Deferred, Partial),
+}
+
+/// The thread-safe functions of an open port.
+#[derive(Clone, Copy)]
+struct Wakers {
+    /// Drains the queue.
+    drain: sys::napi_threadsafe_function,
+    /// Calls `drain`. Node runs a thread-safe function that is called from its own callback again in the same
+    /// turn; by way of a second one it comes in a later turn.
+    next_turn: sys::napi_threadsafe_function,
+}
+
+// SAFETY: N-API lets any thread call a thread-safe function; the port's lock proves that it still exists.
+unsafe impl Send for Wakers {}
+
+struct Queue {
+    /// None before the port opens and after it has closed.
+    wakers: Option<Wakers>,
+    waiting: VecDeque<Settlement>,
+    /// Whether a call of `drain` or `next_turn` is under way, so that thousands of settlements need one.
+    woken: bool,
+}
+
+/// The side of the port that core threads hold.
+struct Port(Mutex<Queue>);
+
+impl Port {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands a settlement to the JS thread.
+    ///
+    /// The race with the environment's teardown is resolved by the lock: whoever gets it first. Before `close`,
+    /// the wakers exist and stay so until the lock is free again; after it, there is nobody to tell, and the
+    /// settlement is dropped. Its deferred goes with the environment.
+    fn settle(&self, settlement: Settlement) {
+        let mut queue = self.lock();
+        let Some(wakers) = queue.wakers else {
+            drop(queue);
+            // An answer may hold handles whose drop settles other promises: never under the lock.
+            drop(settlement);
+            return;
+        };
+        queue.waiting.push_back(settlement);
+        if !queue.woken {
+            // Refused only by a closing function, and `close` would have taken it away before that.
+            queue.woken = wake(wakers.drain);
+        }
+    }
+
+    /// Moves what has come to `work`. Where nothing has, the next settlement wakes the JS thread again, and the
+    /// answer is false.
+    fn take(&self, work: &mut VecDeque<Work>) -> bool {
+        let mut queue = self.lock();
+        if queue.waiting.is_empty() {
+            queue.woken = false;
+            return false;
+        }
+        work.extend(queue.waiting.drain(..).map(Work::Fresh));
+        true
+    }
+}
+
+fn wake(function: sys::napi_threadsafe_function) -> bool {
+    // SAFETY: callers have got the function from an open port, whose lock they hold or on whose JS thread they
+    // are; only the JS thread closes the port, under the lock.
+    let status = unsafe {
+        sys::napi_call_threadsafe_function(function, ptr::null_mut(), sys::ThreadsafeFunctionCallMode::nonblocking)
+    };
+    status == sys::Status::napi_ok
+}
+
+/// The side of the port that the JS thread holds.
+pub(super) struct Completions {
+    env: sys::napi_env,
+    port: Arc<Port>,
+    work: RefCell<VecDeque<Work>>,
+    /// Unsettled promises that keep the process alive.
+    operations: Cell<usize>,
+}
+
+impl Completions {
+    pub(super) fn new(env: sys::napi_env) -> Self {
+        let queue = Queue { wakers: None, waiting: VecDeque::new(), woken: false };
+        Self { env, port: Arc::new(Port(Mutex::new(queue))), work: RefCell::default(), operations: Cell::new(0) }
+    }
+
+    /// Makes the thread-safe functions. `environment` is their context and outlives them.
+    pub(super) fn open(&self, scope: Scope, environment: &Environment) -> Result<()> {
+        let context: *const Environment = environment;
+        let drain = waker(scope, context, drain)?;
+        let next_turn = waker(scope, context, next_turn).inspect_err(|_| abort(drain))?;
+        self.port.lock().wakers = Some(Wakers { drain, next_turn });
+        Ok(())
+    }
+
+    /// Ends all settling, on the JS thread, by the environment's cleanup hook or where it could not be set up.
+    pub(super) fn close(&self) {
+        let mut queue = self.port.lock();
+        let wakers = queue.wakers.take();
+        let waiting = std::mem::take(&mut queue.waiting);
+        drop(queue);
+        // Nobody can call the functions any more: see `Port::settle`.
+        if let Some(Wakers { drain, next_turn }) = wakers {
+            abort(drain);
+            abort(next_turn);
+        }
+        drop(waiting);
+        // Partly built answers hold references, which are deleted while the environment is there.
+        drop(self.work.take());
+    }
+
+    /// A promise, and the deferred half that settles it.
+    fn create(&self, scope: Scope, pending: Pending) -> Result<(Deferred, sys::napi_value)> {
+        let Some(wakers) = self.port.lock().wakers else { return Err(closing()) };
+        let (mut raw, mut promise) = (ptr::null_mut(), ptr::null_mut());
+        // SAFETY: a scope is a live environment on its thread.
+        let status = unsafe { sys::napi_create_promise(scope.env(), &raw mut raw, &raw mut promise) };
+        check(status, "create a promise")?;
+        if pending == Pending::Operation {
+            let operations = self.operations.get();
+            self.operations.set(operations + 1);
+            if operations == 0 {
+                // SAFETY: the port is open, and this is the JS thread.
+                unsafe { sys::napi_ref_threadsafe_function(scope.env(), wakers.drain) };
+            }
+        }
+        Ok((Deferred { raw, pending }, promise))
+    }
+
+    /// A promise for a reply. Nothing can fail once `start` has the reply: before, there is no deferred that
+    /// could be rejected with nobody holding its promise, and afterwards every path ends in the port.
+    pub(super) fn promise<T: IntoAnswer>(
+        &self,
+        scope: Scope,
+        pending: Pending,
+        start: impl FnOnce(Reply<T>),
+    ) -> Result<sys::napi_value> {
+        let (deferred, promise) = self.create(scope, pending)?;
+        let port = Arc::clone(&self.port);
+        start(Reply::new(move |answer: Result<T>| {
+            let outcome = caught("converting an answer", || Ok(answer?.into_answer()));
+            port.settle(Settlement { deferred, outcome });
+        }));
+        Ok(promise)
+    }
+
+    /// A promise that is rejected already.
+    pub(super) fn rejected(&self, scope: Scope, error: &Error) -> Result<sys::napi_value> {
+        let (deferred, promise) = self.create(scope, Pending::Wait)?;
+        reject(scope, deferred, error);
+        Ok(promise)
+    }
+
+    fn settled(&self, deferred: Deferred) {
+        if deferred.pending == Pending::Wait {
+            return;
+        }
+        let operations = self.operations.get().saturating_sub(1);
+        self.operations.set(operations);
+        if operations == 0
+            && let Some(wakers) = self.port.lock().wakers
+        {
+            // SAFETY: the port is open, and this is the JS thread.
+            unsafe { sys::napi_unref_threadsafe_function(self.env, wakers.drain) };
+        }
+    }
+
+    /// Settles what waits for about [`SLICE`], and arranges for the rest to go on in a later turn.
+    ///
+    /// JavaScript can run in here (a `then` that somebody has put on `Object.prototype`) and call this module:
+    /// nothing is borrowed or locked while N-API is called.
+    fn run_slice(&self, environment: &Environment) {
+        let deadline = Instant::now() + SLICE;
+        self.port.take(&mut self.work.borrow_mut());
+        loop {
+            let work = self.work.borrow_mut().pop_front();
+            let Some(work) = work else {
+                if self.port.take(&mut self.work.borrow_mut()) {
+                    continue;
+                }
+                return;
+            };
+            // A large answer takes turns with what came after it.
+            if let Some(unfinished) = self.run(environment, work, deadline) {
+                self.work.borrow_mut().push_back(unfinished);
+            }
+            if Instant::now() >= deadline {
+                let nothing_left = self.work.borrow().is_empty() && !self.port.take(&mut self.work.borrow_mut());
+                if nothing_left {
+                    return;
+                }
+                return self.wake_next_turn();
+            }
+        }
+    }
+
+    fn wake_next_turn(&self) {
+        let wakers = self.port.lock().wakers;
+        if let Some(wakers) = wakers {
+            wake(wakers.next_turn);
+        }
+    }
+
+    /// One settlement, or one more slice of it, in a handle scope of its own.
+    fn run(&self, environment: &Environment, work: Work, deadline: Instant) -> Option<Work> {
+        // SAFETY: the callback that we serve runs on the JS thread of a live environment, in a handle scope.
+        let outer = unsafe { Scope::new(self.env) };
+        let deferred = match &work {
+            Work::Fresh(settlement) => settlement.deferred,
+            Work::Started(deferred, _) => *deferred,
+        };
+        let unfinished = outer.nested(|scope| {
+            let built = caught("converting an answer", || match work {
+                Work::Fresh(settlement) => building::begin(scope, environment, settlement.outcome?, Some(deadline)),
+                Work::Started(_, partial) => partial.resume(scope, environment, deadline),
+            });
+            match built {
+                Ok(Built::Partly(partial)) => return Some(Work::Started(deferred, partial)),
+                // SAFETY: the deferred is used once, here or below; it came from this environment.
+                Ok(Built::Whole(value)) => unsafe {
+                    sys::napi_resolve_deferred(self.env, deferred.raw, value);
+                },
+                Err(error) => reject(scope, deferred, &error),
+            }
+            None
+        });
+        // An environment that is being terminated refuses even handle scopes; then nobody waits for the promise.
+        let unfinished = unfinished.unwrap_or_default();
+        if unfinished.is_none() {
+            self.settled(deferred);
+        }
+        unfinished
+    }
+}
+
+fn reject(scope: Scope, deferred: Deferred, error: &Error) {
+    let object = to_js(scope, &with_exception(scope, error.clone()));
+    // Fails only where the environment is being terminated.
+    if let Ok(object) = object {
+        // SAFETY: the deferred is used once; it came from this environment.
+        unsafe { sys::napi_reject_deferred(scope.env(), deferred.raw, object) };
+    }
+}
+
+type WakerCallback =
+    unsafe extern "C" fn(env: sys::napi_env, function: sys::napi_value, context: *mut c_void, data: *mut c_void);
+
+/// A thread-safe function that does not keep the process alive.
+fn waker(scope: Scope, context: *const Environment, callback: WakerCallback) -> Result<sys::napi_threadsafe_function> {
+    let name = scope.string("claude-mem-native")?;
+    let mut function = ptr::null_mut();
+    // SAFETY: a scope is a live environment on its thread; the context is read on the JS thread only, and lives
+    // until Node has finished with the function.
+    let status = unsafe {
+        sys::napi_create_threadsafe_function(
+            scope.env(),
+            ptr::null_mut(),
+            ptr::null_mut(),
+            name,
+            0,
+            1,
+            ptr::null_mut(),
+            None,
+            context.cast_mut().cast(),
+            Some(callback),
+            &raw mut function,
+        )
+    };
+    check(status, "create a thread-safe function")?;
+    // SAFETY: as above.
+    unsafe { sys::napi_unref_threadsafe_function(scope.env(), function) };
+    Ok(function)
+}
+
+fn abort(function: sys::napi_threadsafe_function) {
+    // SAFETY: called once a function, by the JS thread, after the port has forgotten it.
+    unsafe { sys::napi_release_threadsafe_function(function, sys::ThreadsafeFunctionReleaseMode::abort) };
+}
+
+unsafe extern "C" fn drain(env: sys::napi_env, _: sys::napi_value, context: *mut c_void, _: *mut c_void) {
+    // Null where Node empties the function's queue in teardown.
+    if env.is_null() {
+        return;
+    }
+    // SAFETY: the context of a function that Node still calls with an environment; see `Environment::free`.
+    let environment = unsafe { &*context.cast::<Environment>() };
+    // Every conversion is caught on its own; this keeps whatever else might panic out of Node.
+    let completions = environment.completions();
+    if catch_unwind(AssertUnwindSafe(|| completions.run_slice(environment))).is_err() {
+        // Its wake-up is spent, and what is left in the queue must not be forgotten.
+        completions.wake_next_turn();
+    }
+}
+
+unsafe extern "C" fn next_turn(env: sys::napi_env, _: sys::napi_value, context: *mut c_void, _: *mut c_void) {
+    if env.is_null() {
+        return;
+    }
+    // SAFETY: as in `drain`.
+    let environment = unsafe { &*context.cast::<Environment>() };
+    let wakers = environment.completions().port.lock().wakers;
+    if let Some(wakers) = wakers {
+        wake(wakers.drain);
+    }
+}
