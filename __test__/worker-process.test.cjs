@@ -78,7 +78,10 @@ test('the port of settings.json wins over the environment', async (t) => {
     });
   });
   const dataDir = temporaryDirectory(t);
-  fs.writeFileSync(path.join(dataDir, 'settings.json'), JSON.stringify({ env: { CLAUDE_MEM_WORKER_PORT: String(free) } }));
+  fs.writeFileSync(
+    path.join(dataDir, 'settings.json'),
+    JSON.stringify({ env: { CLAUDE_MEM_WORKER_PORT: String(free) } }),
+  );
   const worker = new WorkerUnderTest(t, { dataDir, environment: { CLAUDE_MEM_WORKER_PORT: '4567' } });
   worker.spawn();
   await worker.until(() => worker.output.stdout.includes(`127.0.0.1:${free}`), 'the start');
@@ -86,7 +89,10 @@ test('the port of settings.json wins over the environment', async (t) => {
 
 test('NODE_OPTIONS of settings.json count', async (t) => {
   const dataDir = temporaryDirectory(t);
-  fs.writeFileSync(path.join(dataDir, 'settings.json'), JSON.stringify({ env: { NODE_OPTIONS: '--max-old-space-size=222' } }));
+  fs.writeFileSync(
+    path.join(dataDir, 'settings.json'),
+    JSON.stringify({ env: { NODE_OPTIONS: '--max-old-space-size=222' } }),
+  );
   const worker = await new WorkerUnderTest(t, { dataDir }).start();
   const { heap } = await worker.get('/health');
   assert.equal(Math.round(heap.limitBytes / 1024 / 1024), 222);
@@ -94,47 +100,73 @@ test('NODE_OPTIONS of settings.json count', async (t) => {
   if (!IS_WINDOWS) assert.equal(code, 0);
 });
 
-test('a process that was started again for NODE_OPTIONS ends with the one that started it', { skip: NO_SIGNALS }, async (t) => {
-  const dataDir = temporaryDirectory(t);
-  fs.writeFileSync(path.join(dataDir, 'settings.json'), JSON.stringify({ env: { NODE_OPTIONS: '--max-old-space-size=222' } }));
-  const worker = await new WorkerUnderTest(t, { dataDir }).start();
-  worker.child.kill('SIGKILL');
-  await worker.until(() => worker.get('/health').then(() => false, () => true), 'the end of the inner process');
-});
+test(
+  'a process that was started again for NODE_OPTIONS ends with the one that started it',
+  { skip: NO_SIGNALS },
+  async (t) => {
+    const dataDir = temporaryDirectory(t);
+    fs.writeFileSync(
+      path.join(dataDir, 'settings.json'),
+      JSON.stringify({ env: { NODE_OPTIONS: '--max-old-space-size=222' } }),
+    );
+    const worker = await new WorkerUnderTest(t, { dataDir }).start();
+    worker.child.kill('SIGKILL');
+    await worker.until(
+      () =>
+        worker.get('/health').then(
+          () => false,
+          () => true,
+        ),
+      'the end of the inner process',
+    );
+  },
+);
 
 for (const signal of ['SIGTERM', 'SIGINT']) {
-  test(`${signal} ends the worker by itself, with open streams and an agent at work`, { skip: NO_SIGNALS }, async (t) => {
-    const dataDir = temporaryDirectory(t);
-    const [id] = await createSessions(dataDir, 1);
-    const steering = temporaryDirectory(t);
-    fs.writeFileSync(path.join(steering, 'hold'), '');
-    const worker = await new WorkerUnderTest(t, {
-      dataDir,
-      args: ['--agent', path.join(__dirname, 'worker', 'test-agent.cjs')],
-      environment: { CLAUDE_MEM_TEST_AGENT_DIR: steering },
-    }).start();
-    const { response } = await worker.listen();
-    const ended = new Promise((resolve) => response.once('close', resolve));
-    const idleConnection = net.connect(worker.port, '127.0.0.1');
-    idleConnection.on('error', () => {});
-    await worker.post(`/sessions/${id}/observations`, readCall('kept'));
-    await worker.until(async () => (await worker.get('/health')).agents.running === 1, 'the agent');
-    const startedAt = performance.now();
-    worker.child.kill(signal);
-    await sleep(30);
-    worker.child.kill(signal);
-    worker.child.kill('SIGTERM');
-    const { code, stderr } = await worker.exited;
-    t.diagnostic(`ended after ${Math.round(performance.now() - startedAt)} ms`);
-    assert.equal(code, 0, stderr);
-    await ended;
-    idleConnection.destroy();
+  test(
+    `${signal} ends the worker by itself, with open streams and an agent at work`,
+    { skip: NO_SIGNALS },
+    async (t) => {
+      const dataDir = temporaryDirectory(t);
+      const [id] = await createSessions(dataDir, 1);
+      const steering = temporaryDirectory(t);
+      fs.writeFileSync(path.join(steering, 'hold'), '');
+      const worker = await new WorkerUnderTest(t, {
+        dataDir,
+        args: ['--agent', path.join(__dirname, 'worker', 'test-agent.cjs')],
+        environment: { CLAUDE_MEM_TEST_AGENT_DIR: steering },
+      }).start();
+      const { response } = await worker.listen();
+      const ended = new Promise((resolve) => response.once('close', resolve));
+      const idleConnection = net.connect(worker.port, '127.0.0.1');
+      idleConnection.on('error', () => {});
+      await worker.post(`/sessions/${id}/observations`, readCall('kept'));
+      await worker.until(async () => (await worker.get('/health')).agents.running === 1, 'the agent');
+      const startedAt = performance.now();
+      worker.child.kill(signal);
+      await sleep(30);
+      worker.child.kill(signal);
+      worker.child.kill('SIGTERM');
+      const { code, stderr } = await worker.exited;
+      t.diagnostic(`ended after ${Math.round(performance.now() - startedAt)} ms`);
+      assert.equal(code, 0, stderr);
+      await ended;
+      idleConnection.destroy();
 
-    fs.rmSync(path.join(steering, 'hold'));
-    const next = await new WorkerUnderTest(t, { dataDir }).start();
-    await next.until(async () => (await next.get('/api/observations')).items.length === 1, 'the message that was kept');
-    assert.deepEqual(
-      fs.readFileSync(path.join(steering, 'log'), 'utf8').trim().split('\n').map((line) => JSON.parse(line).attempt), [1],
-    );
-  });
+      fs.rmSync(path.join(steering, 'hold'));
+      const next = await new WorkerUnderTest(t, { dataDir }).start();
+      await next.until(
+        async () => (await next.get('/api/observations')).items.length === 1,
+        'the message that was kept',
+      );
+      assert.deepEqual(
+        fs
+          .readFileSync(path.join(steering, 'log'), 'utf8')
+          .trim()
+          .split('\n')
+          .map((line) => JSON.parse(line).attempt),
+        [1],
+      );
+    },
+  );
 }

@@ -19,14 +19,23 @@ async function steeredWorker(t, sessions, { environment = {}, hold = true } = {}
   const file = (name) => path.join(directory, name);
   const ids = await createSessions(dataDir, sessions);
   const options = {
-    dataDir, args: ['--agent', TEST_AGENT], environment: { CLAUDE_MEM_TEST_AGENT_DIR: directory, ...environment },
+    dataDir,
+    args: ['--agent', TEST_AGENT],
+    environment: { CLAUDE_MEM_TEST_AGENT_DIR: directory, ...environment },
   };
   const steer = {
     hold: () => fs.writeFileSync(file('hold'), ''),
     goOn: () => fs.rmSync(file('hold'), { force: true }),
     fail: () => fs.writeFileSync(file('fail'), ''),
     succeed: () => fs.rmSync(file('fail'), { force: true }),
-    log: () => (fs.existsSync(file('log')) ? fs.readFileSync(file('log'), 'utf8').trim().split('\n').map((line) => JSON.parse(line)) : []),
+    log: () =>
+      fs.existsSync(file('log'))
+        ? fs
+            .readFileSync(file('log'), 'utf8')
+            .trim()
+            .split('\n')
+            .map((line) => JSON.parse(line))
+        : [],
   };
   if (hold) steer.hold();
   const worker = await new WorkerUnderTest(t, options).start();
@@ -47,7 +56,8 @@ async function statusOf(worker, id) {
 
 test('at most two agents run at a time, and every session gets its turn', async (t) => {
   const { worker, ids, goOn, log } = await steeredWorker(t, 6);
-  for (const id of ids) for (let n = 0; n < 3; n += 1) await worker.post(`/sessions/${id}/observations`, call(`T${id}-${n}`));
+  for (const id of ids)
+    for (let n = 0; n < 3; n += 1) await worker.post(`/sessions/${id}/observations`, call(`T${id}-${n}`));
   await worker.until(() => log().length === 2, 'two agents');
   await sleep(300);
   assert.equal(log().length, 2, 'a third agent was started');
@@ -55,12 +65,16 @@ test('at most two agents run at a time, and every session gets its turn', async 
   goOn();
   await worker.idle();
   assert.equal(Math.max(...log().map(({ running }) => running)), 2);
-  assert.deepEqual((await titles(worker)).toSorted(), ids.flatMap((id) => [0, 1, 2].map((n) => `T${id}-${n}`)).toSorted());
+  assert.deepEqual(
+    (await titles(worker)).toSorted(),
+    ids.flatMap((id) => [0, 1, 2].map((n) => `T${id}-${n}`)).toSorted(),
+  );
 });
 
 test('a session that waits for messages or backs off holds no place', async (t) => {
   const { worker, ids, fail, succeed, log } = await steeredWorker(t, 4, {
-    hold: false, environment: { CLAUDE_MEM_MAX_CONCURRENT_AGENTS: '1' },
+    hold: false,
+    environment: { CLAUDE_MEM_MAX_CONCURRENT_AGENTS: '1' },
   });
   const [first, second, third, fourth] = ids;
   await worker.post(`/sessions/${first}/observations`, call('A'));
@@ -76,42 +90,69 @@ test('a session that waits for messages or backs off holds no place', async (t) 
   await worker.until(async () => (await titles(worker)).includes('D'), 'the fourth session');
   await worker.idle();
   assert.deepEqual((await titles(worker)).toSorted(), ['A', 'B', 'C', 'D']);
-  assert.deepEqual(log().filter(({ sessionDbId }) => sessionDbId === third).map(({ attempt }) => attempt), [1, 2]);
+  assert.deepEqual(
+    log()
+      .filter(({ sessionDbId }) => sessionDbId === third)
+      .map(({ attempt }) => attempt),
+    [1, 2],
+  );
 });
 
 test('complete drains: the session is completed once its queue is empty', async (t) => {
-  const { worker, ids: [id], goOn, log } = await steeredWorker(t, 1);
+  const {
+    worker,
+    ids: [id],
+    goOn,
+    log,
+  } = await steeredWorker(t, 1);
   for (let n = 0; n < 20; n += 1) await worker.post(`/sessions/${id}/observations`, call(`M${n}`));
   await worker.until(() => log().length === 1, 'the agent');
   assert.deepEqual(await worker.post(`/sessions/${id}/complete`), { success: true });
   assert.equal(await statusOf(worker, id), 'active');
   goOn();
-  await worker.until(async () => await statusOf(worker, id) === 'completed', 'the completion');
-  assert.deepEqual(await titles(worker), Array.from({ length: 20 }, (_, n) => `M${n}`));
+  await worker.until(async () => (await statusOf(worker, id)) === 'completed', 'the completion');
+  assert.deepEqual(
+    await titles(worker),
+    Array.from({ length: 20 }, (_, n) => `M${n}`),
+  );
   assert.deepEqual(await worker.get(`/sessions/${id}/status`), { status: 'not_found' });
 });
 
 test('complete on an empty queue completes at once, and twice without harm', async (t) => {
-  const { worker, ids: [id] } = await steeredWorker(t, 1, { hold: false });
+  const {
+    worker,
+    ids: [id],
+  } = await steeredWorker(t, 1, { hold: false });
   assert.deepEqual(await worker.post(`/sessions/${id}/complete`), { success: true });
   assert.equal(await statusOf(worker, id), 'completed');
   assert.deepEqual(await worker.post(`/sessions/${id}/complete`), { success: true });
 });
 
 test('complete is remembered over a SIGKILL', async (t) => {
-  const { worker, ids: [id], options, goOn, log } = await steeredWorker(t, 1);
+  const {
+    worker,
+    ids: [id],
+    options,
+    goOn,
+    log,
+  } = await steeredWorker(t, 1);
   await worker.post(`/sessions/${id}/observations`, call('M'));
   await worker.until(() => log().length === 1, 'the agent');
   await worker.post(`/sessions/${id}/complete`);
   await worker.end('SIGKILL');
   goOn();
   const next = await new WorkerUnderTest(t, options).start();
-  await next.until(async () => await statusOf(next, id) === 'completed', 'the completion');
+  await next.until(async () => (await statusOf(next, id)) === 'completed', 'the completion');
   assert.deepEqual(await titles(next), ['M']);
 });
 
 test('DELETE aborts, purges and says how many messages went', async (t) => {
-  const { worker, ids: [id, other], goOn, log } = await steeredWorker(t, 2);
+  const {
+    worker,
+    ids: [id, other],
+    goOn,
+    log,
+  } = await steeredWorker(t, 2);
   for (let n = 0; n < 12; n += 1) await worker.post(`/sessions/${id}/observations`, call(`M${n}`));
   await worker.post(`/sessions/${other}/observations`, call('Other'));
   await worker.until(() => log().length === 2, 'the agents');
@@ -126,9 +167,18 @@ test('DELETE aborts, purges and says how many messages went', async (t) => {
 });
 
 test('what is queued behind a summary gets a run of its own', async (t) => {
-  const { worker, ids: [id], goOn, log } = await steeredWorker(t, 1);
+  const {
+    worker,
+    ids: [id],
+    goOn,
+    log,
+  } = await steeredWorker(t, 1);
   await worker.post(`/sessions/${id}/observations`, call('Before'));
-  await worker.post(`/sessions/${id}/summarize`, { last_user_message: 'u', last_assistant_message: 'a', prompt_number: 1 });
+  await worker.post(`/sessions/${id}/summarize`, {
+    last_user_message: 'u',
+    last_assistant_message: 'a',
+    prompt_number: 1,
+  });
   await worker.post(`/sessions/${id}/observations`, call('Behind'));
   goOn();
   await worker.idle();
@@ -139,19 +189,30 @@ test('what is queued behind a summary gets a run of its own', async (t) => {
 });
 
 test('an agent that never answers is given up on, and the batch is offered again', async (t) => {
-  const { worker, ids: [id], goOn, log } = await steeredWorker(t, 1, { environment: { CLAUDE_MEM_AGENT_TIMEOUT_MS: '200' } });
+  const {
+    worker,
+    ids: [id],
+    goOn,
+    log,
+  } = await steeredWorker(t, 1, { environment: { CLAUDE_MEM_AGENT_TIMEOUT_MS: '200' } });
   await worker.post(`/sessions/${id}/observations`, call('M'));
-  await worker.until(async () => (await worker.get('/health')).agents.lastError, 'the end of the agent\'s time');
+  await worker.until(async () => (await worker.get('/health')).agents.lastError, "the end of the agent's time");
   assert.match((await worker.get('/health')).agents.lastError.message, /no answer within 200 ms/);
   goOn();
   await worker.until(async () => (await titles(worker)).length === 1, 'the second attempt');
-  assert.deepEqual(log().map(({ attempt }) => attempt), [1, 2]);
+  assert.deepEqual(
+    log().map(({ attempt }) => attempt),
+    [1, 2],
+  );
 });
 
 test('an agent that cannot be started costs no attempt', async (t) => {
   const dataDir = temporaryDirectory(t);
   const [id] = await createSessions(dataDir, 1);
-  const worker = await new WorkerUnderTest(t, { dataDir, args: ['--agent-command', 'no-such-program-anywhere'] }).start();
+  const worker = await new WorkerUnderTest(t, {
+    dataDir,
+    args: ['--agent-command', 'no-such-program-anywhere'],
+  }).start();
   await worker.post(`/sessions/${id}/observations`, readCall('kept'));
   const { agents } = await worker.until(async () => {
     const health = await worker.get('/health');
@@ -168,7 +229,8 @@ test('an agent that cannot be started costs no attempt', async (t) => {
 
 test('after a SIGKILL the next worker finds everything acknowledged, in order', async (t) => {
   const { worker, ids, options, goOn, log } = await steeredWorker(t, 3);
-  for (let n = 0; n < 10; n += 1) for (const id of ids) await worker.post(`/sessions/${id}/observations`, call(`T${id}-${n}`));
+  for (let n = 0; n < 10; n += 1)
+    for (const id of ids) await worker.post(`/sessions/${id}/observations`, call(`T${id}-${n}`));
   await worker.until(() => log().length === 2, 'the agents');
   await worker.end('SIGKILL');
   goOn();
@@ -177,6 +239,9 @@ test('after a SIGKILL the next worker finds everything acknowledged, in order', 
   await next.idle();
   const stored = await titles(next);
   for (const id of ids) {
-    assert.deepEqual(stored.filter((title) => title.startsWith(`T${id}-`)), Array.from({ length: 10 }, (_, n) => `T${id}-${n}`));
+    assert.deepEqual(
+      stored.filter((title) => title.startsWith(`T${id}-`)),
+      Array.from({ length: 10 }, (_, n) => `T${id}-${n}`),
+    );
   }
 });

@@ -20,7 +20,10 @@ function readCall(mark, more = {}) {
   return {
     tool_name: 'Read',
     tool_input: JSON.stringify({ file_path: `/p/src/${mark}.js` }),
-    tool_response: JSON.stringify({ type: 'text', file: { content: `// What ${mark} is for, in one sentence.\nfunction ${mark}() {}\n` } }),
+    tool_response: JSON.stringify({
+      type: 'text',
+      file: { content: `// What ${mark} is for, in one sentence.\nfunction ${mark}() {}\n` },
+    }),
     prompt_number: 1,
     cwd: '/p',
     ...more,

@@ -19,7 +19,9 @@ exports.createAgent = () => {
       try {
         while (has('hold')) await sleep(15, undefined, { signal });
         if (has('fail')) throw new Error('the test wants a failure');
-        const observations = messages.filter(({ type }) => type === 'observation').map(({ tool_name: title }) => ({ type: 'discovery', title }));
+        const observations = messages
+          .filter(({ type }) => type === 'observation')
+          .map(({ tool_name: title }) => ({ type: 'discovery', title }));
         return { observations, summary: messages.some(({ type }) => type === 'summarize') ? { request: 'r' } : null };
       } finally {
         running -= 1;

@@ -20,7 +20,9 @@ function temporaryDirectory(t) {
 
 /** The environment of a worker: nothing of the machine's own settings. */
 function environmentWith(home, more = {}) {
-  const clean = Object.entries(process.env).filter(([key]) => !key.startsWith('CLAUDE_MEM_') && key !== 'NODE_TEST_CONTEXT');
+  const clean = Object.entries(process.env).filter(
+    ([key]) => !key.startsWith('CLAUDE_MEM_') && key !== 'NODE_TEST_CONTEXT',
+  );
   return { ...Object.fromEntries(clean), HOME: home, USERPROFILE: home, ...more };
 }
 
@@ -71,22 +73,36 @@ class WorkerUnderTest {
   request(method, target, { body, headers = {}, raw } = {}) {
     return new Promise((resolve, reject) => {
       const content = raw ?? (body === undefined ? undefined : JSON.stringify(body));
-      const request = http.request({
-        host: '127.0.0.1', port: this.port, method, path: target, agent: false,
-        headers: {
-          ...(content === undefined ? {} : { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(content) }),
-          ...headers,
+      const request = http.request(
+        {
+          host: '127.0.0.1',
+          port: this.port,
+          method,
+          path: target,
+          agent: false,
+          headers: {
+            ...(content === undefined
+              ? {}
+              : { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(content) }),
+            ...headers,
+          },
         },
-      }, (response) => {
-        const chunks = [];
-        response.on('data', (chunk) => chunks.push(chunk));
-        response.once('end', () => {
-          const text = Buffer.concat(chunks).toString('utf8');
-          const isJson = /json/.test(response.headers['content-type'] ?? '');
-          resolve({ status: response.statusCode, headers: response.headers, text, json: isJson ? JSON.parse(text) : undefined });
-        });
-        response.once('error', reject);
-      });
+        (response) => {
+          const chunks = [];
+          response.on('data', (chunk) => chunks.push(chunk));
+          response.once('end', () => {
+            const text = Buffer.concat(chunks).toString('utf8');
+            const isJson = /json/.test(response.headers['content-type'] ?? '');
+            resolve({
+              status: response.statusCode,
+              headers: response.headers,
+              text,
+              json: isJson ? JSON.parse(text) : undefined,
+            });
+          });
+          response.once('error', reject);
+        },
+      );
       request.once('error', reject);
       request.end(content);
     });

@@ -43,7 +43,10 @@ function createAgent() {
       const summarize = messages.find(({ type }) => type === 'summarize');
       if (summarize === undefined) return { observations, summary: null };
       const { summary } = await inner.observe([summarize], context);
-      return { observations, summary: { ...summary, next_steps: `${MARK} ${markedNumber(summarize.last_user_message)}` } };
+      return {
+        observations,
+        summary: { ...summary, next_steps: `${MARK} ${markedNumber(summarize.last_user_message)}` },
+      };
     },
   };
 }

@@ -10,20 +10,36 @@ const ANSWER_MS = 30_000;
 function requestJson(port, method, path, body) {
   return new Promise((resolve, reject) => {
     const text = body === undefined ? undefined : JSON.stringify(body);
-    const request = http.request({
-      host: '127.0.0.1', port, method, path, agent, timeout: ANSWER_MS,
-      headers: text === undefined ? {} : { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) },
-    }, (response) => {
-      const chunks = [];
-      response.on('data', (chunk) => chunks.push(chunk));
-      response.once('error', reject);
-      response.once('end', () => {
-        const answer = Buffer.concat(chunks).toString('utf8');
-        if (response.statusCode === 200) resolve(JSON.parse(answer));
-        else reject(Object.assign(new Error(`${method} ${path} answered ${response.statusCode}: ${answer}`), { status: response.statusCode }));
-      });
-    });
-    request.once('timeout', () => request.destroy(new Error(`${method} ${path} was not answered within ${ANSWER_MS} ms`)));
+    const request = http.request(
+      {
+        host: '127.0.0.1',
+        port,
+        method,
+        path,
+        agent,
+        timeout: ANSWER_MS,
+        headers:
+          text === undefined ? {} : { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) },
+      },
+      (response) => {
+        const chunks = [];
+        response.on('data', (chunk) => chunks.push(chunk));
+        response.once('error', reject);
+        response.once('end', () => {
+          const answer = Buffer.concat(chunks).toString('utf8');
+          if (response.statusCode === 200) resolve(JSON.parse(answer));
+          else
+            reject(
+              Object.assign(new Error(`${method} ${path} answered ${response.statusCode}: ${answer}`), {
+                status: response.statusCode,
+              }),
+            );
+        });
+      },
+    );
+    request.once('timeout', () =>
+      request.destroy(new Error(`${method} ${path} was not answered within ${ANSWER_MS} ms`)),
+    );
     request.once('error', reject);
     request.end(text);
   });

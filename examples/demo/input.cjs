@@ -24,7 +24,10 @@ function numbers(seed) {
 
 function git(...args) {
   return execFileSync('git', args, {
-    cwd: ROOT, encoding: 'utf8', maxBuffer: 256 * 1024 * 1024, stdio: ['ignore', 'pipe', 'ignore'],
+    cwd: ROOT,
+    encoding: 'utf8',
+    maxBuffer: 256 * 1024 * 1024,
+    stdio: ['ignore', 'pipe', 'ignore'],
   });
 }
 
@@ -44,22 +47,26 @@ function readFiles() {
   } catch {
     names = walk(ROOT);
   }
-  return names.filter((name) => TEXT_FILE.test(name)).flatMap((file) => {
-    const place = path.join(ROOT, file);
-    if (!fs.existsSync(place)) return [];
-    const text = fs.readFileSync(place, 'utf8');
-    return text.length >= MIN_BYTES ? [{ file, text }] : [];
-  });
+  return names
+    .filter((name) => TEXT_FILE.test(name))
+    .flatMap((file) => {
+      const place = path.join(ROOT, file);
+      if (!fs.existsSync(place)) return [];
+      const text = fs.readFileSync(place, 'utf8');
+      return text.length >= MIN_BYTES ? [{ file, text }] : [];
+    });
 }
 
 /** The newest commits with their changes: {hash, subject, patch}; none where there is no history. */
 function readCommits() {
   try {
     const hashes = git('log', '--no-merges', '--max-count=60', '--format=%H%x09%s').split('\n').filter(Boolean);
-    return hashes.map((line) => {
-      const [hash, subject] = line.split('\t');
-      return { hash, subject, patch: git('show', '--stat', '--patch', '--no-color', hash) };
-    }).filter(({ patch }) => patch.length >= MIN_BYTES);
+    return hashes
+      .map((line) => {
+        const [hash, subject] = line.split('\t');
+        return { hash, subject, patch: git('show', '--stat', '--patch', '--no-color', hash) };
+      })
+      .filter(({ patch }) => patch.length >= MIN_BYTES);
   } catch {
     return [];
   }
@@ -83,7 +90,10 @@ function readCall({ file, text }, pick) {
   return {
     tool_name: 'Read',
     input: { file_path: `${ROOT}/${file}`, offset: startLine },
-    response: { type: 'text', file: { filePath: `${ROOT}/${file}`, content, startLine, totalLines: text.split('\n').length } },
+    response: {
+      type: 'text',
+      file: { filePath: `${ROOT}/${file}`, content, startLine, totalLines: text.split('\n').length },
+    },
   };
 }
 
@@ -111,12 +121,20 @@ function grepCall(files, { text }, pick) {
       bytes += line.length + other.file.length;
     }
   }
-  return { tool_name: 'Grep', input: { pattern, output_mode: 'content' }, response: { mode: 'content', content: found.join('\n') } };
+  return {
+    tool_name: 'Grep',
+    input: { pattern, output_mode: 'content' },
+    response: { mode: 'content', content: found.join('\n') },
+  };
 }
 
 function showCall({ hash, patch }, pick) {
   const { content } = windowOf(patch, sizeFor(pick), pick);
-  return { tool_name: 'Bash', input: { command: `git show ${hash}`, description: 'Look at a commit' }, response: { stdout: content, stderr: '', interrupted: false } };
+  return {
+    tool_name: 'Bash',
+    input: { command: `git show ${hash}`, description: 'Look at a commit' },
+    response: { stdout: content, stderr: '', interrupted: false },
+  };
 }
 
 /** Makes `count` tool calls; the n-th one names itself. Each is a body of POST /sessions/:id/observations. */

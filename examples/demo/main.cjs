@@ -81,16 +81,20 @@ async function drained(worker) {
   for (;;) {
     const { isProcessing, queueDepth } = await requestJson(worker.port, 'GET', '/api/processing-status');
     if (!isProcessing) return;
-    if (Date.now() > giveUpAt) throw new Error(`After ${DRAIN_MS / 1000} s there are still ${queueDepth} messages waiting.`);
+    if (Date.now() > giveUpAt)
+      throw new Error(`After ${DRAIN_MS / 1000} s there are still ${queueDepth} messages waiting.`);
     await sleep(200);
   }
 }
 
 async function demonstrate(dataDir, worker) {
   const startedAt = performance.now();
-  await fs.writeFile(path.join(dataDir, 'settings.json'), JSON.stringify({
-    env: { CLAUDE_MEM_AGENT_TIMEOUT_MS: String(AGENT_TIMEOUT_MS), CLAUDE_MEM_MAX_CONCURRENT_AGENTS: '2' },
-  }));
+  await fs.writeFile(
+    path.join(dataDir, 'settings.json'),
+    JSON.stringify({
+      env: { CLAUDE_MEM_AGENT_TIMEOUT_MS: String(AGENT_TIMEOUT_MS), CLAUDE_MEM_MAX_CONCURRENT_AGENTS: '2' },
+    }),
+  );
   const sessions = await createSessions(dataDir);
   const plans = planSessions(sessions);
   const total = plans.flat().filter(({ number }) => number !== null).length;
@@ -110,7 +114,9 @@ async function demonstrate(dataDir, worker) {
     kill.acknowledged = sender.acknowledged.size;
     kill.waiting = (await requestJson(worker.port, 'GET', '/api/processing-status')).queueDepth;
     await worker.end('SIGKILL');
-    say(`Killed with SIGKILL after ${kill.acknowledged} acknowledged messages, ${kill.waiting} of them waiting; starting again …`);
+    say(
+      `Killed with SIGKILL after ${kill.acknowledged} acknowledged messages, ${kill.waiting} of them waiting; starting again …`,
+    );
     const downAt = performance.now();
     await worker.start();
     kill.restartMs = performance.now() - downAt;
@@ -128,21 +134,25 @@ async function demonstrate(dataDir, worker) {
   closeConnections();
   const exitCode = await worker.end('SIGTERM');
   say('');
-  say(report({
-    sender,
-    gauges,
-    audit,
-    kill,
-    sessions: {
-      all: sessions.length,
-      abandoned: sessions.filter(({ isAbandoned }) => isAbandoned).length,
-      stalled: sessions.filter(({ isStalled }) => isStalled).length,
-    },
-    seconds: (performance.now() - startedAt) / 1000,
-  }));
+  say(
+    report({
+      sender,
+      gauges,
+      audit,
+      kill,
+      sessions: {
+        all: sessions.length,
+        abandoned: sessions.filter(({ isAbandoned }) => isAbandoned).length,
+        stalled: sessions.filter(({ isStalled }) => isStalled).length,
+      },
+      seconds: (performance.now() - startedAt) / 1000,
+    }),
+  );
   if (exitCode !== 0) throw new Error(`The worker ended with exit code ${exitCode} after SIGTERM.`);
   if (audit.lost.length > 0 || audit.duplicated.length > 0 || audit.stored !== sender.sent) {
-    throw new Error(`Lost: ${audit.lost.slice(0, 10).join(', ') || 'none'}; duplicated: ${audit.duplicated.slice(0, 10).join(', ') || 'none'}; stored ${audit.stored} of ${sender.sent}.`);
+    throw new Error(
+      `Lost: ${audit.lost.slice(0, 10).join(', ') || 'none'}; duplicated: ${audit.duplicated.slice(0, 10).join(', ') || 'none'}; stored ${audit.stored} of ${sender.sent}.`,
+    );
   }
 }
 

@@ -29,7 +29,10 @@ class WorkerProcess {
     child.stdout.setEncoding('utf8');
     let said = '';
     this.port = await new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error(`The worker did not start within ${START_MS} ms. ${complaint}`)), START_MS);
+      const timer = setTimeout(
+        () => reject(new Error(`The worker did not start within ${START_MS} ms. ${complaint}`)),
+        START_MS,
+      );
       child.stdout.on('data', (text) => {
         said += text;
         const found = /http:\/\/127\.0\.0\.1:(\d+)/.exec(said);

@@ -45,8 +45,14 @@ function textOf(response, depth = 0) {
   if (response === null || response === undefined || depth > 4) return '';
   if (typeof response === 'string') return response;
   if (typeof response === 'number' || typeof response === 'boolean') return String(response);
-  if (Array.isArray(response)) return response.map((entry) => textOf(entry, depth + 1)).filter(Boolean).join('\n');
-  return TEXT_KEYS.map((key) => textOf(response[key], depth + 1)).filter(Boolean).join('\n');
+  if (Array.isArray(response))
+    return response
+      .map((entry) => textOf(entry, depth + 1))
+      .filter(Boolean)
+      .join('\n');
+  return TEXT_KEYS.map((key) => textOf(response[key], depth + 1))
+    .filter(Boolean)
+    .join('\n');
 }
 
 function failed(response) {
