@@ -73,9 +73,9 @@ test('memory is drawn as five lines, on two scales, and read with pointer and ke
   const legend = await text(page, '#memory-legend');
   for (const label of ['Native', 'Heap used', 'Allocated', 'RSS', 'Heap limit'])
     assert.ok(legend.includes(label), legend);
-  await page.getByText('Linear').click();
+  await page.getByRole('radio', { name: 'Linear' }).check();
   assert.deepEqual(await series(), ['heapAllocated', 'heapUsed', 'native', 'rss']);
-  await page.getByText('Log', { exact: true }).click();
+  await page.getByRole('radio', { name: 'Log' }).check();
   await page.locator('#memory-chart svg').focus();
   await page.keyboard.press('ArrowLeft');
   assert.match(await text(page, '#memory-chart .tip'), /Heap limit[\s\S]*RSS[\s\S]*MB/);
