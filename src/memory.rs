@@ -3,7 +3,10 @@
 use std::{
     any::Any,
     mem,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -32,7 +35,33 @@ pub struct Memory {
     sampler: Arc<Sampler>,
     owner: Mutex<Option<Arc<OwnerLock>>>,
     closing: Mutex<Closing>,
+    open: OpenCount,
     opened: Instant,
+}
+
+/// Memories that are open in this process.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+
+/// One of them, until it is closed or dropped.
+struct OpenCount(AtomicBool);
+
+impl OpenCount {
+    fn one_more() -> Self {
+        OPEN.fetch_add(1, Ordering::Relaxed);
+        Self(AtomicBool::new(true))
+    }
+
+    fn one_less(&self) {
+        if self.0.swap(false, Ordering::Relaxed) {
+            OPEN.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for OpenCount {
+    fn drop(&mut self) {
+        self.one_less();
+    }
 }
 
 enum Closing {
@@ -102,6 +131,7 @@ impl Memory {
             sampler,
             owner: Mutex::new(Some(owner)),
             closing: Mutex::new(Closing::Open),
+            open: OpenCount::one_more(),
             opened: Instant::now(),
         });
         memory.sampler.refresh(&memory.readers, &memory.queue);
@@ -189,19 +219,35 @@ impl Memory {
         }
         self.queue.dispose();
         let memory = Arc::clone(self);
-        let spawned = std::thread::Builder::new().name("cm-close".into()).spawn(move || memory.close());
+        // A write that waits for a lock may do so until its deadline.
+        let bound = CLOSE_BOUND.max(self.settings.deadline + Duration::from_secs(1));
+        let spawned = std::thread::Builder::new().name("cm-close".into()).spawn(move || memory.close(bound));
         if spawned.is_err() {
             // No thread to be had: better a short wait here than files left open.
-            self.close();
+            self.close(bound);
         }
     }
 
-    fn close(&self) {
-        let bound = CLOSE_BOUND.max(self.settings.deadline + Duration::from_secs(1));
+    /// As [`Memory::dispose`], on this thread and within about `bound`: for an environment that goes away, or a
+    /// process that exits.
+    pub fn dispose_here(&self, bound: Duration) {
+        {
+            let mut closing = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
+            if !matches!(*closing, Closing::Open) {
+                return;
+            }
+            *closing = Closing::Pending(Vec::new());
+        }
+        self.queue.dispose();
+        self.close(bound / 3);
+    }
+
+    fn close(&self, bound: Duration) {
         self.readers.close(bound);
         // The main writer first: its last commits still clear their leases in the queue's file.
         self.writer.close(bound);
         self.queue.close(bound);
+        self.open.one_less();
         drop(self.owner.lock().unwrap_or_else(PoisonError::into_inner).take());
         let before = mem::replace(&mut *self.closing.lock().unwrap_or_else(PoisonError::into_inner), Closing::Closed);
         if let Closing::Pending(waiting) = before {
@@ -209,6 +255,12 @@ impl Memory {
                 reply.settle(Ok(()));
             }
         }
+    }
+
+    /// Memories that are open in this process.
+    #[must_use]
+    pub fn open_count() -> usize {
+        OPEN.load(Ordering::Relaxed)
     }
 
     /// Whether dispose has begun.

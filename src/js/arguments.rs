@@ -389,12 +389,7 @@ impl<'e> Argument<'e> {
         if self.kind() != ValueType::Object || self.is_array() {
             return Err(self.expected("an object"));
         }
-        let stringified = self.stringify().map_err(|error| {
-            let text = self.scope.take_exception().and_then(|thrown| exception_text(self.scope, thrown));
-            let reason = text.unwrap_or(error.message);
-            Error::invalid(format!("{} cannot be written as JSON: {reason}", self.place))
-                .with("argument", self.place.name().to_owned())
-        })?;
+        let stringified = self.stringified()?;
         let text = self.at(stringified, self.place.clone());
         if text.kind() == ValueType::String {
             text.raw_string()
@@ -402,6 +397,24 @@ impl<'e> Argument<'e> {
             // A `toJSON` that answers undefined.
             Err(self.expected("an object that JSON.stringify can write"))
         }
+    }
+
+    /// `JSON.stringify` of whatever the value is; none for what it leaves out (a function, a symbol).
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARG` for what has no JSON (a cycle, a bigint, a `toJSON` that throws).
+    pub fn any_json(&self) -> Result<Option<String>> {
+        let text = self.at(self.stringified()?, self.place.clone());
+        if text.kind() == ValueType::String { text.raw_string().map(Some) } else { Ok(None) }
+    }
+
+    fn stringified(&self) -> Result<sys::napi_value> {
+        self.stringify().map_err(|error| {
+            let text = self.scope.take_exception().and_then(|thrown| exception_text(self.scope, thrown));
+            let reason = text.unwrap_or(error.message);
+            Error::invalid(format!("{} cannot be written as JSON: {reason}", self.place))
+                .with("argument", self.place.name().to_owned())
+        })
     }
 
     fn stringify(&self) -> Result<sys::napi_value> {
@@ -436,13 +449,22 @@ impl<'e> Fields<'e> {
     /// # Errors
     /// `ERR_INVALID_ARG` where its getter throws.
     pub fn get(&self, key: &str) -> Result<Option<Argument<'e>>> {
+        Ok(self.property(key)?.and_then(Argument::given))
+    }
+
+    /// The property `key`, `null` included, or none where it is missing or `undefined`.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARG` where its getter throws.
+    pub fn property(&self, key: &str) -> Result<Option<Argument<'e>>> {
         if !self.names.iter().any(|name| name == key) {
             return Ok(None);
         }
         let place = self.of.place.member(key, self.options);
         let value =
             self.of.scope.get_property(self.of.value, key).map_err(|error| self.of.unreadable(&place, error))?;
-        Ok(self.of.at(value, place).given())
+        let property = self.of.at(value, place);
+        Ok((property.kind() != ValueType::Undefined).then_some(property))
     }
 
     /// The property `key`.

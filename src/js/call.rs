@@ -69,16 +69,26 @@ where
 /// # Errors
 /// What `answer` fails with, as an `Error` object that napi-rs throws.
 pub fn immediate<'e, T: IntoAnswer>(env: &'e Env, answer: impl FnOnce() -> Result<T>) -> napi::Result<Unknown<'e>> {
-    // SAFETY: `env` is alive on this thread, and the call that we serve has a handle scope.
-    let scope = unsafe { Scope::new(env.raw()) };
-    let built = caught("the call", || {
+    immediate_value(env, |scope| {
         let answer = answer()?.into_answer();
         match building::begin(scope, Environment::of(env)?, answer, None)? {
             Built::Whole(value) => Ok(value),
             Built::Partly(_) => Err(Error::internal("an answer without a deadline was not whole")),
         }
-    });
-    match built {
+    })
+}
+
+/// As [`immediate`], for an answer that is a handle made in the scope of this call.
+///
+/// # Errors
+/// Those of [`immediate`].
+pub(super) fn immediate_value<'e>(
+    env: &'e Env,
+    make: impl FnOnce(Scope) -> Result<napi::sys::napi_value>,
+) -> napi::Result<Unknown<'e>> {
+    // SAFETY: `env` is alive on this thread, and the call that we serve has a handle scope.
+    let scope = unsafe { Scope::new(env.raw()) };
+    match caught("the call", || make(scope)) {
         // SAFETY: the handle was made in the scope of this call.
         Ok(value) => unsafe { Unknown::from_napi_value(env.raw(), value) },
         Err(error) => Err(thrown(env, &with_exception(scope, error))),

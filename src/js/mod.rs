@@ -58,12 +58,21 @@
 
 pub mod answer;
 pub mod arguments;
+pub mod batch;
 mod building;
 pub mod call;
 mod completions;
+pub mod consumer;
 pub mod environment;
 mod errors;
+pub mod health;
+pub mod memory;
+pub mod open_options;
+pub mod pages;
+pub mod queue;
 mod row_factory;
+pub mod sessions;
+pub mod store;
 mod suggestion;
 mod values;
 

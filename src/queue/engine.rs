@@ -448,6 +448,10 @@ pub struct Figures {
     pub sessions: usize,
     /// Live consumers.
     pub consumers: usize,
+    /// Batches in somebody's hands.
+    pub batches: usize,
+    /// Live `ready()` iterators.
+    pub ready: usize,
     /// Paused sessions; with everything paused, all that have messages.
     pub paused: usize,
     /// Messages enqueued within the last minute.
@@ -480,6 +484,8 @@ impl Figures {
             dead: *dead,
             sessions: 0,
             consumers: 0,
+            batches: 0,
+            ready: state.offers.len(),
             paused: 0,
             enqueued_per_minute: enqueued.count(),
             committed_per_minute: committed.count(),
@@ -499,6 +505,7 @@ impl Figures {
             };
             figures.in_flight += session.lease.as_ref().map_or(0, |lease| lease.ids.len());
             figures.attempts += u64::from(session.attempts);
+            figures.batches += usize::from(session.lease.is_some());
             figures.sessions += usize::from(session.depth > 0);
             figures.consumers += usize::from(session.consumer.is_some());
             figures.paused += usize::from(state.is_paused(*id));

@@ -11,6 +11,9 @@ use crate::{
     },
 };
 
+/// Bytes of a part of a path: SQLite refuses longer patterns (50,000 with the two `%`).
+const LONGEST_FILE: usize = 49_998;
+
 /// Which rows may be answered. A filter that a kind of row does not have is ignored for it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Filters {
@@ -115,6 +118,12 @@ impl Conditions {
                 )),
                 Kind::Prompts => None,
             };
+            if let Some(long) = files.iter().map(String::len).find(|length| *length > LONGEST_FILE) {
+                return Err(Error::invalid(format!(
+                    "a file to look for has {long} bytes; SQLite's LIKE takes at most {LONGEST_FILE}: give a part of it"
+                ))
+                .with("limit", LONGEST_FILE));
+            }
             if let Some(sql) = sql {
                 conditions.and(sql, ":files", list(files)?);
             }

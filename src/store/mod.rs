@@ -12,6 +12,8 @@ pub mod opening;
 pub mod order;
 pub mod pages;
 pub mod prompts;
+#[cfg(test)]
+mod reference;
 pub mod response;
 pub mod sessions;
 mod snapshot;

@@ -5,7 +5,7 @@
 //! sorting its own rows. A walk alone is a trap for a project that is small or old: the walk has a floor in
 //! time, and where it ends there short of a page, the project's rows are sorted after all.
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Statement, ToSql, params};
 
 use crate::{db::Rows, error::Result};
 
@@ -110,25 +110,39 @@ pub(super) const PROMPTS: ByTime = ByTime {
 /// # Errors
 /// What SQLite answers.
 pub(super) fn ids(db: &Connection, table: &ByTime, project: Option<&str>, offset: i64, limit: i64) -> Result<Ids> {
-    let Some(project) = project else {
-        return collect(&mut db.prepare_cached(table.all)?, named_params! {":limit": limit, ":offset": offset});
+    let page = |sql, floor: Option<i64>| {
+        hinted(db, sql, |statement| {
+            let mut params: Vec<(&str, &dyn ToSql)> = vec![(":limit", &limit), (":offset", &offset)];
+            if let Some(project) = &project {
+                params.push((":project", project));
+            }
+            if let Some(floor) = &floor {
+                params.push((":floor", floor));
+            }
+            let ids = statement.query_map(&*params, |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+            Ok(Ids(ids))
+        })
     };
-    let rows: i64 = hinted(db, table.count)?.query_row(params![project, LARGE_PROJECT], |row| row.get(0))?;
+    let Some(name) = project else { return page(table.all, None) };
+    let rows = count(db, table, name, LARGE_PROJECT)?;
     if rows > SMALL_PROJECT {
         let floor: Option<i64> = if rows < LARGE_PROJECT {
-            hinted(db, table.floor)?.query_row([rows * WALK_PER_ROW], |row| row.get(0)).optional()?
+            hinted(db, table.floor, |statement| {
+                statement.query_row([rows * WALK_PER_ROW], |row| row.get(0)).optional()
+            })?
         } else {
             None
         };
-        let found = collect(
-            &mut hinted(db, table.walk)?,
-            named_params! {":project": project, ":floor": floor.unwrap_or(i64::MIN), ":limit": limit, ":offset": offset},
-        )?;
+        let found = page(table.walk, Some(floor.unwrap_or(i64::MIN)))?;
         if floor.is_none() || usize::try_from(limit).is_ok_and(|limit| found.0.len() >= limit) {
             return Ok(found);
         }
     }
-    collect(&mut hinted(db, table.sort)?, named_params! {":project": project, ":limit": limit, ":offset": offset})
+    page(table.sort, None)
+}
+
+fn count(db: &Connection, table: &ByTime, project: &str, at_most: i64) -> Result<i64> {
+    hinted(db, table.count, |statement| statement.query_row(params![project, at_most], |row| row.get(0)))
 }
 
 /// Whether sorting all rows of `project` costs next to nothing.
@@ -136,7 +150,7 @@ pub(super) fn ids(db: &Connection, table: &ByTime, project: Option<&str>, offset
 /// # Errors
 /// What SQLite answers.
 pub(super) fn is_small(db: &Connection, table: &ByTime, project: &str) -> Result<bool> {
-    let rows: i64 = hinted(db, table.count)?.query_row(params![project, SMALL_PROJECT + 1], |row| row.get(0))?;
+    let rows = count(db, table, project, SMALL_PROJECT + 1)?;
     Ok(rows <= SMALL_PROJECT)
 }
 
@@ -172,15 +186,21 @@ impl Ids {
     }
 }
 
-fn collect(statement: &mut CachedStatement<'_>, params: impl rusqlite::Params) -> Result<Ids> {
-    Ok(Ids(statement.query_map(params, |row| row.get(0))?.collect::<rusqlite::Result<_>>()?))
-}
-
-/// Prepares `sql`; without its `INDEXED BY` where an index that it names is not there.
-fn hinted<'db>(db: &'db Connection, sql: &str) -> Result<CachedStatement<'db>> {
-    match db.prepare_cached(sql) {
-        Err(error) if error.to_string().contains("no such index") => Ok(db.prepare_cached(&without_hints(sql))?),
-        prepared => Ok(prepared?),
+/// Runs `sql`; without its `INDEXED BY` where an index that it names is not there. A cached statement finds
+/// that out when it runs, a new one when it is prepared.
+///
+/// # Errors
+/// What SQLite answers.
+pub(super) fn hinted<T>(
+    db: &Connection,
+    sql: &str,
+    mut run: impl FnMut(&mut Statement<'_>) -> rusqlite::Result<T>,
+) -> Result<T> {
+    match db.prepare_cached(sql).and_then(|mut statement| run(&mut statement)) {
+        Err(error) if error.to_string().contains("no such index") => {
+            Ok(run(&mut *db.prepare_cached(&without_hints(sql))?)?)
+        }
+        answer => Ok(answer?),
     }
 }
 
@@ -191,4 +211,100 @@ fn without_hints(sql: &str) -> String {
         plain.push_str(part.trim_start_matches(|character: char| character.is_alphanumeric() || character == '_'));
     }
     plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::reference;
+
+    const TABLES: [(&str, &ByTime, &str); 3] = [
+        ("observations", &OBSERVATIONS, "t.project"),
+        ("session_summaries", &SUMMARIES, "t.project"),
+        (
+            "user_prompts",
+            &PROMPTS,
+            "(SELECT s.project FROM sdk_sessions AS s WHERE s.claude_session_id = t.claude_session_id)",
+        ),
+    ];
+
+    fn plan(db: &Connection, sql: &str) -> String {
+        let mut statement = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let details = statement.raw_query().mapped(|row| row.get::<_, String>("detail"));
+        details.collect::<rusqlite::Result<Vec<_>>>().unwrap().join("\n")
+    }
+
+    /// Adds rows of a project that is newer than all others, so that these are old and small beside it.
+    fn add_newer_project(db: &Connection, rows: i64) {
+        db.execute_batch(&format!(
+            "INSERT INTO sdk_sessions (claude_session_id, sdk_session_id, project, started_at, started_at_epoch)
+               VALUES ('newer', 'newer', 'newer', '', 0);
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})
+             INSERT INTO observations (sdk_session_id, project, type, created_at, created_at_epoch)
+               SELECT 'newer', 'newer', 'change', '', 1790000000000 + i / 3 FROM n;"
+        ))
+        .unwrap();
+    }
+
+    fn expected(db: &Connection, table: &str, test: &str, project: &str, offset: i64, limit: i64) -> Vec<i64> {
+        let sql = format!(
+            "SELECT t.id FROM {table} AS t WHERE {test} = ?1 ORDER BY t.created_at_epoch DESC, t.id LIMIT ?2 OFFSET ?3"
+        );
+        let mut statement = db.prepare(&sql).unwrap();
+        statement
+            .query_map(params![project, limit, offset], |row| row.get(0))
+            .unwrap()
+            .collect::<rusqlite::Result<_>>()
+            .unwrap()
+    }
+
+    #[test]
+    fn every_plan_finds_the_same_ids() {
+        let Some((_directory, db)) = reference::database() else { return };
+        let check = |projects: &[&str]| {
+            for project in projects {
+                for (table, by_time, test) in TABLES {
+                    for (offset, limit) in
+                        [(0, 1), (0, 21), (7, 50), (300, 40), (2_400, 20), (1_000_000, 5), (0, 0), (-3, 2)]
+                    {
+                        assert_eq!(
+                            ids(&db, by_time, Some(project), offset, limit).unwrap().0,
+                            expected(&db, table, test, project, offset, limit),
+                            "{table} of {project}, {limit} from {offset}"
+                        );
+                    }
+                }
+            }
+        };
+        check(&["claude-mem", "web-shop", "ml-notes", "rust-queue", "legacy-tool", "no-such", ""]);
+        add_newer_project(&db, 10_000);
+        check(&["newer", "claude-mem", "web-shop", "ml-notes", "rust-queue"]);
+        for table in ["observations", "session_summaries"] {
+            db.execute_batch(&format!("DROP INDEX idx_{table}_created; DROP INDEX idx_{table}_project")).unwrap();
+        }
+        check(&["newer", "claude-mem", "ml-notes", "rust-queue"]);
+    }
+
+    #[test]
+    fn no_plan_reads_wide_rows_to_find_ids() {
+        let Some((_directory, db)) = reference::database() else { return };
+        for table in ["observations", "session_summaries"] {
+            let by_time = TABLES.iter().find(|(name, ..)| *name == table).unwrap().1;
+            assert_eq!(plan(&db, by_time.all), format!("SCAN {table} USING COVERING INDEX idx_{table}_created"));
+            assert_eq!(
+                plan(&db, by_time.walk),
+                format!(
+                    "SEARCH t USING COVERING INDEX idx_{table}_created (created_at_epoch>?)\n\
+                     CORRELATED LIST SUBQUERY 1\n\
+                     SEARCH p USING COVERING INDEX idx_{table}_project (project=? AND rowid=?)"
+                )
+            );
+            assert!(plan(&db, by_time.count).contains(&format!("COVERING INDEX idx_{table}_project")));
+            assert!(plan(&db, by_time.floor).contains(&format!("COVERING INDEX idx_{table}_created")));
+            // The one that does read them reads only the project's.
+            assert!(plan(&db, by_time.sort).starts_with(&format!("SEARCH {table} USING INDEX idx_{table}_project")));
+        }
+        let sorts = |sql: &str| plan(&db, sql).contains("TEMP B-TREE");
+        assert!(!sorts(PROMPTS.all) && !sorts(PROMPTS.walk));
+    }
 }

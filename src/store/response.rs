@@ -93,3 +93,89 @@ pub fn store(db: &Connection, response: &Response) -> Result<StoredResponse> {
     }
     Ok(stored)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{db::Cell, error::Code, store::reference};
+
+    fn observation(title: &str) -> ObservationInput {
+        ObservationInput {
+            kind: Some("change".into()),
+            title: Some(title.into()),
+            facts: Some("[\"a\"]".into()),
+            ..ObservationInput::default()
+        }
+    }
+
+    #[test]
+    fn a_session_without_sdk_id_gets_its_own() {
+        let Some((_directory, db)) = reference::database() else { return };
+        let response = Response {
+            session_db_id: 401,
+            observations: vec![
+                observation("one"),
+                ObservationInput { prompt_number: Some(9), created_at_epoch: Some(5), ..observation("two") },
+            ],
+            summary: Some(SummaryInput { request: Some("r".into()), ..SummaryInput::default() }),
+            prompt_number: Some(3),
+            created_at_epoch: Some(1_790_000_000_000),
+            complete_session: true,
+        };
+        let stored = store(&db, &response).unwrap();
+        assert_eq!(
+            stored.observations.iter().map(|row| row.created_at_epoch).collect::<Vec<_>>(),
+            [1_790_000_000_000, 5]
+        );
+        let session: (String, String, String) = db
+            .query_row("SELECT sdk_session_id, status, project FROM sdk_sessions WHERE id = 401", [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
+            .unwrap();
+        assert_eq!(session, ("pending-sdk-0".into(), "completed".into(), "claude-mem".into()));
+        let second = observations::by_id(&db, stored.observations[1].id).unwrap();
+        let cell = |name| second.cells[second.column(name).unwrap()].clone();
+        assert_eq!(cell("sdk_session_id"), Cell::Text("pending-sdk-0".into()));
+        assert_eq!(cell("project"), Cell::Text("claude-mem".into()));
+        assert_eq!((cell("prompt_number"), cell("created_at_epoch")), (Cell::Integer(9), Cell::Integer(5)));
+        assert_eq!(cell("created_at"), Cell::Text("1970-01-01T00:00:00.005Z".into()));
+        let summary: (i64, i64) = db
+            .query_row(
+                "SELECT id, prompt_number FROM session_summaries WHERE sdk_session_id = 'pending-sdk-0'",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .unwrap();
+        assert_eq!(summary, (stored.summary.unwrap().id, 3));
+    }
+
+    #[test]
+    fn an_unknown_session_stores_nothing() {
+        let Some((_directory, db)) = reference::database() else { return };
+        let response = Response { session_db_id: 999_999, observations: vec![observation("x")], ..Response::default() };
+        assert_eq!(store(&db, &response).unwrap_err().code, Code::NotFound);
+        let response = Response {
+            session_db_id: 1,
+            observations: vec![ObservationInput { kind: Some("not-a-type".into()), ..observation("x") }],
+            ..Response::default()
+        };
+        assert_eq!(store(&db, &response).unwrap_err().code, Code::Constraint);
+    }
+
+    #[test]
+    fn rows_given_under_a_claude_id_go_to_its_session() {
+        let Some((_directory, db)) = reference::database() else { return };
+        db.execute_batch("UPDATE sdk_sessions SET sdk_session_id = 'another' WHERE id = 402").unwrap();
+        for (given, kept) in
+            [("pending-sdk-0", "pending-sdk-0"), ("pending-sdk-1", "another"), ("unheard-of", "unheard-of")]
+        {
+            let stored = observations::store(&db, given, Some("p"), &observation(given)).unwrap();
+            let under: String = db
+                .query_row("SELECT sdk_session_id FROM observations WHERE id = ?1", [stored.id], |row| row.get(0))
+                .unwrap();
+            assert_eq!(under, kept);
+        }
+        let sessions: i64 = db.query_row("SELECT count(*) FROM sdk_sessions", [], |row| row.get(0)).unwrap();
+        assert_eq!(sessions, 405);
+    }
+}

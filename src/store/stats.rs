@@ -27,7 +27,7 @@ pub struct Stats {
 /// `ERR_IO` where the file cannot be asked for its size.
 pub fn read(db: &Connection) -> Result<Stats> {
     snapshot(db, |db| {
-        let count = |sql| Ok::<i64, rusqlite::Error>(db.prepare_cached(sql)?.query_row([], |row| row.get(0))?);
+        let count = |sql| db.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0));
         let path = db.path().unwrap_or_default().to_owned();
         Ok(Stats {
             observations: count("SELECT count(*) FROM observations")?,

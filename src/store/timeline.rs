@@ -1,6 +1,6 @@
 //! What happened around an observation or a moment.
 
-use rusqlite::{Connection, OptionalExtension, named_params};
+use rusqlite::{Connection, OptionalExtension, ToSql, named_params};
 
 use crate::{
     db::Rows,
@@ -118,34 +118,51 @@ fn by_id(db: &Connection, side: Side, id: i64, project: Option<&str>, places: i6
 
 /// The time of the observation `places` places away from the first at or beyond `epoch`, or of the farthest.
 fn by_time(db: &Connection, side: Side, epoch: i64, project: Option<&str>, places: i64) -> Result<Option<i64>> {
+    let project_test = match project {
+        None => ProjectTest::None,
+        Some(project) if newest::is_small(db, &newest::OBSERVATIONS, project)? => ProjectTest::Rows,
+        Some(_) => ProjectTest::Index,
+    };
+    epoch_of(db, &time_sql(side, project_test), epoch, project, places.saturating_add(1))
+}
+
+#[derive(Clone, Copy)]
+enum ProjectTest {
+    None,
+    /// Of a small project all rows are read.
+    Rows,
+    /// The walk along the time tests ids in the index on the project and reads no row.
+    Index,
+}
+
+fn time_sql(side: Side, project: ProjectTest) -> String {
     let (extreme, comparison, direction) = match side {
         Side::Before => ("min", "<=", "DESC"),
         Side::After => ("max", ">=", "ASC"),
     };
     let condition = match project {
-        None => "",
-        Some(project) if newest::is_small(db, &newest::OBSERVATIONS, project)? => " AND t.project = :project",
-        // The walk along the time tests ids in the index on the project and reads no row.
-        Some(_) => " AND +t.id IN (SELECT p.id FROM observations AS p WHERE p.project = :project AND p.id = t.id)",
+        ProjectTest::None => "",
+        ProjectTest::Rows => " AND t.project = :project",
+        ProjectTest::Index => {
+            " AND +t.id IN (SELECT p.id FROM observations AS p INDEXED BY idx_observations_project WHERE p.project = :project AND p.id = t.id)"
+        }
     };
-    let sql = format!(
+    format!(
         "SELECT {extreme}(created_at_epoch) FROM (
            SELECT t.created_at_epoch FROM observations AS t WHERE t.created_at_epoch {comparison} :anchor{condition}
            ORDER BY t.created_at_epoch {direction} LIMIT :count)"
-    );
-    epoch_of(db, &sql, epoch, project, places.saturating_add(1))
+    )
 }
 
 fn epoch_of(db: &Connection, sql: &str, anchor: i64, project: Option<&str>, count: i64) -> Result<Option<i64>> {
-    let mut statement = db.prepare_cached(sql)?;
-    let read = |row: &rusqlite::Row<'_>| row.get::<_, Option<i64>>(0);
-    let epoch = match project {
-        None => statement.query_row(named_params! {":anchor": anchor, ":count": count}, read),
-        Some(project) => {
-            statement.query_row(named_params! {":anchor": anchor, ":count": count, ":project": project}, read)
+    newest::hinted(db, sql, |statement| {
+        let mut params: Vec<(&str, &dyn ToSql)> = vec![(":anchor", &anchor), (":count", &count)];
+        if let Some(project) = &project {
+            params.push((":project", project));
         }
-    };
-    Ok(epoch.optional()?.flatten())
+        // The extreme of no row is NULL.
+        Ok(statement.query_row(&*params, |row| row.get(0)).optional()?.flatten())
+    })
 }
 
 fn inside(db: &Connection, (first, last): (i64, i64), project: Option<&str>) -> Result<Timeline> {
@@ -172,4 +189,38 @@ fn inside(db: &Connection, (first, last): (i64, i64), project: Option<&str>) -> 
              ORDER BY p.created_at_epoch, p.id",
         )?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::reference;
+
+    #[test]
+    fn the_window_of_a_large_project_is_found_without_its_rows() {
+        let Some((_directory, db)) = reference::database() else { return };
+        for side in [Side::Before, Side::After] {
+            let mut statement =
+                db.prepare(&format!("EXPLAIN QUERY PLAN {}", time_sql(side, ProjectTest::Index))).unwrap();
+            let plan: Vec<String> =
+                statement.raw_query().mapped(|row| row.get("detail")).collect::<rusqlite::Result<_>>().unwrap();
+            let plan = plan.join("\n");
+            assert!(plan.contains("SEARCH t USING COVERING INDEX idx_observations_created"), "{plan}");
+            assert!(plan.contains("SEARCH p USING COVERING INDEX idx_observations_project"), "{plan}");
+            assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+        }
+    }
+
+    #[test]
+    fn both_ways_to_test_a_project_find_the_same_window() {
+        let Some((_directory, db)) = reference::database() else { return };
+        for project in ["claude-mem", "ml-notes", "legacy-tool", "no-such"] {
+            for epoch in [0, 1_756_728_475_585, 1_757_289_683_421, 9_999_999_999_999] {
+                for side in [Side::Before, Side::After] {
+                    let found = |test| epoch_of(&db, &time_sql(side, test), epoch, Some(project), 4).unwrap();
+                    assert_eq!(found(ProjectTest::Rows), found(ProjectTest::Index), "{project} {epoch}");
+                }
+            }
+        }
+    }
 }

@@ -1,0 +1,161 @@
+//! `openMemory` and class `Memory`.
+
+use std::{cell::OnceCell, sync::Arc, time::Duration};
+
+use napi::{Env, Unknown, bindgen_prelude::Reference};
+use napi_derive::napi;
+
+use super::{
+    answer::Answer,
+    arguments::Argument,
+    call::{Pending, Promised, immediate, promise},
+    environment::{Teardown, watch},
+    health, open_options,
+    pages::Pages,
+    queue::Queue,
+    sessions::Sessions,
+    store::Store,
+};
+use crate::{
+    error::{Error, Result},
+    memory,
+    reply::Reply,
+};
+
+/// How long an environment that goes away waits for what is being written.
+const TEARDOWN: Duration = Duration::from_secs(2);
+
+/// Opens a data directory: brings the database up to claude-mem 6.0.2's schema, takes the owner lock, recovers the
+/// queues. Nothing of it runs on the JS thread.
+///
+/// Rejects with `ERR_LOCKED` where another process or handle owns the directory (the message names it),
+/// `ERR_SCHEMA_UNSUPPORTED` where a claude-mem that this engine does not know has made the database (which is left
+/// as it was), `ERR_CORRUPT`, `ERR_IO`, `ERR_DISK_FULL`, `ERR_BUSY`, and `ERR_INVALID_ARG` for an option that is
+/// unknown or out of its range.
+#[napi(ts_args_type = "options?: OpenOptions | null", ts_return_type = "Promise<Memory>", catch_unwind)]
+pub fn open_memory<'e>(env: &'e Env, options: Unknown<'e>) -> napi::Result<Promised<'e>> {
+    promise(env, Pending::Operation, || {
+        let settings = open_options::settings(&Argument::new("options", &options))?;
+        Ok(move |reply: Reply<Answer>| {
+            memory::Memory::open(
+                settings,
+                Reply::new(move |opened: Result<Arc<memory::Memory>>| {
+                    reply.settle(opened.map(|core| Answer::Made(Box::new(move |env| Memory::make(env, core)))));
+                }),
+            );
+        })
+    })
+}
+
+/// One open data directory: the tables, the queues and the sessions, until `dispose()`.
+#[napi]
+pub struct Memory {
+    core: Arc<memory::Memory>,
+    store: OnceCell<Reference<Store>>,
+    pages: OnceCell<Reference<Pages>>,
+    queue: OnceCell<Reference<Queue>>,
+    sessions: OnceCell<Reference<Sessions>>,
+}
+
+impl Teardown for memory::Memory {
+    fn teardown(&self) {
+        // Whatever takes longer ends with its thread; what was acknowledged is safe either way.
+        self.dispose_here(TEARDOWN);
+    }
+}
+
+/// The part of a memory that `cell` keeps: one JavaScript object, made when it is first asked for.
+fn part<T: napi::bindgen_prelude::JavaScriptClassExt + 'static>(
+    env: &Env,
+    cell: &OnceCell<Reference<T>>,
+    make: impl FnOnce() -> T,
+) -> napi::Result<Reference<T>> {
+    match cell.get() {
+        Some(known) => known.clone(*env),
+        None => {
+            let made = make().into_reference(*env)?;
+            let answer = made.clone(*env)?;
+            drop(cell.set(made));
+            Ok(answer)
+        }
+    }
+}
+
+#[napi]
+impl Memory {
+    /// The data directory, absolute.
+    #[napi(getter, ts_return_type = "string", catch_unwind)]
+    pub fn data_dir<'e>(&self, env: &'e Env) -> napi::Result<Unknown<'e>> {
+        immediate(env, || Ok(self.core.settings().data_dir.display().to_string()))
+    }
+
+    /// The tables, and full-text search in them.
+    #[napi(getter)]
+    pub fn store(&self, env: &Env) -> napi::Result<Reference<Store>> {
+        part(env, &self.store, || Store::new(Arc::clone(&self.core)))
+    }
+
+    /// The viewer's lists.
+    #[napi(getter)]
+    pub fn pages(&self, env: &Env) -> napi::Result<Reference<Pages>> {
+        part(env, &self.pages, || Pages::new(Arc::clone(&self.core)))
+    }
+
+    /// The durable queues.
+    #[napi(getter)]
+    pub fn queue(&self, env: &Env) -> napi::Result<Reference<Queue>> {
+        part(env, &self.queue, || Queue::new(Arc::clone(&self.core)))
+    }
+
+    /// The active sessions.
+    #[napi(getter)]
+    pub fn sessions(&self, env: &Env) -> napi::Result<Reference<Sessions>> {
+        part(env, &self.sessions, || Sessions::new(Arc::clone(&self.core)))
+    }
+
+    /// How this memory does: one object that a `/health` route can send as it is. Waits for no disk and no lock;
+    /// figures from disk are sampled and carry their age.
+    #[napi(ts_return_type = "Promise<Health>", catch_unwind)]
+    pub fn health<'e>(&self, env: &'e Env) -> napi::Result<Promised<'e>> {
+        promise(env, Pending::Operation, || {
+            if self.core.is_disposed() {
+                return Err(Error::disposed("memory"));
+            }
+            let report = health::report(env, &self.core);
+            Ok(move |reply: Reply<Answer>| reply.settle(report.map(health::answer)))
+        })
+    }
+
+    /// Ends every consumer, lets commits finish, closes the files and gives the directory up. Afterwards every
+    /// call rejects with `ERR_DISPOSED`. Twice without harm.
+    #[napi(ts_return_type = "Promise<void>", catch_unwind)]
+    pub fn dispose<'e>(&self, env: &'e Env) -> napi::Result<Promised<'e>> {
+        promise(env, Pending::Operation, || {
+            let core = Arc::clone(&self.core);
+            Ok(move |reply: Reply<()>| core.dispose(reply))
+        })
+    }
+
+    /// As `dispose()`: `await using memory = await openMemory()`.
+    #[napi(well_known_symbol = "asyncDispose", ts_return_type = "Promise<void>", catch_unwind)]
+    pub fn async_dispose<'e>(&self, env: &'e Env) -> napi::Result<Promised<'e>> {
+        self.dispose(env)
+    }
+}
+
+impl Memory {
+    /// The instance, on the JS thread.
+    fn make(env: &Env, core: Arc<memory::Memory>) -> napi::Result<napi::sys::napi_value> {
+        let target: Arc<dyn Teardown> = Arc::clone(&core) as _;
+        watch(env, &target)?;
+        let memory = Self {
+            core,
+            store: OnceCell::new(),
+            pages: OnceCell::new(),
+            queue: OnceCell::new(),
+            sessions: OnceCell::new(),
+        };
+        // SAFETY: called on the JS thread, with the environment that the instance will belong to.
+        unsafe { napi::bindgen_prelude::ToNapiValue::to_napi_value(env.raw(), memory) }
+    }
+}

@@ -1,0 +1,173 @@
+//! The options of `openMemory`, from JavaScript.
+
+use std::{path::PathBuf, time::Duration};
+
+use napi_derive::napi;
+
+use super::arguments::{Argument, Fields};
+use crate::{
+    db::Durability,
+    error::{Error, Result},
+    settings::Settings,
+};
+
+/// How a data directory is opened. Every option has a default; an unknown one is refused with the right name.
+#[napi(object, object_to_js = false)]
+#[derive(Debug)]
+pub struct OpenOptions {
+    /// The data directory; created where it is missing. Default: `CLAUDE_MEM_DATA_DIR`, else `~/.claude-mem`.
+    pub data_dir: Option<String>,
+    /// How long to wait for another owner of the directory to go away, ms (0 to 600,000). Default 10,000.
+    pub lock_wait_ms: Option<u32>,
+    /// How long a write waits for a lock that another process holds, ms (1 to 600,000); each call can say its
+    /// own. Default 5,000.
+    pub deadline_ms: Option<u32>,
+    /// What a resolved promise survives: `'normal'` the death of the process, `'full'` a power cut as well.
+    /// Default `'normal'`.
+    #[napi(ts_type = "'normal' | 'full'")]
+    pub durability: Option<String>,
+    /// Reader threads (1 to 16). Default 2.
+    pub readers: Option<u32>,
+    /// Bytes of writes in flight at most, over all calls (65,536 to 4 GiB); one write is always admitted.
+    /// Beyond it `ERR_BUSY`. Default 64 MiB.
+    pub max_in_flight_bytes: Option<f64>,
+    /// Bytes of one message at most (1,024 to 500,000,000). Beyond it `ERR_QUEUE_FULL`. Default 50 MiB.
+    pub max_message_bytes: Option<f64>,
+    /// Messages of one session at most (1 to 1e9). Beyond it `ERR_QUEUE_FULL`. Default 10,000.
+    pub max_session_messages: Option<f64>,
+    /// Bytes of one session's messages at most (1,024 to 1e15). Beyond it `ERR_QUEUE_FULL`. Default 256 MiB.
+    pub max_session_bytes: Option<f64>,
+    /// Bytes of all sessions' messages at most (1,024 to 1e15). Beyond it `ERR_QUEUE_FULL`. Default 1 GiB.
+    pub max_queue_bytes: Option<f64>,
+    /// Counted attempts after which a message that failed alone becomes a dead letter (1 to 100). Default 5.
+    pub max_attempts: Option<u32>,
+    /// The first backoff after a failed batch, ms (1 to 86,400,000); each further attempt doubles it, less up to
+    /// a quarter of jitter. Default 5,000.
+    pub backoff_base_ms: Option<f64>,
+    /// The longest backoff, ms (1 to 86,400,000). Default 600,000.
+    pub backoff_max_ms: Option<f64>,
+    /// The longest that a pause with an end, or a stored backoff, can last after a restart, ms (1 to 3.2e10): a
+    /// wall clock that was set back must not stop a queue for years. Default 7 days.
+    pub max_pause_ms: Option<f64>,
+    /// A session without activity for this long is no longer active, ms (1 to 3.2e10). Default 30 minutes.
+    pub session_ttl_ms: Option<f64>,
+    /// Active sessions at most (1 to 100,000); at the cap the one idle longest goes. Default 1,000.
+    pub max_sessions: Option<u32>,
+    /// Dead letters kept (0 to 1e6); beyond it the oldest go. Default 10,000.
+    pub max_dead_letters: Option<u32>,
+    /// Age at which a dead letter goes, ms (1 to 3.2e11). Default 30 days.
+    pub dead_letter_age_ms: Option<f64>,
+    /// Age at which a dedupe key is forgotten, ms (1 to 3.2e10). Default 24 hours.
+    pub dedupe_age_ms: Option<f64>,
+    /// Dedupe keys remembered (0 to 1e7); beyond it the oldest go. Default 100,000.
+    pub max_dedupe_keys: Option<u32>,
+    /// Overwrite the payloads of deleted messages with zeros; it costs write speed. Default false.
+    pub secure_delete: Option<bool>,
+}
+
+const NAMES: &[&str] = &[
+    "dataDir",
+    "lockWaitMs",
+    "deadlineMs",
+    "durability",
+    "readers",
+    "maxInFlightBytes",
+    "maxMessageBytes",
+    "maxSessionMessages",
+    "maxSessionBytes",
+    "maxQueueBytes",
+    "maxAttempts",
+    "backoffBaseMs",
+    "backoffMaxMs",
+    "maxPauseMs",
+    "sessionTtlMs",
+    "maxSessions",
+    "maxDeadLetters",
+    "deadLetterAgeMs",
+    "dedupeAgeMs",
+    "maxDedupeKeys",
+    "secureDelete",
+];
+
+const DAY_MS: i64 = 86_400_000;
+const YEAR_MS: i64 = 370 * DAY_MS;
+
+/// The settings that `options` stand for.
+pub fn settings(options: &Argument<'_>) -> Result<Settings> {
+    let given = options.options(NAMES)?;
+    let data_dir = match given.read("dataDir", |value| value.nonempty_text())? {
+        Some(path) => PathBuf::from(path),
+        None => default_data_dir()?,
+    };
+    let mut settings = Settings::new(std::path::absolute(data_dir)?);
+    set_ms(&given, "lockWaitMs", 0..=600_000, &mut settings.lock_wait)?;
+    set_ms(&given, "deadlineMs", 1..=600_000, &mut settings.deadline)?;
+    set_ms(&given, "backoffBaseMs", 1..=DAY_MS, &mut settings.retry.backoff_base)?;
+    set_ms(&given, "backoffMaxMs", 1..=DAY_MS, &mut settings.retry.backoff_max)?;
+    set_ms(&given, "maxPauseMs", 1..=YEAR_MS, &mut settings.max_pause)?;
+    set_ms(&given, "sessionTtlMs", 1..=YEAR_MS, &mut settings.session_ttl)?;
+    set_ms(&given, "deadLetterAgeMs", 1..=10 * YEAR_MS, &mut settings.bounds.dead_letter_age)?;
+    set_ms(&given, "dedupeAgeMs", 1..=YEAR_MS, &mut settings.bounds.dedupe_age)?;
+    set(&given, "readers", 1..=16, "", &mut settings.readers)?;
+    set(&given, "maxInFlightBytes", 65_536..=4 << 30, "bytes", &mut settings.max_in_flight_bytes)?;
+    set(&given, "maxMessageBytes", 1_024..=500_000_000, "bytes", &mut settings.bounds.message_bytes)?;
+    set(&given, "maxSessionMessages", 1..=1_000_000_000, "", &mut settings.bounds.session_messages)?;
+    set(&given, "maxSessionBytes", 1_024..=1_000_000_000_000_000, "bytes", &mut settings.bounds.session_bytes)?;
+    set(&given, "maxQueueBytes", 1_024..=1_000_000_000_000_000, "bytes", &mut settings.bounds.total_bytes)?;
+    set(&given, "maxSessions", 1..=100_000, "", &mut settings.max_sessions)?;
+    set(&given, "maxDeadLetters", 0..=1_000_000, "", &mut settings.bounds.dead_letters)?;
+    set(&given, "maxDedupeKeys", 0..=10_000_000, "", &mut settings.bounds.dedupe_keys)?;
+    if let Some(attempts) = given.read("maxAttempts", |value| value.integer(1..=100, ""))? {
+        settings.retry.max_attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
+    }
+    if let Some(durability) = given.read("durability", durability)? {
+        settings.durability = durability;
+    }
+    if let Some(secure) = given.read("secureDelete", |value| value.boolean())? {
+        settings.secure_delete = secure;
+    }
+    Ok(settings)
+}
+
+fn durability(value: &Argument<'_>) -> Result<Durability> {
+    value.one_of(&[("normal", Durability::Normal), ("full", Durability::Full)])
+}
+
+fn set_ms(given: &Fields<'_>, name: &str, range: std::ops::RangeInclusive<i64>, place: &mut Duration) -> Result<()> {
+    if let Some(value) = given.read(name, |value| milliseconds(value, range))? {
+        *place = value;
+    }
+    Ok(())
+}
+
+fn set(
+    given: &Fields<'_>,
+    name: &str,
+    range: std::ops::RangeInclusive<usize>,
+    unit: &str,
+    place: &mut usize,
+) -> Result<()> {
+    if let Some(value) = given.read(name, |value| value.size(range, unit))? {
+        *place = value;
+    }
+    Ok(())
+}
+
+/// A duration in whole milliseconds.
+pub fn milliseconds(value: &Argument<'_>, range: std::ops::RangeInclusive<i64>) -> Result<Duration> {
+    Ok(Duration::from_millis(value.integer(range, "ms")?.unsigned_abs()))
+}
+
+fn default_data_dir() -> Result<PathBuf> {
+    match std::env::var_os("CLAUDE_MEM_DATA_DIR").filter(|path| !path.is_empty()) {
+        Some(path) => Ok(path.into()),
+        None => std::env::home_dir()
+            .filter(|home| !home.as_os_str().is_empty())
+            .map(|home| home.join(".claude-mem"))
+            .ok_or_else(|| {
+                Error::invalid(
+                    "there is no home directory to find ~/.claude-mem in; give dataDir or set CLAUDE_MEM_DATA_DIR",
+                )
+            }),
+    }
+}

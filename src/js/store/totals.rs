@@ -1,0 +1,53 @@
+//! What a session begins with, and what the store holds in all.
+
+use napi::{Env, Unknown};
+use napi_derive::napi;
+
+use super::{Store, options};
+use crate::{
+    js::{answer::object_answer, arguments::Argument, call::Promised},
+    store::{
+        context::{self, Context},
+        stats::{self, Stats},
+    },
+};
+
+object_answer!(Context { observations: "observations", summaries: "summaries" });
+object_answer!(Stats {
+    observations: "observations",
+    sessions: "sessions",
+    summaries: "summaries",
+    prompts: "prompts",
+    path: "path",
+    size: "size",
+});
+
+#[napi]
+impl Store {
+    /// What a session begins with: the project's newest observations and summaries, whole rows, newest first.
+    #[napi(
+        ts_args_type = "project: string, options?: ContextOptions",
+        ts_return_type = "Promise<{ observations: ObservationRow[]; summaries: SummaryRow[] }>",
+        catch_unwind
+    )]
+    pub fn get_context<'e>(
+        &self,
+        env: &'e Env,
+        project: Unknown<'e>,
+        options: Unknown<'e>,
+    ) -> napi::Result<Promised<'e>> {
+        self.read(env, "getContext", || {
+            let project = Argument::new("project", &project).text()?;
+            let fields = Argument::new("options", &options).options(&["observations", "summaries"])?;
+            let observations = fields.read("observations", options::count)?.unwrap_or(50);
+            let summaries = fields.read("summaries", options::count)?.unwrap_or(11);
+            Ok(move |db: &_| context::read(db, &project, observations, summaries))
+        })
+    }
+
+    /// How many rows there are of each kind, and the path and size of the file.
+    #[napi(ts_return_type = "Promise<StoreStats>", catch_unwind)]
+    pub fn get_stats<'e>(&self, env: &'e Env) -> napi::Result<Promised<'e>> {
+        self.read(env, "getStats", || Ok(stats::read))
+    }
+}
