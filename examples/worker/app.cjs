@@ -24,9 +24,11 @@ function createApp(parts) {
   app.use('/sessions', sessionRoutes(parts));
   app.use('/api/search', searchRoutes(parts));
   app.use('/api', listRoutes(parts), settingsRoutes(parts), contextRoutes(parts));
-  app.use(express.static(path.join(__dirname, 'page'), {
-    setHeaders: (response) => response.setHeader('Cache-Control', 'no-cache'),
-  }));
+  app.use(
+    express.static(path.join(__dirname, 'page'), {
+      setHeaders: (response) => response.setHeader('Cache-Control', 'no-cache'),
+    }),
+  );
   app.use((request) => {
     throw new NotFound(`There is no route ${request.method} ${request.path}.`);
   });

@@ -47,8 +47,11 @@ function portFrom(flag, setting) {
   const port = /^\d{1,5}$/.test(given ?? '') ? Number(given) : NaN;
   const lowest = flag === undefined ? 1024 : 0;
   if (!(port >= lowest && port <= 65535)) {
-    throw new StartUpError(`The port ${JSON.stringify(given)} is not a whole number from ${lowest} to 65535: correct ${
-      flag === undefined ? 'CLAUDE_MEM_WORKER_PORT in settings.json or in the environment' : '--port'}.`);
+    throw new StartUpError(
+      `The port ${JSON.stringify(given)} is not a whole number from ${lowest} to 65535: correct ${
+        flag === undefined ? 'CLAUDE_MEM_WORKER_PORT in settings.json or in the environment' : '--port'
+      }.`,
+    );
   }
   return port;
 }

@@ -27,8 +27,10 @@ function hostCheck(getPort) {
     }
     // Requests without an Origin can still be told apart where the browser says who asks. Following a link to the
     // viewer is fine: the page that holds the link cannot read what it leads to.
-    const isVisit = request.method === 'GET' && request.headers['sec-fetch-mode'] === 'navigate'
-      && request.headers['sec-fetch-dest'] === 'document';
+    const isVisit =
+      request.method === 'GET' &&
+      request.headers['sec-fetch-mode'] === 'navigate' &&
+      request.headers['sec-fetch-dest'] === 'document';
     const site = request.headers['sec-fetch-site'];
     if ((site === 'cross-site' || site === 'same-site') && origin === undefined && !isVisit) {
       refuse(response, 'Requests from pages of another site are not served.');
@@ -45,8 +47,8 @@ function securityHeaders(_request, response, next) {
   response.setHeader('Referrer-Policy', 'no-referrer');
   response.setHeader(
     'Content-Security-Policy',
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-      + "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
+      "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
   );
   next();
 }

@@ -38,7 +38,8 @@ async function readConfiguration(commandLine) {
     nodeOptions: values.NODE_OPTIONS,
     port: portFrom(commandLine.port, values.CLAUDE_MEM_WORKER_PORT),
     agent: commandLine.agent ?? values.CLAUDE_MEM_AGENT,
-    agentCommand: commandLine.agentCommand ?? (commandLine.agent === undefined ? values.CLAUDE_MEM_AGENT_COMMAND : undefined),
+    agentCommand:
+      commandLine.agentCommand ?? (commandLine.agent === undefined ? values.CLAUDE_MEM_AGENT_COMMAND : undefined),
     agentTimeoutMs: number('CLAUDE_MEM_AGENT_TIMEOUT_MS', { min: 100, max: 86_400_000, fallback: 300_000 }),
     maxConcurrentAgents: number('CLAUDE_MEM_MAX_CONCURRENT_AGENTS', { min: 1, max: 64, fallback: 2 }),
   };
@@ -59,7 +60,9 @@ async function main() {
   let agent;
   try {
     agent = loadAgent({
-      agent: configuration.agent, agentCommand: configuration.agentCommand, timeoutMs: configuration.agentTimeoutMs,
+      agent: configuration.agent,
+      agentCommand: configuration.agentCommand,
+      timeoutMs: configuration.agentTimeoutMs,
     });
   } catch (error) {
     throw new StartUpError(`The agent could not be loaded: ${error.message}`);
@@ -95,7 +98,9 @@ async function main() {
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
   stopWithParent(stop);
-  process.stdout.write(`claude-mem worker on http://127.0.0.1:${worker.port} (data in ${dataDir}, agent: ${agent.name ?? 'unnamed'})\n`);
+  process.stdout.write(
+    `claude-mem worker on http://127.0.0.1:${worker.port} (data in ${dataDir}, agent: ${agent.name ?? 'unnamed'})\n`,
+  );
 }
 
 main().catch((error) => {

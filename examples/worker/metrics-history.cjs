@@ -26,8 +26,14 @@ class MetricsHistory {
       return; // the memory is being disposed; a gap in the chart is the right picture
     }
     const row = [
-      health.timestamp, health.heap?.usedBytes, health.heap?.allocatedBytes, health.heap?.limitBytes,
-      health.native.totalBytes, health.rssBytes, health.queue.depth, health.queue.oldestAgeMs,
+      health.timestamp,
+      health.heap?.usedBytes,
+      health.heap?.allocatedBytes,
+      health.heap?.limitBytes,
+      health.native.totalBytes,
+      health.rssBytes,
+      health.queue.depth,
+      health.queue.oldestAgeMs,
     ];
     const start = (this.count % this.samples) * FIELDS.length;
     row.forEach((value, index) => {

@@ -47,7 +47,15 @@ class PublishedEvents {
     for (const { id, createdAtEpoch, ...fields } of observations) {
       const lists = Object.fromEntries(OBSERVATION_LISTS.map((name) => [name, JSON.stringify(fields[name])]));
       this.stream.send('new_observation', {
-        observation: { id, sdk_session_id: sdkSessionId, text: null, ...common, ...fields, ...lists, created_at_epoch: createdAtEpoch },
+        observation: {
+          id,
+          sdk_session_id: sdkSessionId,
+          text: null,
+          ...common,
+          ...fields,
+          ...lists,
+          created_at_epoch: createdAtEpoch,
+        },
       });
     }
     if (summary !== null) {

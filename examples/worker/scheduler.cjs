@@ -99,7 +99,8 @@ class Scheduler {
       }
       const turn = this.takeTurn(offered.value.sessionDbId)
         .catch((error) => {
-          if (!OUT_OF_OUR_HANDS.has(error.code)) this.log(`Session ${offered.value.sessionDbId}: ${error.stack || error}`);
+          if (!OUT_OF_OUR_HANDS.has(error.code))
+            this.log(`Session ${offered.value.sessionDbId}: ${error.stack || error}`);
         })
         .finally(() => {
           this.turns.delete(turn);
@@ -156,7 +157,9 @@ class Scheduler {
   }
 
   async ask(batch, session, stopper) {
-    const messages = batch.messages.filter((message) => message.type !== COMPLETE_MESSAGE).map((message) => ({ ...message }));
+    const messages = batch.messages
+      .filter((message) => message.type !== COMPLETE_MESSAGE)
+      .map((message) => ({ ...message }));
     if (messages.length === 0) return { observations: [], summary: null };
     const context = {
       sessionDbId: session.id,
@@ -173,7 +176,10 @@ class Scheduler {
     let timer;
     const stopped = new Promise((_, reject) => {
       stopper.signal.addEventListener('abort', () => reject(stopper.signal.reason), { once: true });
-      timer = setTimeout(() => stopper.abort(new Error(`The agent gave no answer within ${agentTimeoutMs} ms.`)), agentTimeoutMs);
+      timer = setTimeout(
+        () => stopper.abort(new Error(`The agent gave no answer within ${agentTimeoutMs} ms.`)),
+        agentTimeoutMs,
+      );
     });
     stopped.catch(() => {}); // it is raced below; where the agent throws at once, nobody else would hear it
     try {
@@ -189,7 +195,8 @@ class Scheduler {
     const { store } = this.memory;
     const sdkSessionId = session.sdk_session_id ?? session.claude_session_id;
     const [observations, files] = await Promise.all([
-      store.getObservationsForSession(sdkSessionId), store.getFilesForSession(sdkSessionId),
+      store.getObservationsForSession(sdkSessionId),
+      store.getFilesForSession(sdkSessionId),
     ]);
     return { observations: observations.slice(-200), ...files };
   }

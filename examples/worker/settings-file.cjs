@@ -28,7 +28,9 @@ function checkSetting(key, value) {
   if (range) {
     const number = /^\d{1,6}$/.test(given ?? '') ? Number(given) : NaN;
     if (!(number >= range[0] && number <= range[1])) {
-      throw new BadRequest(`${key} is ${JSON.stringify(value)}; it must be a whole number from ${range[0]} to ${range[1]}.`);
+      throw new BadRequest(
+        `${key} is ${JSON.stringify(value)}; it must be a whole number from ${range[0]} to ${range[1]}.`,
+      );
     }
     return String(number);
   }
@@ -113,7 +115,10 @@ class SettingsFile {
     const step = this.writing.then(async () => {
       const settings = edit((await readJsonObject(this.file)) ?? {});
       const temporary = `${this.file}.${process.pid}.tmp`;
-      const mode = await fs.stat(this.file).then((stat) => stat.mode & 0o777, () => 0o600);
+      const mode = await fs.stat(this.file).then(
+        (stat) => stat.mode & 0o777,
+        () => 0o600,
+      );
       await fs.mkdir(path.dirname(this.file), { recursive: true });
       await fs.writeFile(temporary, `${JSON.stringify(settings, null, 2)}\n`, { mode });
       await fs.rename(temporary, this.file);
@@ -130,8 +135,11 @@ function plainObject(value) {
 
 function envOf(settings) {
   const entries = Object.entries(plainObject(settings?.env));
-  return Object.fromEntries(entries.filter(([, value]) => value !== null && value !== '' && typeof value !== 'object')
-    .map(([key, value]) => [key, String(value)]));
+  return Object.fromEntries(
+    entries
+      .filter(([, value]) => value !== null && value !== '' && typeof value !== 'object')
+      .map(([key, value]) => [key, String(value)]),
+  );
 }
 
 module.exports = { SettingsFile, checkSetting, SHOWN_SETTINGS };

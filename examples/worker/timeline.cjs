@@ -21,9 +21,14 @@ async function timelineAround(store, anchor, { before, after, project }) {
   }
   const epoch = Date.parse(anchor);
   if (Number.isNaN(epoch)) {
-    throw new BadRequest(`"anchor" is ${JSON.stringify(anchor)}; it must be an observation id (123), a session summary (S12) or an ISO date.`);
+    throw new BadRequest(
+      `"anchor" is ${JSON.stringify(anchor)}; it must be an observation id (123), a session summary (S12) or an ISO date.`,
+    );
   }
-  return { anchor: { kind: 'moment', epoch }, ...await store.getTimelineAroundTimestamp(epoch, before, after, project) };
+  return {
+    anchor: { kind: 'moment', epoch },
+    ...(await store.getTimelineAroundTimestamp(epoch, before, after, project)),
+  };
 }
 
 /** The timeline as text for a model, a heading for each day. */
@@ -35,7 +40,9 @@ function timelineText({ anchor, observations, sessions, prompts }) {
   ].sort((a, b) => a.row.created_at_epoch - b.row.created_at_epoch);
   const moment = new Date(anchor.epoch).toISOString().slice(0, 16).replace('T', ' ');
   if (entries.length === 0) return `Nothing is stored around ${moment}.`;
-  const lines = [`Timeline around ${moment}: ${plural(observations.length, 'observation')}, ${plural(sessions.length, 'session summary')}, ${plural(prompts.length, 'prompt')}.`];
+  const lines = [
+    `Timeline around ${moment}: ${plural(observations.length, 'observation')}, ${plural(sessions.length, 'session summary')}, ${plural(prompts.length, 'prompt')}.`,
+  ];
   let day = '';
   for (const { kind, row } of entries) {
     const moment = when(row);
@@ -45,7 +52,9 @@ function timelineText({ anchor, observations, sessions, prompts }) {
     }
     const isAnchor = anchor.kind === kind && anchor.id === row.id;
     const reference = kind === 'session' ? `S${row.id}` : kind === 'prompt' ? `P${row.id}` : `#${row.id}`;
-    lines.push(`- ${moment.slice(11)} ${reference} ${oneLine(KINDS[kind].title(row), 200)}${isAnchor ? ' ← anchor' : ''}`);
+    lines.push(
+      `- ${moment.slice(11)} ${reference} ${oneLine(KINDS[kind].title(row), 200)}${isAnchor ? ' ← anchor' : ''}`,
+    );
   }
   return lines.join('\n');
 }

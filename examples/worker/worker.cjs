@@ -30,9 +30,13 @@ function listen(server, port) {
 function unavailable(error) {
   const body = JSON.stringify({ error });
   return (_request, response) => {
-    response.writeHead(503, {
-      'Content-Type': 'application/json; charset=utf-8', 'Retry-After': '1', Connection: 'close',
-    }).end(body);
+    response
+      .writeHead(503, {
+        'Content-Type': 'application/json; charset=utf-8',
+        'Retry-After': '1',
+        Connection: 'close',
+      })
+      .end(body);
   };
 }
 
@@ -49,7 +53,15 @@ function unavailable(error) {
  * @returns {Promise<{port: number, memory: object, stop: () => Promise<void>}>} Rejects with EADDRINUSE where the
  * port is taken, with ERR_LOCKED where another worker owns the directory.
  */
-async function startWorker({ dataDir, port, agent, settings, memoryOptions = {}, schedulerOptions = {}, log = () => {} }) {
+async function startWorker({
+  dataDir,
+  port,
+  agent,
+  settings,
+  memoryOptions = {},
+  schedulerOptions = {},
+  log = () => {},
+}) {
   const startedAt = Date.now();
   // The port is taken before the memory is opened, so that a second worker fails at once and changes nothing.
   let handle = unavailable('The worker is starting.');
@@ -71,7 +83,16 @@ async function startWorker({ dataDir, port, agent, settings, memoryOptions = {},
   const eventLoopDelay = new EventLoopDelay();
   const history = new MetricsHistory(memory);
   handle = createApp({
-    memory, scheduler, stream, events, history, eventLoopDelay, settings, log, version, startedAt,
+    memory,
+    scheduler,
+    stream,
+    events,
+    history,
+    eventLoopDelay,
+    settings,
+    log,
+    version,
+    startedAt,
     search: new KeywordSearch(memory),
     getPort: () => actualPort,
   });
@@ -112,7 +133,9 @@ function answerBrokenRequest(error, socket) {
   }
   const status = error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request';
   const body = JSON.stringify(bodyOf(new Error(`The request could not be read: ${error.message}.`)));
-  socket.end(`HTTP/1.1 ${status}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`);
+  socket.end(
+    `HTTP/1.1 ${status}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  );
 }
 
 module.exports = { startWorker };

@@ -25,21 +25,25 @@ function readObservation(given, index) {
     throw new TypeError(`The agent's answer has ${name} that is not an object.`);
   }
   const observation = { type: TYPES.includes(given.type) ? given.type : 'change' };
-  for (const field of ['title', 'subtitle', 'narrative']) observation[field] = textOrNull(given[field], `${name}.${field}`);
+  for (const field of ['title', 'subtitle', 'narrative'])
+    observation[field] = textOrNull(given[field], `${name}.${field}`);
   for (const field of LISTS) observation[field] = texts(given[field], `${name}.${field}`);
   return observation;
 }
 
 function readSummary(given) {
   if (given === undefined || given === null) return null;
-  if (typeof given !== 'object' || Array.isArray(given)) throw new TypeError("The agent's answer has a summary that is not an object.");
+  if (typeof given !== 'object' || Array.isArray(given))
+    throw new TypeError("The agent's answer has a summary that is not an object.");
   return Object.fromEntries(SUMMARY_FIELDS.map((field) => [field, textOrNull(given[field], `summary.${field}`)]));
 }
 
 /** @returns {{observations: object[], summary: object|null}} Throws TypeError where the answer cannot be read. */
 function readAnswer(answer) {
   if (answer === null || typeof answer !== 'object' || Array.isArray(answer)) {
-    throw new TypeError(`The agent must answer an object {observations, summary}, not ${answer === null ? 'null' : typeof answer}.`);
+    throw new TypeError(
+      `The agent must answer an object {observations, summary}, not ${answer === null ? 'null' : typeof answer}.`,
+    );
   }
   const observations = answer.observations ?? [];
   if (!Array.isArray(observations)) throw new TypeError("The agent's answer has observations that are not a list.");

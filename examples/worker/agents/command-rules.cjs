@@ -3,11 +3,16 @@
 const { errorLines, openingLine, shorten, countLines, plural } = require('./source-text.cjs');
 const { shownPath } = require('./tool-call.cjs');
 
-const TRIVIAL = /^(?:ls|pwd|cd|echo|printf|true|which|whoami|date|clear|sleep|wait|export|set|env|mkdir|touch|kill|ps|type|head|tail|wc)\b/;
-const TEST = /\b(?:npm (?:run )?(?:test|t)\b|yarn test|pnpm (?:run )?test|cargo (?:nextest|test)|pytest|go test|jest|vitest|mocha|node --test|rspec|phpunit|mvn (?:-\S+ )*test|gradle(?:w)? test|ctest|make (?:test|check))/;
-const BUILD = /\b(?:npm run build|cargo (?:build|check|clippy)|tsc\b|make\b|go build|mvn |gradle|cmake|webpack|vite build|docker build)/;
-const INSTALL = /\b(?:npm (?:i|install|add|uninstall|remove)|yarn (?:add|remove)|pnpm (?:add|remove)|cargo (?:add|remove)|pip3? install|apt(?:-get)? install|go get|gem install|brew install)\s+(?:-\S+\s+)*([^\s;&|-][^\s;&|]*)/;
-const CHANGES_FILES = /^(?:mv|cp|rm|ln|chmod|chown|sed -i|git (?:mv|rm|checkout|restore|reset|revert|merge|rebase|cherry-pick|stash))\b/;
+const TRIVIAL =
+  /^(?:ls|pwd|cd|echo|printf|true|which|whoami|date|clear|sleep|wait|export|set|env|mkdir|touch|kill|ps|type|head|tail|wc)\b/;
+const TEST =
+  /\b(?:npm (?:run )?(?:test|t)\b|yarn test|pnpm (?:run )?test|cargo (?:nextest|test)|pytest|go test|jest|vitest|mocha|node --test|rspec|phpunit|mvn (?:-\S+ )*test|gradle(?:w)? test|ctest|make (?:test|check))/;
+const BUILD =
+  /\b(?:npm run build|cargo (?:build|check|clippy)|tsc\b|make\b|go build|mvn |gradle|cmake|webpack|vite build|docker build)/;
+const INSTALL =
+  /\b(?:npm (?:i|install|add|uninstall|remove)|yarn (?:add|remove)|pnpm (?:add|remove)|cargo (?:add|remove)|pip3? install|apt(?:-get)? install|go get|gem install|brew install)\s+(?:-\S+\s+)*([^\s;&|-][^\s;&|]*)/;
+const CHANGES_FILES =
+  /^(?:mv|cp|rm|ln|chmod|chown|sed -i|git (?:mv|rm|checkout|restore|reset|revert|merge|rebase|cherry-pick|stash))\b/;
 const SEARCHES = /^(?:grep|rg|ag|find|fd|git grep)\b/;
 const READS = /^(?:cat|less|more|sed -n|awk|jq|bat|xxd|sqlite3)\b/;
 const HISTORY = /^git (?:log|show|diff|blame|status|describe|shortlog)\b/;
@@ -29,19 +34,33 @@ const CONCEPTS = {
 
 /** The first command of a line, without `cd … &&` and without variables set for it. */
 function mainCommand(line) {
-  return line.trim().replace(/^(?:cd\s+(?:"[^"]*"|'[^']*'|\S+)\s*(?:&&|;)\s*)+/, '').replace(/^(?:[A-Z_][A-Z0-9_]*=\S*\s+)+/, '')
-    .replace(/^(?:sudo|time|timeout \S+)\s+/, '').trim();
+  return line
+    .trim()
+    .replace(/^(?:cd\s+(?:"[^"]*"|'[^']*'|\S+)\s*(?:&&|;)\s*)+/, '')
+    .replace(/^(?:[A-Z_][A-Z0-9_]*=\S*\s+)+/, '')
+    .replace(/^(?:sudo|time|timeout \S+)\s+/, '')
+    .trim();
 }
 
 function commitMessage(command) {
-  return /\bgit commit\b[^\n]*?-m\s*(?:"\$\(cat <<'?EOF'?\n([\s\S]*?)\n\s*EOF|"((?:[^"\\]|\\.)*)"|'([^']*)')/.exec(command)?.slice(1).find(Boolean)?.trim() ?? null;
+  return (
+    /\bgit commit\b[^\n]*?-m\s*(?:"\$\(cat <<'?EOF'?\n([\s\S]*?)\n\s*EOF|"((?:[^"\\]|\\.)*)"|'([^']*)')/
+      .exec(command)
+      ?.slice(1)
+      .find(Boolean)
+      ?.trim() ?? null
+  );
 }
 
 function testFigures(output) {
   const figures = [];
-  for (const [pattern, noun] of [[/\b(\d+) (?:tests? )?pass(?:ed|ing|es)?\b/i, 'passed'], [/^(?:# |ℹ )?pass (\d+)/m, 'passed'],
-    [/\b(\d+) (?:tests? )?fail(?:ed|ing|ures?)?\b/i, 'failed'], [/^(?:# |ℹ )?fail (\d+)/m, 'failed'],
-    [/\b(\d+) (?:skipped|ignored|pending)\b/i, 'skipped']]) {
+  for (const [pattern, noun] of [
+    [/\b(\d+) (?:tests? )?pass(?:ed|ing|es)?\b/i, 'passed'],
+    [/^(?:# |ℹ )?pass (\d+)/m, 'passed'],
+    [/\b(\d+) (?:tests? )?fail(?:ed|ing|ures?)?\b/i, 'failed'],
+    [/^(?:# |ℹ )?fail (\d+)/m, 'failed'],
+    [/\b(\d+) (?:skipped|ignored|pending)\b/i, 'skipped'],
+  ]) {
     const found = pattern.exec(output)?.[1];
     if (found !== undefined && !figures.some(([, known]) => known === noun)) figures.push([Number(found), noun]);
   }
@@ -49,7 +68,12 @@ function testFigures(output) {
 }
 
 function lastLines(output, count = 3) {
-  return output.split('\n').map((line) => line.trim()).filter(Boolean).slice(-count).map((line) => shorten(line, 180));
+  return output
+    .split('\n')
+    .map((line) => line.trim())
+    .filter(Boolean)
+    .slice(-count)
+    .map((line) => shorten(line, 180));
 }
 
 /** Paths that a command line names. */
@@ -84,7 +108,16 @@ function observeCommand(call) {
     const type = COMMIT_TYPES.find(([pattern]) => pattern.test(subject))?.[1] ?? 'change';
     const shape = /(\d+ files? changed[^\n]*)/.exec(output)?.[1];
     return observation(type, `Committed: ${subject}`, {
-      facts: [...(shape ? [shape.trim()] : []), ...message.split('\n').slice(1).map((entry) => entry.replace(/^[-*\s]+/, '').trim()).filter(Boolean).slice(0, 6).map((entry) => shorten(entry, 200))],
+      facts: [
+        ...(shape ? [shape.trim()] : []),
+        ...message
+          .split('\n')
+          .slice(1)
+          .map((entry) => entry.replace(/^[-*\s]+/, '').trim())
+          .filter(Boolean)
+          .slice(0, 6)
+          .map((entry) => shorten(entry, 200)),
+      ],
       narrative: `A commit was made: ${shorten(message, 600)}`,
       concepts: CONCEPTS[type],
       subtitle: shape ?? subject,
@@ -92,8 +125,10 @@ function observeCommand(call) {
   }
   if (TEST.test(command)) {
     const figures = testFigures(output);
-    const red = call.failed || figures.some(([count, noun]) => noun === 'failed' && count > 0)
-      || (figures.length === 0 && errors.length > 0);
+    const red =
+      call.failed ||
+      figures.some(([count, noun]) => noun === 'failed' && count > 0) ||
+      (figures.length === 0 && errors.length > 0);
     const counted = figures.map(([count, noun]) => `${count} ${noun}`).join(', ');
     return observation('discovery', `Tests ${red ? 'fail' : 'pass'}${counted ? `: ${counted}` : ''}`, {
       facts: red ? errors : lastLines(output, 2),
@@ -137,7 +172,11 @@ function observeCommand(call) {
   const isSearch = SEARCHES.test(command);
   if (isSearch || READS.test(command)) {
     return observation('discovery', `${isSearch ? 'Searched' : 'Looked at'}: ${shorten(command, 100)}`, {
-      facts: output.split('\n').map((entry) => shorten(entry, 160)).filter(Boolean).slice(0, 5),
+      facts: output
+        .split('\n')
+        .map((entry) => shorten(entry, 160))
+        .filter(Boolean)
+        .slice(0, 5),
       narrative: `"${shown}" gave ${plural(countLines(output), 'line')}${openingLine(output) ? `, among them: ${openingLine(output)}` : ''}.`,
       concepts: ['how-it-works'],
       read: files,
@@ -151,7 +190,9 @@ function observeCommand(call) {
 }
 
 function historyFacts(output) {
-  const commits = Array.from(output.matchAll(/^(?:commit\s+)?([0-9a-f]{7,40})\b[ \t]*(.*)$/gm), (match) => shorten(`${match[1].slice(0, 10)} ${match[2]}`, 160));
+  const commits = Array.from(output.matchAll(/^(?:commit\s+)?([0-9a-f]{7,40})\b[ \t]*(.*)$/gm), (match) =>
+    shorten(`${match[1].slice(0, 10)} ${match[2]}`, 160),
+  );
   const files = Array.from(output.matchAll(/^diff --git a\/(\S+)/gm), (match) => `Touches ${match[1]}`);
   const facts = [...new Set([...commits, ...files])].slice(0, 6);
   return facts.length > 0 ? facts : lastLines(output);

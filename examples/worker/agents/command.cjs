@@ -7,7 +7,17 @@ const { AgentUnavailableError } = require('./unavailable.cjs');
 
 const MAX_OUTPUT_BYTES = 8 * 1024 * 1024;
 const MAX_COMPLAINT_BYTES = 16 * 1024;
-const CANNOT_START = new Set(['ENOENT', 'EACCES', 'ENOEXEC', 'ENOTDIR', 'EPERM', 'EMFILE', 'ENFILE', 'EAGAIN', 'ENOMEM']);
+const CANNOT_START = new Set([
+  'ENOENT',
+  'EACCES',
+  'ENOEXEC',
+  'ENOTDIR',
+  'EPERM',
+  'EMFILE',
+  'ENFILE',
+  'EAGAIN',
+  'ENOMEM',
+]);
 // How long the streams of a program that has ended may stay open before its left-over children are ended too.
 const STREAMS_GRACE_MS = 1_000;
 
@@ -24,10 +34,12 @@ function splitCommand(command) {
   // On Windows a backslash is part of a path; elsewhere it escapes.
   const escape = process.platform === 'win32' ? '' : String.raw`\\.|`;
   const word = new RegExp(String.raw`(?:${escape}"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"'])+`, 'gs');
-  const words = Array.from(trimmed.matchAll(word), ([found]) => found.replace(
-    new RegExp(String.raw`"((?:[^"\\]|\\.)*)"|'([^']*)'${escape ? String.raw`|\\(.)` : ''}`, 'gs'),
-    (_, double, single, escaped) => (double === undefined ? single ?? escaped : double.replace(/\\(["\\])/g, '$1')),
-  ));
+  const words = Array.from(trimmed.matchAll(word), ([found]) =>
+    found.replace(
+      new RegExp(String.raw`"((?:[^"\\]|\\.)*)"|'([^']*)'${escape ? String.raw`|\\(.)` : ''}`, 'gs'),
+      (_, double, single, escaped) => (double === undefined ? (single ?? escaped) : double.replace(/\\(["\\])/g, '$1')),
+    ),
+  );
   if (words.length === 0) throw new TypeError('The agent command is empty.');
   return words;
 }
@@ -36,7 +48,9 @@ function splitCommand(command) {
 function killTree(child) {
   if (child.pid === undefined) return;
   if (process.platform === 'win32') {
-    spawn('taskkill', ['/pid', String(child.pid), '/T', '/F'], { stdio: 'ignore', windowsHide: true }).on('error', () => child.kill());
+    spawn('taskkill', ['/pid', String(child.pid), '/T', '/F'], { stdio: 'ignore', windowsHide: true }).on('error', () =>
+      child.kill(),
+    );
     return;
   }
   try {
@@ -70,7 +84,9 @@ function runCommand(words, input, { timeoutMs, signal, maxOutputBytes }) {
       signal?.removeEventListener('abort', onAbort);
       if (failure === null && code !== 0) {
         const ending = endSignal ? `was ended by ${endSignal}` : `ended with exit code ${code}`;
-        failure = new Error(`The agent command ${JSON.stringify(program)} ${ending}${complaint ? `: ${complaint.trim().slice(-500)}` : '.'}`);
+        failure = new Error(
+          `The agent command ${JSON.stringify(program)} ${ending}${complaint ? `: ${complaint.trim().slice(-500)}` : '.'}`,
+        );
       }
       if (failure === null) resolve(Buffer.concat(output).toString('utf8'));
       else reject(failure);
@@ -80,11 +96,17 @@ function runCommand(words, input, { timeoutMs, signal, maxOutputBytes }) {
       killTree(child);
     };
     const onAbort = () => fail(new Error('The agent command was stopped.'));
-    const timer = setTimeout(() => fail(new Error(`The agent command gave no answer within ${timeoutMs} ms.`)), timeoutMs);
+    const timer = setTimeout(
+      () => fail(new Error(`The agent command gave no answer within ${timeoutMs} ms.`)),
+      timeoutMs,
+    );
 
     child.once('error', (error) => {
       if (child.pid === undefined && CANNOT_START.has(error.code)) {
-        failure = new AgentUnavailableError(`The agent command ${JSON.stringify(program)} could not be started: ${error.message}.`, error);
+        failure = new AgentUnavailableError(
+          `The agent command ${JSON.stringify(program)} could not be started: ${error.message}.`,
+          error,
+        );
       } else {
         failure ??= error;
       }

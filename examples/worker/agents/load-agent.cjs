@@ -16,7 +16,8 @@ function loadAgent({ agent = 'rules', agentCommand, timeoutMs }) {
     throw new TypeError(`${agent} does not export createAgent().`);
   }
   const made = loaded.createAgent({ timeoutMs });
-  if (typeof made?.observe !== 'function') throw new TypeError(`createAgent() of ${agent} made no agent with observe().`);
+  if (typeof made?.observe !== 'function')
+    throw new TypeError(`createAgent() of ${agent} made no agent with observe().`);
   return made;
 }
 

@@ -47,12 +47,13 @@ function createAgent() {
     async observe(messages, context) {
       const observations = messages.map((message) => observeMessage(message, context)).filter(Boolean);
       const summarize = messages.findLast((message) => message.type === 'summarize');
-      const summary = summarize === undefined
-        ? null
-        : summarizeSession(summarize, [...(context.history?.observations ?? []), ...observations], {
-          userPrompt: context.userPrompt,
-          files: filesOf(observations, context.history),
-        });
+      const summary =
+        summarize === undefined
+          ? null
+          : summarizeSession(summarize, [...(context.history?.observations ?? []), ...observations], {
+              userPrompt: context.userPrompt,
+              files: filesOf(observations, context.history),
+            });
       return { observations, summary };
     },
   };

@@ -2,21 +2,34 @@
 // The summary at the end of a session, from the observations made in it and from the last words of both sides.
 const { shorten } = require('./source-text.cjs');
 
-const NEXT = /\b(?:next(?: step)?s?|todo|remain(?:s|ing)|left to do|follow[- ]?up|still (?:need|has|have)|should (?:also|then|now|be)|not yet|later)\b/i;
-const LEARNED = /\b(?:because|turns out|root cause|the reason|caused by|learned|found (?:that|out)|due to|it seems|note that)\b/i;
-const DONE = /\b(?:added|implemented|fixed|changed|updated|removed|created|refactored|renamed|moved|now (?:works|passes)|done|completed)\b/i;
+const NEXT =
+  /\b(?:next(?: step)?s?|todo|remain(?:s|ing)|left to do|follow[- ]?up|still (?:need|has|have)|should (?:also|then|now|be)|not yet|later)\b/i;
+const LEARNED =
+  /\b(?:because|turns out|root cause|the reason|caused by|learned|found (?:that|out)|due to|it seems|note that)\b/i;
+const DONE =
+  /\b(?:added|implemented|fixed|changed|updated|removed|created|refactored|renamed|moved|now (?:works|passes)|done|completed)\b/i;
 
 function sentencesOf(value) {
   if (typeof value !== 'string') return [];
   const prose = value.replace(/```[\s\S]*?```/g, ' ');
-  return prose.split(/\n+|(?<=[.!?])\s+/).map((part) => part.replace(/^[\s#>*+-]+|\*\*/g, '').replace(/^\d+[.)]\s+/, '').trim())
+  return prose
+    .split(/\n+|(?<=[.!?])\s+/)
+    .map((part) =>
+      part
+        .replace(/^[\s#>*+-]+|\*\*/g, '')
+        .replace(/^\d+[.)]\s+/, '')
+        .trim(),
+    )
     .filter((part) => part.length > 8);
 }
 
 function joined(parts, limit = 5) {
   const once = [...new Set(parts.filter(Boolean))];
   if (once.length === 0) return null;
-  const text = once.slice(0, limit).map((part) => (/[.!?…]$/.test(part) ? part : `${part}.`)).join(' ');
+  const text = once
+    .slice(0, limit)
+    .map((part) => (/[.!?…]$/.test(part) ? part : `${part}.`))
+    .join(' ');
   return once.length > limit ? `${text} (and ${once.length - limit} more)` : text;
 }
 
@@ -41,14 +54,18 @@ function summarizeSession(message, observations, { userPrompt, files }) {
       ...observations.filter((entry) => entry.type === 'decision').map((entry) => entry.subtitle),
       ...troubles.map((entry) => entry.title),
     ]),
-    completed: joined([
-      ...titled(['feature', 'bugfix', 'refactor', 'change', 'decision']),
-      ...(observations.length === 0 ? said.filter((part) => DONE.test(part)).map((part) => shorten(part, 300)) : []),
-    ], 8),
+    completed: joined(
+      [
+        ...titled(['feature', 'bugfix', 'refactor', 'change', 'decision']),
+        ...(observations.length === 0 ? said.filter((part) => DONE.test(part)).map((part) => shorten(part, 300)) : []),
+      ],
+      8,
+    ),
     next_steps: joined([openTrouble, ...next.map((part) => shorten(part, 300))]),
-    notes: observations.length === 0
-      ? null
-      : `${observations.length} observation${observations.length === 1 ? '' : 's'}, ${changed} file${changed === 1 ? '' : 's'} modified, ${files.read.length} read.`,
+    notes:
+      observations.length === 0
+        ? null
+        : `${observations.length} observation${observations.length === 1 ? '' : 's'}, ${changed} file${changed === 1 ? '' : 's'} modified, ${files.read.length} read.`,
   };
 }
 

@@ -26,16 +26,22 @@ function definedNames(source, limit = 12) {
 /** Modules that a source text imports, in order, each once. */
 function importedModules(source, limit = 6) {
   const patterns = [
-    /\bfrom\s+['"]([^'"\n]+)['"]/g, /\brequire\(\s*['"]([^'"\n]+)['"]\s*\)/g, /^\s*use\s+([a-z_][\w:]*)/gm,
+    /\bfrom\s+['"]([^'"\n]+)['"]/g,
+    /\brequire\(\s*['"]([^'"\n]+)['"]\s*\)/g,
+    /^\s*use\s+([a-z_][\w:]*)/gm,
     /^\s*(?:from\s+([\w.]+)\s+)?import\s+[\w*]/gm,
   ];
-  const names = patterns.flatMap((pattern) => Array.from(source.matchAll(pattern), (match) => match[1])).filter(Boolean);
+  const names = patterns
+    .flatMap((pattern) => Array.from(source.matchAll(pattern), (match) => match[1]))
+    .filter(Boolean);
   return [...new Set(names)].slice(0, limit);
 }
 
 /** Lines that report an error, shortened, each once. */
 function errorLines(output, limit = 4) {
-  const lines = output.split('\n').map((line) => line.trim())
+  const lines = output
+    .split('\n')
+    .map((line) => line.trim())
     .filter((line) => /\b(?:error|exception|panicked|fatal|traceback|not ok|failed|cannot|ENOENT|EACCES)\b/i.test(line))
     .filter((line) => !/\b0 (?:errors?|failed|failures)\b/i.test(line));
   return [...new Set(lines.map((line) => shorten(line, 200)))].slice(0, limit);
@@ -44,9 +50,15 @@ function errorLines(output, limit = 4) {
 /** The first line that says something: a heading, a comment or a sentence. */
 function openingLine(source) {
   for (const line of source.split('\n', 40)) {
-    const said = line.replace(/^\s*(?:\d+[→\t|]\s*)?/, '').replace(/^(?:\/\/[/!]?|#+!?|\*|\/\*\*?|<!--|--|;+|"""|''')\s*/, '')
-      .replace(/(?:\*\/|-->)\s*$/, '').trim();
-    if (/[A-Za-z\p{L}]{3,}.*\s.*\p{L}/u.test(said) && !/^(?:use strict|['"]use strict|#!|import |const |use |package )/.test(said)) {
+    const said = line
+      .replace(/^\s*(?:\d+[→\t|]\s*)?/, '')
+      .replace(/^(?:\/\/[/!]?|#+!?|\*|\/\*\*?|<!--|--|;+|"""|''')\s*/, '')
+      .replace(/(?:\*\/|-->)\s*$/, '')
+      .trim();
+    if (
+      /[A-Za-z\p{L}]{3,}.*\s.*\p{L}/u.test(said) &&
+      !/^(?:use strict|['"]use strict|#!|import |const |use |package )/.test(said)
+    ) {
       return shorten(said, 200);
     }
   }
@@ -62,6 +74,11 @@ function shorten(value, length) {
   return `${(atWord.length > length / 2 ? atWord : cut).replace(/[\uD800-\uDBFF]$/, '')}…`;
 }
 
+/** Text that ends like a sentence. */
+function asSentence(text) {
+  return /[.!?…]["”]?$/.test(text) ? text : `${text}.`;
+}
+
 function countLines(source) {
   if (source === '') return 0;
   return source.split('\n').length - (source.endsWith('\n') ? 1 : 0);
@@ -71,4 +88,4 @@ function plural(count, noun) {
   return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }
 
-module.exports = { definedNames, importedModules, errorLines, openingLine, shorten, countLines, plural };
+module.exports = { definedNames, importedModules, errorLines, openingLine, shorten, asSentence, countLines, plural };

@@ -2,14 +2,40 @@
 // One queued message as a tool call: its name, its input as an object and its response as text. Hooks send input and
 // response as JSON text; what is not JSON is taken as it stands.
 
+// Rules look at the beginning of very large texts only: reading all of 50 MB would hold up every request meanwhile.
+const MAX_PARSED_CHARS = 1024 * 1024;
+const MAX_LOOKED_AT_CHARS = 256 * 1024;
+
 /** Reads JSON text; anything else comes back unchanged. */
 function parseJsonText(value) {
   if (typeof value !== 'string') return value;
+  if (value.length > MAX_PARSED_CHARS) return beginningOf(value);
   try {
     return JSON.parse(value);
   } catch {
     return value;
   }
+}
+
+/** The short fields of an object, or else the text, as far as the beginning of a very large JSON text tells. */
+function beginningOf(json) {
+  const start = json.slice(0, MAX_LOOKED_AT_CHARS).replace(/\\+(?:u[\da-f]{0,3})?$/i, ''); // an escape that was cut
+  if (!start.startsWith('{')) return start.replaceAll('\\n', '\n');
+  const fields = start.matchAll(/"(\w+)"\s*:\s*"((?:[^"\\]|\\.)*)("|$)/g);
+  return Object.fromEntries(Array.from(fields, ([, key, text]) => [key, unescaped(text)]));
+}
+
+function unescaped(text) {
+  try {
+    return JSON.parse(`"${text}"`);
+  } catch {
+    return text;
+  }
+}
+
+/** Text as far as rules look at it. */
+function lookedAt(text) {
+  return text.length > MAX_LOOKED_AT_CHARS ? text.slice(0, MAX_LOOKED_AT_CHARS) : text;
 }
 
 const TEXT_KEYS = ['stdout', 'stderr', 'content', 'output', 'text', 'result', 'error', 'message', 'filenames', 'file'];
@@ -19,8 +45,14 @@ function textOf(response, depth = 0) {
   if (response === null || response === undefined || depth > 4) return '';
   if (typeof response === 'string') return response;
   if (typeof response === 'number' || typeof response === 'boolean') return String(response);
-  if (Array.isArray(response)) return response.map((entry) => textOf(entry, depth + 1)).filter(Boolean).join('\n');
-  return TEXT_KEYS.map((key) => textOf(response[key], depth + 1)).filter(Boolean).join('\n');
+  if (Array.isArray(response))
+    return response
+      .map((entry) => textOf(entry, depth + 1))
+      .filter(Boolean)
+      .join('\n');
+  return TEXT_KEYS.map((key) => textOf(response[key], depth + 1))
+    .filter(Boolean)
+    .join('\n');
 }
 
 function failed(response) {
@@ -52,11 +84,11 @@ function readToolCall(message) {
     tool: String(message.tool_name ?? ''),
     input,
     response,
-    responseText: textOf(response),
+    responseText: lookedAt(textOf(response)),
     failed: failed(response),
     file: shownPath(input.file_path ?? input.notebook_path ?? asObject(response).filePath ?? input.path, message.cwd),
     cwd: message.cwd,
   };
 }
 
-module.exports = { readToolCall, parseJsonText, textOf, shownPath };
+module.exports = { readToolCall, parseJsonText, lookedAt, textOf, shownPath };

@@ -19,13 +19,16 @@ function windowOf(query) {
 /** The newest sessions of a project, each with its summary and its observations. */
 async function recentSessions(store, project, limit) {
   const sessions = await store.getRecentSessionsWithStatus(project, limit);
-  return Promise.all(sessions.map(async (session) => {
-    if (session.sdk_session_id === null) return { ...session, summary: null, observations: [] };
-    const [summary, observations] = await Promise.all([
-      store.getSummaryForSession(session.sdk_session_id), store.getObservationsForSession(session.sdk_session_id),
-    ]);
-    return { ...session, summary, observations };
-  }));
+  return Promise.all(
+    sessions.map(async (session) => {
+      if (session.sdk_session_id === null) return { ...session, summary: null, observations: [] };
+      const [summary, observations] = await Promise.all([
+        store.getSummaryForSession(session.sdk_session_id),
+        store.getObservationsForSession(session.sdk_session_id),
+      ]);
+      return { ...session, summary, observations };
+    }),
+  );
 }
 
 function recentText(project, sessions) {
@@ -34,7 +37,12 @@ function recentText(project, sessions) {
     const lines = [`## ${when({ created_at: session.started_at })} · ${session.status}`];
     const { summary } = session;
     if (summary) {
-      for (const [label, value] of [['Request', summary.request], ['Learned', summary.learned], ['Completed', summary.completed], ['Next steps', summary.next_steps]]) {
+      for (const [label, value] of [
+        ['Request', summary.request],
+        ['Learned', summary.learned],
+        ['Completed', summary.completed],
+        ['Next steps', summary.next_steps],
+      ]) {
         if (value) lines.push(`**${label}:** ${value}`);
       }
     } else if (session.user_prompt) {
@@ -42,7 +50,9 @@ function recentText(project, sessions) {
     }
     if (session.observations.length > 0) {
       lines.push(`**${plural(session.observations.length, 'observation')}:**`);
-      lines.push(...session.observations.slice(-15).map((row) => `- [${row.type}] ${oneLine(row.title) || 'Untitled'}`));
+      lines.push(
+        ...session.observations.slice(-15).map((row) => `- [${row.type}] ${oneLine(row.title) || 'Untitled'}`),
+      );
     }
     return lines.join('\n');
   });
@@ -77,18 +87,29 @@ function contextRoutes({ memory, search }) {
     const isInteractive = oneOf(query.mode, 'mode', ['auto', 'interactive'], 'auto') === 'interactive';
     const limit = integer(query.limit, 'limit', { min: 1, max: 20, fallback: 5, clamp: true });
     const window = windowOf(query);
-    const matches = await search.observations(words, withoutUndefined({
-      limit: isInteractive ? limit : 1, orderBy: 'relevance', project: window.project,
-    }));
+    const matches = await search.observations(
+      words,
+      withoutUndefined({
+        limit: isInteractive ? limit : 1,
+        orderBy: 'relevance',
+        project: window.project,
+      }),
+    );
     if (matches.length === 0) {
-      response.json(format === 'json' ? { matches: [], timeline: null } : content(`Search for "${words}": nothing found.`));
+      response.json(
+        format === 'json' ? { matches: [], timeline: null } : content(`Search for "${words}": nothing found.`),
+      );
       return;
     }
     if (isInteractive) {
       const entries = matches.map((row, index) => indexEntry('observation', row, index + 1)).join('\n\n');
-      response.json(format === 'json'
-        ? { matches, timeline: null }
-        : content(`Matches for "${words}"; ask /api/context/timeline?anchor=<id> for the one that matters.\n\n${entries}`));
+      response.json(
+        format === 'json'
+          ? { matches, timeline: null }
+          : content(
+              `Matches for "${words}"; ask /api/context/timeline?anchor=<id> for the one that matters.\n\n${entries}`,
+            ),
+      );
       return;
     }
     const timeline = await timelineAround(store, String(matches[0].id), window);

@@ -13,9 +13,18 @@ function listRoutes({ memory, stream, getPort, version, startedAt }) {
     const limit = integer(request.query.limit, 'limit', { min: 1, max: 100, fallback: 20, clamp: true });
     response.json(await read(offset, limit, text(request.query.project, 'project')));
   };
-  router.get('/observations', page((...args) => pages.getObservations(...args)));
-  router.get('/summaries', page((...args) => pages.getSummaries(...args)));
-  router.get('/prompts', page((...args) => pages.getPrompts(...args)));
+  router.get(
+    '/observations',
+    page((...args) => pages.getObservations(...args)),
+  );
+  router.get(
+    '/summaries',
+    page((...args) => pages.getSummaries(...args)),
+  );
+  router.get(
+    '/prompts',
+    page((...args) => pages.getPrompts(...args)),
+  );
 
   router.get('/stats', async (_request, response) => {
     const { path, size, observations, sessions: stored, summaries } = await store.getStats();

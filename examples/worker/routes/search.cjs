@@ -13,7 +13,8 @@ const ORDERS = ['relevance', 'date_desc', 'date_asc'];
 function typesOf(value) {
   const types = list(value, 'type');
   for (const type of types ?? []) {
-    if (!TYPES.includes(type)) throw new BadRequest(`"type" is ${JSON.stringify(type)}; it must be one of ${TYPES.join(', ')}.`);
+    if (!TYPES.includes(type))
+      throw new BadRequest(`"type" is ${JSON.stringify(type)}; it must be one of ${TYPES.join(', ')}.`);
   }
   return types;
 }
@@ -41,11 +42,22 @@ function searchRoutes({ search }) {
     const words = requiredText(query.query, 'query');
     const format = oneOf(query.format, 'format', FORMATS, 'index');
     const rows = await find(words, searchOptions(query));
-    response.json(format === 'json' ? rows : content(rowsText(kind, rows, { heading: `Search for "${words}"`, format })));
+    response.json(
+      format === 'json' ? rows : content(rowsText(kind, rows, { heading: `Search for "${words}"`, format })),
+    );
   };
-  router.get('/observations', byText('observation', (...args) => search.observations(...args)));
-  router.get('/sessions', byText('session', (...args) => search.sessions(...args)));
-  router.get('/prompts', byText('prompt', (...args) => search.prompts(...args)));
+  router.get(
+    '/observations',
+    byText('observation', (...args) => search.observations(...args)),
+  );
+  router.get(
+    '/sessions',
+    byText('session', (...args) => search.sessions(...args)),
+  );
+  router.get(
+    '/prompts',
+    byText('prompt', (...args) => search.prompts(...args)),
+  );
 
   router.get('/by-concept', async (request, response) => {
     const { query } = request;
@@ -53,7 +65,9 @@ function searchRoutes({ search }) {
     const format = oneOf(query.format, 'format', FORMATS, 'index');
     const { concepts: _, ...options } = searchOptions(query, { orderBy: 'date_desc' });
     const rows = await search.byConcept(concept, options);
-    response.json(format === 'json' ? rows : content(rowsText('observation', rows, { heading: `Concept "${concept}"`, format })));
+    response.json(
+      format === 'json' ? rows : content(rowsText('observation', rows, { heading: `Concept "${concept}"`, format })),
+    );
   });
 
   router.get('/by-type', async (request, response) => {
@@ -63,7 +77,11 @@ function searchRoutes({ search }) {
     const { type: types, ...options } = searchOptions(query, { orderBy: 'date_desc' });
     if (types === undefined) throw new BadRequest('"type" is missing.');
     const rows = await search.byType(types, options);
-    response.json(format === 'json' ? rows : content(rowsText('observation', rows, { heading: `Type ${types.join(', ')}`, format })));
+    response.json(
+      format === 'json'
+        ? rows
+        : content(rowsText('observation', rows, { heading: `Type ${types.join(', ')}`, format })),
+    );
   });
 
   router.get('/by-file', async (request, response) => {
@@ -77,7 +95,8 @@ function searchRoutes({ search }) {
       return;
     }
     const parts = [rowsText('observation', found.observations, { heading: `File "${file}"`, format })];
-    if (found.sessions.length > 0) parts.push(rowsText('session', found.sessions, { heading: `Sessions with "${file}"`, format }));
+    if (found.sessions.length > 0)
+      parts.push(rowsText('session', found.sessions, { heading: `Sessions with "${file}"`, format }));
     response.json(content(parts.join('\n\n')));
   });
 

@@ -33,10 +33,13 @@ function sessionRoutes({ memory, scheduler, events, getPort }) {
   router.post('/:id/init', async (request, response) => {
     const id = sessionDbId(request);
     const body = jsonBody(request, { optional: true });
-    const session = await sessions.initialize(id, withoutUndefined({
-      userPrompt: text(body.userPrompt, 'userPrompt'),
-      promptNumber: promptNumber(body, 'promptNumber'),
-    }));
+    const session = await sessions.initialize(
+      id,
+      withoutUndefined({
+        userPrompt: text(body.userPrompt, 'userPrompt'),
+        promptNumber: promptNumber(body, 'promptNumber'),
+      }),
+    );
     await store.setWorkerPort(id, getPort());
     const prompt = await store.getLatestUserPrompt(session.claudeSessionId);
     if (prompt) events.prompt(prompt);

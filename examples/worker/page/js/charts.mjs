@@ -41,9 +41,13 @@ function makeCharts() {
     get series() {
       return memorySeries(isLog());
     },
-    scale: (values) => (isLog()
-      ? logScale(values.reduce((least, value) => Math.min(least, value), 16 * MB), highestOf(values, 256 * MB))
-      : linearScale(highestOf(values, 16 * MB), SIZE_STEPS)),
+    scale: (values) =>
+      isLog()
+        ? logScale(
+            values.reduce((least, value) => Math.min(least, value), 16 * MB),
+            highestOf(values, 256 * MB),
+          )
+        : linearScale(highestOf(values, 16 * MB), SIZE_STEPS),
     format: size,
     endLabels: true,
   });
@@ -70,7 +74,10 @@ function makeCharts() {
 function draw() {
   charts.memory.show(samples, rangeMs);
   // A queue without messages has no oldest one: its age is nought, so that the line rests on the ground.
-  const queue = samples.map((sample) => ({ ...sample, oldestAgeMs: sample.depth === null ? null : sample.oldestAgeMs ?? 0 }));
+  const queue = samples.map((sample) => ({
+    ...sample,
+    oldestAgeMs: sample.depth === null ? null : (sample.oldestAgeMs ?? 0),
+  }));
   charts.depth.show(queue, rangeMs);
   charts.age.show(queue, rangeMs);
   const drawn = memorySeries(charts.isLog());
@@ -80,10 +87,14 @@ function draw() {
 
 function drawLegend() {
   const last = samples.at(-1);
-  byId('memory-legend').replaceChildren(...MEMORY.toReversed().map(({ key, label, mark, dashed }) => element('div', {
-    className: `mark-${mark}${dashed ? ' dashed' : ''}`,
-    children: [element('dt', { text: label }), element('dd', { text: last?.[key] ? size(last[key]) : '–' })],
-  })));
+  byId('memory-legend').replaceChildren(
+    ...MEMORY.toReversed().map(({ key, label, mark, dashed }) =>
+      element('div', {
+        className: `mark-${mark}${dashed ? ' dashed' : ''}`,
+        children: [element('dt', { text: label }), element('dd', { text: last?.[key] ? size(last[key]) : '–' })],
+      }),
+    ),
+  );
 }
 
 /** Adds one answer of /health and draws. */

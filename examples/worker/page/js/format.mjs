@@ -59,6 +59,8 @@ export function ago(epoch, now = Date.now()) {
 
 export function clock(epoch, withSeconds = false) {
   return new Date(epoch).toLocaleTimeString('en-GB', {
-    hour: '2-digit', minute: '2-digit', ...(withSeconds ? { second: '2-digit' } : {}),
+    hour: '2-digit',
+    minute: '2-digit',
+    ...(withSeconds ? { second: '2-digit' } : {}),
   });
 }

@@ -54,7 +54,9 @@ export class LineChart {
     const to = this.samples.at(-1)?.epoch ?? Date.now();
     const from = to - Math.min(this.rangeMs, Math.max(SHORTEST_MS, to - (this.samples[0]?.epoch ?? to)));
     const visible = this.visibleSamples(from);
-    const values = series.flatMap(({ key }) => visible.map((sample) => sample[key])).filter((value) => value !== null && value !== undefined);
+    const values = series
+      .flatMap(({ key }) => visible.map((sample) => sample[key]))
+      .filter((value) => value !== null && value !== undefined);
     const { ticks, place } = scale(values);
     const longest = Math.max(...ticks.map((tick) => format(tick).length));
     const left = MARGIN.left + longest * 7.2;
@@ -67,29 +69,61 @@ export class LineChart {
     const parts = [];
     for (const tick of ticks) {
       parts.push(shape('line', { class: 'grid', x1: inner.left, x2: inner.right, y1: y(tick), y2: y(tick) }));
-      parts.push(shape('text', { class: 'tick', x: inner.left - 8, y: y(tick) + 4, 'text-anchor': 'end' }, format(tick)));
+      parts.push(
+        shape('text', { class: 'tick', x: inner.left - 8, y: y(tick) + 4, 'text-anchor': 'end' }, format(tick)),
+      );
     }
     for (const tick of timeTicks(from, to, inner.right - inner.left)) {
       if (x(tick) < inner.left + 14 || x(tick) > inner.right - 14) continue;
-      parts.push(shape('text', { class: 'tick', x: x(tick), y: height - 5, 'text-anchor': 'middle' }, clock(tick, to - from <= 120_000)));
+      parts.push(
+        shape(
+          'text',
+          { class: 'tick', x: x(tick), y: height - 5, 'text-anchor': 'middle' },
+          clock(tick, to - from <= 120_000),
+        ),
+      );
     }
     const ends = [];
     for (const one of series) {
       const runs = this.runsOf(one.key, visible, from, x, y);
       if (runs.length === 0) continue;
-      const line = runs.map((run) => `M${run.map(([px, py]) => `${px.toFixed(1)},${py.toFixed(1)}`).join('L')}`).join('');
+      const line = runs
+        .map((run) => `M${run.map(([px, py]) => `${px.toFixed(1)},${py.toFixed(1)}`).join('L')}`)
+        .join('');
       if (one.area) {
-        const area = runs.map((run) => `M${run[0][0]},${inner.bottom}L${run.map(([px, py]) => `${px.toFixed(1)},${py.toFixed(1)}`).join('L')}L${run.at(-1)[0]},${inner.bottom}Z`).join('');
+        const area = runs
+          .map(
+            (run) =>
+              `M${run[0][0]},${inner.bottom}L${run.map(([px, py]) => `${px.toFixed(1)},${py.toFixed(1)}`).join('L')}L${run.at(-1)[0]},${inner.bottom}Z`,
+          )
+          .join('');
         parts.push(shape('path', { class: `area mark-${one.mark}`, d: area }));
       }
-      parts.push(shape('path', { class: `series mark-${one.mark}${one.dashed ? ' dashed' : ''}`, d: line, 'data-series': one.key }));
+      parts.push(
+        shape('path', {
+          class: `series mark-${one.mark}${one.dashed ? ' dashed' : ''}`,
+          d: line,
+          'data-series': one.key,
+        }),
+      );
       const last = runs.at(-1).at(-1);
       if (!one.dashed) parts.push(shape('circle', { class: `end mark-${one.mark}`, cx: last[0], cy: last[1], r: 4 }));
       ends.push({ one, y: last[1] });
     }
     if (endLabels && right > 40) parts.push(...labelsOf(ends, inner));
     if (values.length === 0) {
-      parts.push(shape('text', { class: 'waiting', x: (inner.left + inner.right) / 2, y: (inner.top + inner.bottom) / 2, 'text-anchor': 'middle' }, 'Waiting for the first figures…'));
+      parts.push(
+        shape(
+          'text',
+          {
+            class: 'waiting',
+            x: (inner.left + inner.right) / 2,
+            y: (inner.top + inner.bottom) / 2,
+            'text-anchor': 'middle',
+          },
+          'Waiting for the first figures…',
+        ),
+      );
     }
     this.cursorGroup = shape('g');
     this.svg.replaceChildren(...parts, this.cursorGroup);
@@ -113,7 +147,12 @@ export class LineChart {
         runs.push(run);
       }
       if (sample.epoch >= from) {
-        if (run.length === 0 && previous?.epoch < from && sample.epoch - previous.epoch <= GAP_MS && previous[key] !== null) {
+        if (
+          run.length === 0 &&
+          previous?.epoch < from &&
+          sample.epoch - previous.epoch <= GAP_MS &&
+          previous[key] !== null
+        ) {
           const share = (from - previous.epoch) / (sample.epoch - previous.epoch);
           run.push([x(from), y(previous[key] + (value - previous[key]) * share)]);
         }
@@ -127,7 +166,8 @@ export class LineChart {
   describe() {
     const last = this.samples.at(-1);
     if (last === undefined) return `${this.options.label}: no figures yet`;
-    const values = this.options.series.filter(({ key }) => last[key] !== null && last[key] !== undefined)
+    const values = this.options.series
+      .filter(({ key }) => last[key] !== null && last[key] !== undefined)
       .map(({ key, label }) => `${label} ${this.options.format(last[key])}`);
     return `${this.options.label}, now: ${values.join(', ') || 'nothing'}. Arrow keys read earlier values.`;
   }
@@ -174,13 +214,19 @@ export class LineChart {
       shape('line', { class: 'cursor', x1: px, x2: px, y1: inner.top, y2: inner.bottom }),
       ...shown.map(({ key, mark }) => shape('circle', { class: `end mark-${mark}`, cx: px, cy: y(sample[key]), r: 4 })),
     );
-    const rows = shown.toSorted((a, b) => sample[b.key] - sample[a.key]).map(({ key, label, mark }) => element('tr', {
-      children: [
-        element('th', { scope: 'row', className: `mark-${mark}`, text: label }),
-        element('td', { text: this.options.format(sample[key]) }),
-      ],
-    }));
-    this.tip.replaceChildren(element('table', { children: [element('caption', { text: clock(sample.epoch, true) }), ...rows] }));
+    const rows = shown
+      .toSorted((a, b) => sample[b.key] - sample[a.key])
+      .map(({ key, label, mark }) =>
+        element('tr', {
+          children: [
+            element('th', { scope: 'row', className: `mark-${mark}`, text: label }),
+            element('td', { text: this.options.format(sample[key]) }),
+          ],
+        }),
+      );
+    this.tip.replaceChildren(
+      element('table', { children: [element('caption', { text: clock(sample.epoch, true) }), ...rows] }),
+    );
     const { offsetWidth: width } = this.tip;
     const besides = px + 14 + width > this.container.clientWidth ? px - 14 - width : px + 14;
     this.tip.style.left = `${Math.max(0, besides)}px`;
@@ -202,5 +248,7 @@ function labelsOf(ends, inner) {
     end.at = Math.min(end.at, below);
     below = end.at - height;
   }
-  return sorted.map(({ one, at }) => shape('text', { class: `label mark-${one.mark}`, x: inner.right + 10, y: at + 4 }, one.label));
+  return sorted.map(({ one, at }) =>
+    shape('text', { class: `label mark-${one.mark}`, x: inner.right + 10, y: at + 4 }, one.label),
+  );
 }

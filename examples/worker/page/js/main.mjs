@@ -15,29 +15,35 @@ startCharts().catch(ignore);
 startMemories();
 statsSoon();
 
-pollHealth((health) => {
-  showHealth(health);
-  addHealth(health);
-  sessionsSoon();
-  if (wasAway) {
-    wasAway = false;
-    refreshMemories();
-    statsSoon();
-  }
-}, () => {
-  wasAway = true;
-  showOutage();
-});
-
-listen({
-  initial_load: ({ projects }) => showProjects(projects),
-  processing_status: showQueue,
-  new_observation: ({ observation }) => {
-    addObservation(observation);
-    statsSoon();
+pollHealth(
+  (health) => {
+    showHealth(health);
+    addHealth(health);
+    sessionsSoon();
+    if (wasAway) {
+      wasAway = false;
+      refreshMemories();
+      statsSoon();
+    }
   },
-  new_summary: statsSoon,
-  observation_queued: sessionsSoon,
-  session_started: sessionsSoon,
-  session_completed: sessionsSoon,
-}, showStream);
+  () => {
+    wasAway = true;
+    showOutage();
+  },
+);
+
+listen(
+  {
+    initial_load: ({ projects }) => showProjects(projects),
+    processing_status: showQueue,
+    new_observation: ({ observation }) => {
+      addObservation(observation);
+      statsSoon();
+    },
+    new_summary: statsSoon,
+    observation_queued: sessionsSoon,
+    session_started: sessionsSoon,
+    session_completed: sessionsSoon,
+  },
+  showStream,
+);

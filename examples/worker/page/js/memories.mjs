@@ -26,7 +26,10 @@ function files(label, paths) {
   if (paths.length === 0) return null;
   return element('div', {
     className: 'files',
-    children: [element('span', { className: 'small', text: label }), ...paths.map((path) => element('code', { text: path }))],
+    children: [
+      element('span', { className: 'small', text: label }),
+      ...paths.map((path) => element('code', { text: path })),
+    ],
   });
 }
 
@@ -41,7 +44,8 @@ function details(row) {
       facts.length > 0 && element('ul', { children: facts.map((fact) => element('li', { text: fact })) }),
       files('Read', listOf(row.files_read)),
       files('Modified', listOf(row.files_modified)),
-      concepts.length > 0 && element('div', { className: 'tags', children: concepts.map((concept) => element('span', { text: concept })) }),
+      concepts.length > 0 &&
+        element('div', { className: 'tags', children: concepts.map((concept) => element('span', { text: concept })) }),
     ],
   });
 }
@@ -56,7 +60,11 @@ function item(row, isFresh = false) {
         className: 'where',
         children: [
           document.createTextNode(row.project ? `${row.project} · ` : ''),
-          element('time', { text: ago(row.created_at_epoch), datetime: new Date(row.created_at_epoch).toISOString(), 'data-epoch': String(row.created_at_epoch) }),
+          element('time', {
+            text: ago(row.created_at_epoch),
+            datetime: new Date(row.created_at_epoch).toISOString(),
+            'data-epoch': String(row.created_at_epoch),
+          }),
         ],
       }),
     ],
@@ -83,9 +91,12 @@ function show(rows, { append, hasMore }) {
   byId('more').hidden = !hasMore;
   const empty = byId('observations-empty');
   empty.hidden = shownIds.size > 0;
-  setText(empty, isSearching() || search.project !== ''
-    ? 'Nothing found. Try fewer words, or another project.'
-    : 'No observation is stored yet. They appear here as soon as an agent has looked at a tool call.');
+  setText(
+    empty,
+    isSearching() || search.project !== ''
+      ? 'Nothing found. Try fewer words, or another project.'
+      : 'No observation is stored yet. They appear here as soon as an agent has looked at a tool call.',
+  );
 }
 
 async function fetchRows(offset, signal) {
@@ -113,7 +124,12 @@ export async function refreshMemories({ append = false } = {}) {
     if (request !== mine) return;
     show(rows, { append, hasMore });
     setText(byId('memories-title'), isSearching() ? 'Found observations' : 'Newest observations');
-    setText(byId('memories-note'), search.query ? `${plural(shownIds.size, 'observation')}${hasMore ? ' and more' : ''} for “${search.query}”, best first` : '');
+    setText(
+      byId('memories-note'),
+      search.query
+        ? `${plural(shownIds.size, 'observation')}${hasMore ? ' and more' : ''} for “${search.query}”, best first`
+        : '',
+    );
   } catch (error) {
     if (mine.signal.aborted) return;
     setText(byId('memories-note'), `The list could not be read: ${error.message}`);
@@ -141,7 +157,10 @@ export function showProjects(projects) {
   const names = projects.filter((name) => name !== '');
   if (names.length + 1 === known.length && names.every((name) => known.includes(name))) return;
   const chosen = select.value;
-  select.replaceChildren(element('option', { value: '', text: 'All projects' }), ...names.map((name) => element('option', { value: name, text: name })));
+  select.replaceChildren(
+    element('option', { value: '', text: 'All projects' }),
+    ...names.map((name) => element('option', { value: name, text: name })),
+  );
   select.value = names.includes(chosen) ? chosen : '';
 }
 

@@ -23,7 +23,8 @@ function row({ sessionDbId, project, userPrompt, lastActiveEpoch, depth, isWorki
 export async function refreshSessions() {
   const { sessions, total } = await readJson('/api/sessions');
   const rows = sessions.map(row);
-  if (total > sessions.length) rows.push(element('li', { className: 'small', text: `and ${count(total - sessions.length)} more` }));
+  if (total > sessions.length)
+    rows.push(element('li', { className: 'small', text: `and ${count(total - sessions.length)} more` }));
   byId('sessions').replaceChildren(...rows);
   byId('sessions').hidden = total === 0;
   byId('sessions-empty').hidden = total > 0;

@@ -54,10 +54,13 @@ export function atMostEvery(everyMs, action) {
   let last = 0;
   return () => {
     if (timer !== null) return;
-    timer = setTimeout(() => {
-      timer = null;
-      last = Date.now();
-      action();
-    }, Math.max(0, last + everyMs - Date.now()));
+    timer = setTimeout(
+      () => {
+        timer = null;
+        last = Date.now();
+        action();
+      },
+      Math.max(0, last + everyMs - Date.now()),
+    );
   };
 }
