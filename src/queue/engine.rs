@@ -45,10 +45,12 @@ const ID_BLOCK: i64 = 65_536;
 #[derive(Default)]
 pub struct Effects {
     commands: Vec<Command>,
-    then: Vec<Box<dyn FnOnce(&Arc<Shared>) + Send>>,
+    then: Vec<Then>,
     /// The clock's next deadline came nearer.
     pub wake_clock: bool,
 }
+
+type Then = Box<dyn FnOnce(&Arc<Shared>) + Send>;
 
 enum Command {
     Queue(Box<dyn Write>),
