@@ -80,7 +80,8 @@ export declare class Consumer {
    */
   get endReason(): 'summary' | 'idle' | 'expired' | 'deleted' | 'paused' | 'disposed' | null
   /**
-   * The next batch, once there is one; `done` at the end, and for a consumer that is disposed. A batch that is
+   * The next batch, once there is one; `done` at the end, and for a consumer that is disposed. While there is
+   * nothing to deliver the process may end, unless `keepAlive`. A batch that is
    * still open is released first: counted, with backoff. Rejects with `ERR_IO` or the like where the queue's
    * file cannot be read; the next call tries again.
    */
@@ -266,10 +267,10 @@ export declare class Store {
   getObservationById(id: number): Promise<ObservationRow | null>
   /** Observations by time; ids that no row has are left out. */
   getObservationsByIds(ids: number[], options?: ByIdsOptions): Promise<ObservationRow[]>
-  /** The project's newest observations, newest first. */
-  getRecentObservations(project: string, limit: number = 20): Promise<RecentObservationRow[]>
-  /** The newest observations of all projects, newest first. */
-  getAllRecentObservations(limit: number = 100): Promise<ListedObservationRow[]>
+  /** The project's newest observations, newest first; 20 at most where `limit` is absent. */
+  getRecentObservations(project: string, limit?: number): Promise<RecentObservationRow[]>
+  /** The newest observations of all projects, newest first; 100 at most where `limit` is absent. */
+  getAllRecentObservations(limit?: number): Promise<ListedObservationRow[]>
   /** The observations of a session, oldest first. */
   getObservationsForSession(sdkSessionId: string): Promise<SessionObservationRow[]>
   /** The paths that a session's observations name, each once. */
@@ -286,8 +287,8 @@ export declare class Store {
    * project '' and prompt '', and reads its prompt counter.
    */
   touchSession(claudeSessionId: string, options?: WriteOptions): Promise<{ sessionDbId: number; promptNumber: number }>
-  /** The newest prompts of all projects, newest first. */
-  getAllRecentUserPrompts(limit: number = 100): Promise<ListedPromptRow[]>
+  /** The newest prompts of all projects, newest first; 100 at most where `limit` is absent. */
+  getAllRecentUserPrompts(limit?: number): Promise<ListedPromptRow[]>
   /** Prompts with `project` and `sdk_session_id` of their session, by time; ids that no row has are left out. */
   getUserPromptsByIds(ids: number[], options?: ByIdsOptions): Promise<SessionPromptRow[]>
   /** The prompts of a session, by their numbers. */
@@ -328,20 +329,26 @@ export declare class Store {
   findActiveSDKSession(claudeSessionId: string): Promise<ActiveSessionRow | null>
   /** The session's id, whatever its status, or null. */
   findAnySDKSession(claudeSessionId: string): Promise<{ id: number } | null>
-  /** The project's newest sessions that have an `sdk_session_id`, the oldest of them first. */
-  getRecentSessionsWithStatus(project: string, limit: number = 3): Promise<SessionStatusRow[]>
+  /**
+   * The project's newest sessions that have an `sdk_session_id`, the oldest of them first; 3 at most where `limit`
+   * is absent.
+   */
+  getRecentSessionsWithStatus(project: string, limit?: number): Promise<SessionStatusRow[]>
   /** The names of all projects, in order; sessions without one do not count. */
   getAllProjects(): Promise<string[]>
   /** Stores a summary; the session is created or found as in `storeObservation`. */
   storeSummary(sdkSessionId: string, project: string, summary: SummaryInput, promptNumber?: number | null, options?: RowOptions): Promise<StoredRow>
   /** Summaries by time; ids that no row has are left out. */
   getSessionSummariesByIds(ids: number[], options?: ByIdsOptions): Promise<SummaryRow[]>
-  /** The project's newest summaries, newest first. */
-  getRecentSummaries(project: string, limit: number = 10): Promise<RecentSummaryRow[]>
-  /** The project's newest summaries with the session that each belongs to, newest first. */
-  getRecentSummariesWithSessionInfo(project: string, limit: number = 3): Promise<SessionInfoSummaryRow[]>
-  /** The newest summaries of all projects, newest first. */
-  getAllRecentSummaries(limit: number = 50): Promise<ListedSummaryRow[]>
+  /** The project's newest summaries, newest first; 10 at most where `limit` is absent. */
+  getRecentSummaries(project: string, limit?: number): Promise<RecentSummaryRow[]>
+  /**
+   * The project's newest summaries with the session that each belongs to, newest first; 3 at most where `limit` is
+   * absent.
+   */
+  getRecentSummariesWithSessionInfo(project: string, limit?: number): Promise<SessionInfoSummaryRow[]>
+  /** The newest summaries of all projects, newest first; 50 at most where `limit` is absent. */
+  getAllRecentSummaries(limit?: number): Promise<ListedSummaryRow[]>
   /** The session's newest summary, or null. */
   getSummaryForSession(sdkSessionId: string): Promise<RecentSummaryRow | null>
   /** Observations that contain the query as a phrase, with `rank` and `score`. */
@@ -365,18 +372,24 @@ export declare class Store {
   /**
    * The rows of the time from the observation `depthBefore` places before the anchor to the one `depthAfter`
    * places after it, by id; each kind oldest first. `anchorEpoch` (ms) stands in for a side without any. With
-   * `anchorId` null as `getTimelineAroundTimestamp`.
+   * `anchorId` null as `getTimelineAroundTimestamp`. Both depths are 10 where they are absent.
    */
-  getTimelineAroundObservation(anchorId: number | null, anchorEpoch: number, depthBefore: number = 10, depthAfter: number = 10, project?: string | null): Promise<Timeline>
+  getTimelineAroundObservation(anchorId: number | null, anchorEpoch: number, depthBefore?: number, depthAfter?: number, project?: string | null): Promise<Timeline>
   /**
    * The rows of the time from the `depthBefore`-th observation at or before a moment (epoch ms) to the one
-   * `depthAfter` places after the first at or after it; each kind oldest first.
+   * `depthAfter` places after the first at or after it; each kind oldest first. Both depths are 10 where they are
+   * absent.
    */
-  getTimelineAroundTimestamp(anchorEpoch: number, depthBefore: number = 10, depthAfter: number = 10, project?: string | null): Promise<Timeline>
+  getTimelineAroundTimestamp(anchorEpoch: number, depthBefore?: number, depthAfter?: number, project?: string | null): Promise<Timeline>
   /** What a session begins with: the project's newest observations and summaries, whole rows, newest first. */
   getContext(project: string, options?: ContextOptions): Promise<{ observations: ObservationRow[]; summaries: SummaryRow[] }>
   /** How many rows there are of each kind, and the path and size of the file. */
   getStats(): Promise<StoreStats>
+  /**
+   * Rows that say the same in the same session: a group of ids each, lowest first. They differ in nothing but
+   * prompt number and time. Reads the whole tables: some 100 ms at 100,000 rows, on a reader thread.
+   */
+  findDuplicates(): Promise<{ observations: number[][]; summaries: number[][] }>
 }
 
 /** An active session. */

@@ -30,14 +30,22 @@ function watchEventLoop(t) {
   return () => {
     delay.disable();
     const ms = (nanoseconds) => (nanoseconds / 1e6 - 5).toFixed(1);
-    t.diagnostic(`event loop delay: p50 ${ms(delay.percentile(50))} ms, p99 ${ms(delay.percentile(99))} ms, max ${ms(delay.max)} ms`);
+    t.diagnostic(
+      `event loop delay: p50 ${ms(delay.percentile(50))} ms, p99 ${ms(delay.percentile(99))} ms, max ${ms(delay.max)} ms`,
+    );
   };
 }
 
 /** Whether a promise has settled by now. */
 async function isSettled(promise) {
   const pending = {};
-  const first = await Promise.race([promise.then(() => true, () => true), sleep(0, pending)]);
+  const first = await Promise.race([
+    promise.then(
+      () => true,
+      () => true,
+    ),
+    sleep(0, pending),
+  ]);
   return first !== pending;
 }
 
@@ -67,7 +75,11 @@ test('a process that writes all the time costs nobody an error', async (t) => {
     }),
     (async () => {
       while (Date.now() < until) {
-        await memory.queue.enqueue(sessionDbId, { type: 'observation', tool_name: 'Edit', tool_input: 'x'.repeat(1_000) });
+        await memory.queue.enqueue(sessionDbId, {
+          type: 'observation',
+          tool_name: 'Edit',
+          tool_input: 'x'.repeat(1_000),
+        });
         messages += 1;
       }
     })(),
@@ -80,7 +92,9 @@ test('a process that writes all the time costs nobody an error', async (t) => {
   ]);
   const theirs = await hook.stop();
   report();
-  t.diagnostic(`ours: ${observations} observations, ${messages} messages, ${reads} reads; theirs: ${theirs.written}, slowest ${theirs.slowestMs.toFixed(0)} ms`);
+  t.diagnostic(
+    `ours: ${observations} observations, ${messages} messages, ${reads} reads; theirs: ${theirs.written}, slowest ${theirs.slowestMs.toFixed(0)} ms`,
+  );
   assert.deepEqual(theirs.errors, []);
   assert.ok(observations > 0 && messages > 0 && reads > 0 && theirs.written > 0);
   assert.equal(await count(database, 'observations'), observations);
@@ -129,7 +143,9 @@ test('a lock beyond the deadline rejects with ERR_BUSY, and what was rejected ne
     assert.match(reason.message, /deadlineMs/);
   }
   // Its deadline is its own: this one is still waiting when the lock ends.
-  const patient = memory.store.storeObservation('claude', 'project', { type: 'change', title: 'patient' }, 0, { deadlineMs: 60_000 });
+  const patient = memory.store.storeObservation('claude', 'project', { type: 'change', title: 'patient' }, 0, {
+    deadlineMs: 60_000,
+  });
   await sleep(500);
   assert.equal(await isSettled(patient), false);
   await hook.stop();
@@ -137,7 +153,10 @@ test('a lock beyond the deadline rejects with ERR_BUSY, and what was rejected ne
   await write('afterwards');
   await memory.dispose();
   const titles = await foreign.query(database, 'SELECT title FROM observations ORDER BY id');
-  assert.deepEqual(titles.map(({ title }) => title), ['patient', 'afterwards']);
+  assert.deepEqual(
+    titles.map(({ title }) => title),
+    ['patient', 'afterwards'],
+  );
 });
 
 test('an enqueue does not wait for a lock on claude-mem.db', async (t) => {
@@ -164,7 +183,7 @@ test('an enqueue does not wait for a lock on claude-mem.db', async (t) => {
 test('a commit waits for the lock and is stored once', async (t) => {
   const { memory, database, sessionDbId } = await opened(t);
   await memory.queue.enqueue(sessionDbId, { type: 'observation', tool_name: 'Edit' });
-  const consumer = memory.queue.consume(sessionDbId);
+  const consumer = memory.queue.consume(sessionDbId, { keepAlive: true });
   const { value: batch } = await consumer.next();
   const hook = await foreign.hold(database);
   const commit = batch.commit({ observations: [{ type: 'change', title: 'once' }] });

@@ -168,7 +168,9 @@ describe('values', () => {
 
   test('texts of every length and alphabet', () => {
     for (const unit of ['a', 'é', '雪', '😀', '\0']) {
-      for (const length of [0, 1, 126, 127, 128, 169, 170, 171, 253, 254, 255, 507, 508, 509, 510, 511, 512, 513, 5_000]) {
+      for (const length of [
+        0, 1, 126, 127, 128, 169, 170, 171, 253, 254, 255, 507, 508, 509, 510, 511, 512, 513, 5_000,
+      ]) {
         const text = unit.repeat(length);
         assert.ok(probe.text(text) === text, `${JSON.stringify(unit)} × ${length}`);
         assert.ok(probe.text(`${text}😀`) === `${text}😀`, `${JSON.stringify(unit)} × ${length} and a pair`);
@@ -190,18 +192,58 @@ describe('values', () => {
   });
 });
 
+describe('handles', () => {
+  test('a part is made once, and cannot be replaced', async () => {
+    const probe = new CrossingProbe();
+    const { part } = probe;
+    assert.ok(part instanceof CrossingProbe);
+    assert.equal(probe.part, part);
+    assert.throws(() => {
+      'use strict';
+      probe.part = null;
+    }, TypeError);
+    assert.equal(await part.echo(1), 1);
+    probe.dispose();
+    assert.equal(probe.part, part);
+  });
+
+  test('for await, which ends when the handle is disposed', async () => {
+    const probe = new CrossingProbe();
+    const got = [];
+    probe.put(1); // nobody waits: dropped
+    setImmediate(() => probe.put(2));
+    for await (const value of probe) {
+      got.push(value);
+      if (got.length === 3) setImmediate(() => probe.dispose());
+      else setImmediate(() => probe.put(value + 1));
+    }
+    assert.deepEqual(got, [2, 3, 4]);
+  });
+
+  test('the garbage collector ends the thread of one that nobody holds', async () => {
+    assertClean(await runChild('crossing-collect.cjs', { nodeArgs: ['--expose-gc'] }), 'collected');
+  });
+
+  test('10,000 rounds of promises leave the heap as it was', async () => {
+    assertClean(await runChild('crossing-leaks.cjs', { nodeArgs: ['--expose-gc'] }), 'steady');
+  });
+});
+
 describe('errors', () => {
   const probe = new CrossingProbe();
 
   test('are Error objects with code and figures', async () => {
     const error = await probe.fail().catch((caught) => caught);
     assert.ok(error instanceof Error);
-    assert.deepEqual({ ...error, message: error.message }, {
-      code: 'ERR_QUEUE_FULL',
-      depth: 3,
-      limit: 'three',
-      message: 'the queue is full',
-    });
+    assert.deepEqual(
+      { ...error, message: error.message },
+      {
+        code: 'ERR_QUEUE_FULL',
+        depth: 3,
+        limit: 'three',
+        message: 'the queue is full',
+      },
+    );
     assert.throws(() => probe.failNow(), { name: 'Error', code: 'ERR_LOCKED', message: 'taken', pid: 7 });
   });
 
@@ -242,11 +284,14 @@ describe('arguments', () => {
   const probe = new CrossingProbe();
   const accepted = (form, value, expected) => assert.deepEqual(probe.decode(form, value), expected);
   const refused = (form, value, message) =>
-    assert.throws(() => probe.decode(form, value), (error) => {
-      assert.equal(error.code, 'ERR_INVALID_ARG');
-      assert.equal(error.message, message);
-      return true;
-    });
+    assert.throws(
+      () => probe.decode(form, value),
+      (error) => {
+        assert.equal(error.code, 'ERR_INVALID_ARG');
+        assert.equal(error.message, message);
+        return true;
+      },
+    );
 
   test('integers and their bounds', () => {
     accepted('integer', 7, 7);
@@ -296,6 +341,11 @@ describe('arguments', () => {
     accepted('bytes', new Uint8Array(9).subarray(3), 6);
     accepted('bytes', Buffer.alloc(0), 0);
     refused('bytes', 'text', "argument 'value' must be a Buffer or a Uint8Array, got 'text'");
+    refused(
+      'bytes',
+      new Uint8Array(new SharedArrayBuffer(4)),
+      "argument 'value' must be a Buffer or a Uint8Array whose memory is not shared with other threads, got an object",
+    );
     refused('bytes', new Uint16Array(2), "argument 'value' must be a Buffer or a Uint8Array, got an object");
   });
 
@@ -317,7 +367,11 @@ describe('arguments', () => {
 
   test('nested objects name the place', () => {
     accepted('nested', { observations: [{ title: 'a' }] }, ['a']);
-    refused('nested', { observations: [{ title: 'a' }, { title: 5 }] }, "'value.observations[1].title' must be a string, got 5");
+    refused(
+      'nested',
+      { observations: [{ title: 'a' }, { title: 5 }] },
+      "'value.observations[1].title' must be a string, got 5",
+    );
     refused('nested', {}, "'value.observations' is missing");
     refused('nested', { observations: [null] }, "'value.observations[0]' must be an object, got null");
   });
@@ -326,7 +380,11 @@ describe('arguments', () => {
     const throws = () => {
       throw new RangeError('boom');
     };
-    refused('options', Object.defineProperty({}, 'lockWaitMs', { enumerable: true, get: throws }), "option 'lockWaitMs' cannot be read: boom");
+    refused(
+      'options',
+      Object.defineProperty({}, 'lockWaitMs', { enumerable: true, get: throws }),
+      "option 'lockWaitMs' cannot be read: boom",
+    );
     refused('options', new Proxy({}, { ownKeys: throws }), "argument 'value' cannot be read: boom");
     refused('texts', Object.defineProperty([], 0, { get: throws }), "'value[0]' cannot be read: boom");
     refused('texts', new Proxy(['a'], {}), "argument 'value' must be an array, got an object");
@@ -337,7 +395,11 @@ describe('arguments', () => {
     accepted('json', { a: [1, null, 'é'] }, '{"a":[1,null,"é"]}');
     accepted('json', { toJSON: () => ({ b: 1 }) }, '{"b":1}');
     refused('json', { a: 1n }, "argument 'value' cannot be written as JSON: Do not know how to serialize a BigInt");
-    refused('json', { toJSON: () => undefined }, "argument 'value' must be an object that JSON.stringify can write, got an object");
+    refused(
+      'json',
+      { toJSON: () => undefined },
+      "argument 'value' must be an object that JSON.stringify can write, got an object",
+    );
     refused('json', 'text', "argument 'value' must be an object, got 'text'");
     const circle = {};
     circle.circle = circle;

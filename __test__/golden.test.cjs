@@ -34,7 +34,7 @@ function withTiesInOrder(value) {
     const items = value.map(withTiesInOrder);
     if (!items.every((item) => item !== null && typeof item === 'object' && 'created_at_epoch' in item)) return items;
     const ordered = [];
-    for (let start = 0; start < items.length; ) {
+    for (let start = 0; start < items.length;) {
       let end = start;
       while (end < items.length && items[end].created_at_epoch === items[start].created_at_epoch) end += 1;
       ordered.push(...items.slice(start, end).sort((a, b) => a.id - b.id));
@@ -64,7 +64,10 @@ function elements(text) {
 
 /** SQL's LIKE '%…%'. */
 function like(value, part) {
-  const pattern = part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&').replaceAll('%', '[^]*').replaceAll('_', '[^]');
+  const pattern = part
+    .replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
+    .replaceAll('%', '[^]*')
+    .replaceAll('_', '[^]');
   return new RegExp(pattern, 'i').test(String(value));
 }
 
@@ -94,7 +97,12 @@ function expectedDespiteBadJson({ method, args: [value, options] }, tables) {
   if (method === 'findByFile') {
     return {
       observations: matching(tables.observations, columns, options, [value]),
-      sessions: matching(tables.session_summaries, ['files_read', 'files_edited'], { ...options, orderBy: 'date_desc' }, [value]),
+      sessions: matching(
+        tables.session_summaries,
+        ['files_read', 'files_edited'],
+        { ...options, orderBy: 'date_desc' },
+        [value],
+      ),
     };
   }
   assert.equal(method, 'findByType');

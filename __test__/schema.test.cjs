@@ -24,7 +24,10 @@ async function schema(database, { places = true } = {}) {
   return {
     columns: await foreign.query(
       database,
-      tables('pragma_table_xinfo(objects.name) AS info', `info.name, info.type, info."notnull", info.dflt_value, info.pk, info.hidden${cid}`),
+      tables(
+        'pragma_table_xinfo(objects.name) AS info',
+        `info.name, info.type, info."notnull", info.dflt_value, info.pk, info.hidden${cid}`,
+      ),
     ),
     indexes: await foreign.query(
       database,
@@ -46,9 +49,18 @@ async function schema(database, { places = true } = {}) {
 /** The rows of the tables that every version has, with the columns that none has changed. */
 async function oldRows(database) {
   return {
-    sessions: await foreign.query(database, 'SELECT id, claude_session_id, sdk_session_id, project, status FROM sdk_sessions ORDER BY id'),
-    observations: await foreign.query(database, 'SELECT id, sdk_session_id, text, type, created_at_epoch FROM observations ORDER BY id'),
-    summaries: await foreign.query(database, 'SELECT id, sdk_session_id, request, notes, created_at_epoch FROM session_summaries ORDER BY id'),
+    sessions: await foreign.query(
+      database,
+      'SELECT id, claude_session_id, sdk_session_id, project, status FROM sdk_sessions ORDER BY id',
+    ),
+    observations: await foreign.query(
+      database,
+      'SELECT id, sdk_session_id, text, type, created_at_epoch FROM observations ORDER BY id',
+    ),
+    summaries: await foreign.query(
+      database,
+      'SELECT id, sdk_session_id, request, notes, created_at_epoch FROM session_summaries ORDER BY id',
+    ),
   };
 }
 
@@ -93,75 +105,98 @@ test('only names with our prefix are added to a database of 6.0.2', { skip: with
   assert.deepEqual(await schema(database), await schema(reference.database));
   const names = async (file) => (await foreign.query(file, 'SELECT name FROM sqlite_master')).map(({ name }) => name);
   const known = new Set(await names(reference.database));
-  const added = (await names(database)).filter((name) => !known.has(name) && !name.startsWith('sqlite_autoindex_native_'));
+  const added = (await names(database)).filter(
+    (name) => !known.has(name) && !name.startsWith('sqlite_autoindex_native_'),
+  );
   assert.deepEqual(added.sort(), ['native_ack', 'native_ledger']);
   assert.ok(!fs.existsSync(`${database}.pre-native`));
 });
 
 for (const name of OLDER) {
-  test(`${name} comes to step 10 with its rows, after a copy was made`, { skip: withoutFixtures(name, REFERENCE) }, async (t) => {
-    const fresh = dataDirectory(t);
-    await openAndDispose(fresh.directory);
-    const { directory, database } = dataDirectory(t, name);
-    const before = await oldRows(dataDirectory(t, name).database);
-    assert.ok(before.observations.length > 0);
+  test(
+    `${name} comes to step 10 with its rows, after a copy was made`,
+    { skip: withoutFixtures(name, REFERENCE) },
+    async (t) => {
+      const fresh = dataDirectory(t);
+      await openAndDispose(fresh.directory);
+      const { directory, database } = dataDirectory(t, name);
+      const before = await oldRows(dataDirectory(t, name).database);
+      assert.ok(before.observations.length > 0);
 
-    const memory = await openMemory({ dataDir: directory });
-    const [session] = before.sessions.filter((row) => row.sdk_session_id);
-    const { id } = await memory.store.storeObservation(session.sdk_session_id, 'p', { type: 'change', narrative: 'zweiundzwanzig' });
-    const found = await memory.store.searchObservations('zweiundzwanzig');
-    assert.deepEqual(found.map((row) => row.id), [id]);
-    await memory.dispose();
+      const memory = await openMemory({ dataDir: directory });
+      const [session] = before.sessions.filter((row) => row.sdk_session_id);
+      const { id } = await memory.store.storeObservation(session.sdk_session_id, 'p', {
+        type: 'change',
+        narrative: 'zweiundzwanzig',
+      });
+      const found = await memory.store.searchObservations('zweiundzwanzig');
+      assert.deepEqual(
+        found.map((row) => row.id),
+        [id],
+      );
+      await memory.dispose();
 
-    assert.deepEqual(await schema(database, { places: false }), await schema(fresh.database, { places: false }));
-    assert.deepEqual(await steps(database), [4, 5, 6, 7, 8, 9, 10]);
-    const after = await oldRows(database);
-    assert.equal(after.observations.pop().id, id);
-    assert.deepEqual(after, before);
+      assert.deepEqual(await schema(database, { places: false }), await schema(fresh.database, { places: false }));
+      assert.deepEqual(await steps(database), [4, 5, 6, 7, 8, 9, 10]);
+      const after = await oldRows(database);
+      assert.equal(after.observations.pop().id, id);
+      assert.deepEqual(after, before);
 
-    const copy = `${database}.pre-native`;
-    assert.deepEqual(await oldRows(copy), before);
-    assert.ok(!(await steps(copy)).includes(10));
-    if (process.platform !== 'win32') assert.equal(fs.statSync(copy).mode & 0o777, 0o600);
-    const copied = fs.readFileSync(copy);
-    await openAndDispose(directory);
-    assert.ok(copied.equals(fs.readFileSync(copy)), 'the copy is made once');
-  });
+      const copy = `${database}.pre-native`;
+      assert.deepEqual(await oldRows(copy), before);
+      assert.ok(!(await steps(copy)).includes(10));
+      if (process.platform !== 'win32') assert.equal(fs.statSync(copy).mode & 0o777, 0o600);
+      const copied = fs.readFileSync(copy);
+      await openAndDispose(directory);
+      assert.ok(copied.equals(fs.readFileSync(copy)), 'the copy is made once');
+    },
+  );
 }
 
-test('a ledger that claims a step which the schema lacks is not believed', { skip: withoutFixtures(REFERENCE) }, async (t) => {
-  const reference = dataDirectory(t, REFERENCE);
-  const lies = [
-    'ALTER TABLE sdk_sessions DROP COLUMN worker_port',
-    'ALTER TABLE session_summaries DROP COLUMN prompt_number',
-    'DROP TABLE user_prompts_fts; DROP TABLE user_prompts',
-    'DROP INDEX idx_observations_created',
-  ];
-  for (const lie of lies) {
-    const { directory, database } = dataDirectory(t, REFERENCE);
-    await foreign.execute(database, lie);
-    await openAndDispose(directory);
-    const [found, wanted] = [await schema(database, { places: false }), await schema(reference.database, { places: false })];
-    assert.deepEqual(found, wanted, lie);
-    assert.deepEqual(await steps(database), [4, 5, 6, 7, 8, 9, 10], lie);
-    assert.ok(fs.existsSync(`${database}.pre-native`), lie);
-  }
-});
+test(
+  'a ledger that claims a step which the schema lacks is not believed',
+  { skip: withoutFixtures(REFERENCE) },
+  async (t) => {
+    const reference = dataDirectory(t, REFERENCE);
+    const lies = [
+      'ALTER TABLE sdk_sessions DROP COLUMN worker_port',
+      'ALTER TABLE session_summaries DROP COLUMN prompt_number',
+      'DROP TABLE user_prompts_fts; DROP TABLE user_prompts',
+      'DROP INDEX idx_observations_created',
+    ];
+    for (const lie of lies) {
+      const { directory, database } = dataDirectory(t, REFERENCE);
+      await foreign.execute(database, lie);
+      await openAndDispose(directory);
+      const [found, wanted] = [
+        await schema(database, { places: false }),
+        await schema(reference.database, { places: false }),
+      ];
+      assert.deepEqual(found, wanted, lie);
+      assert.deepEqual(await steps(database), [4, 5, 6, 7, 8, 9, 10], lie);
+      assert.ok(fs.existsSync(`${database}.pre-native`), lie);
+    }
+  },
+);
 
-test('a database of 7.4.5 works, and what is its own stays', { skip: withoutFixtures('newer-v7.4.5-fresh.db') }, async (t) => {
-  const original = dataDirectory(t, 'newer-v7.4.5-fresh.db');
-  const { directory, database } = dataDirectory(t, 'newer-v7.4.5-fresh.db');
-  const memory = await openMemory({ dataDir: directory });
-  const id = await memory.store.createSDKSession('claude', 'project', 'prompt');
-  await memory.store.saveUserPrompt('claude', 1, 'prompt');
-  await memory.store.storeObservation('claude', 'project', { type: 'change', title: 'kept' });
-  await memory.queue.enqueue(id, { type: 'observation', tool_name: 'Edit' });
-  assert.equal((await memory.store.searchObservations('kept')).length, 1);
-  await memory.dispose();
-  assert.deepEqual(await schema(database), await schema(original.database));
-  assert.deepEqual(await steps(database), [4, 5, 6, 7, 8, 9, 10, 11, 16]);
-  assert.ok(!fs.existsSync(`${database}.pre-native`));
-});
+test(
+  'a database of 7.4.5 works, and what is its own stays',
+  { skip: withoutFixtures('newer-v7.4.5-fresh.db') },
+  async (t) => {
+    const original = dataDirectory(t, 'newer-v7.4.5-fresh.db');
+    const { directory, database } = dataDirectory(t, 'newer-v7.4.5-fresh.db');
+    const memory = await openMemory({ dataDir: directory });
+    const id = await memory.store.createSDKSession('claude', 'project', 'prompt');
+    await memory.store.saveUserPrompt('claude', 1, 'prompt');
+    await memory.store.storeObservation('claude', 'project', { type: 'change', title: 'kept' });
+    await memory.queue.enqueue(id, { type: 'observation', tool_name: 'Edit' });
+    assert.equal((await memory.store.searchObservations('kept')).length, 1);
+    await memory.dispose();
+    assert.deepEqual(await schema(database), await schema(original.database));
+    assert.deepEqual(await steps(database), [4, 5, 6, 7, 8, 9, 10, 11, 16]);
+    assert.ok(!fs.existsSync(`${database}.pre-native`));
+  },
+);
 
 for (const name of NEWER) {
   const skip = withoutFixtures(name);
@@ -181,6 +216,18 @@ for (const name of NEWER) {
     }
   });
 }
+
+test(
+  'a database that was replaced by a newer one is refused as well',
+  { skip: withoutFixtures(...NEWER) },
+  async (t) => {
+    const { directory, database } = dataDirectory(t);
+    const newer = dataDirectory(t, NEWER[0]);
+    await openAndDispose(directory);
+    fs.copyFileSync(newer.database, database);
+    await assertRefused(directory, 'ERR_SCHEMA_UNSUPPORTED');
+  },
+);
 
 test('a newer schema that is only in the log is refused as well', { skip: withoutFixtures(REFERENCE) }, async (t) => {
   const { directory, database } = dataDirectory(t, REFERENCE);

@@ -1,9 +1,6 @@
 'use strict';
 // Runs the benchmarks, after installing and building what is missing.
 
-const { exitWithSentence, requireNode } = require('./requirements.cjs');
+const { runScript } = require('./script.cjs');
 
-exitWithSentence(() => {
-  requireNode();
-  return require('./launch.cjs').launch('bench/main.cjs');
-});
+runScript(() => require('./launch.cjs').launch('bench/main.cjs'));

@@ -1,10 +1,9 @@
 'use strict';
 // Builds the native module and generates index.js and index.d.ts, always.
 
-const { exitWithSentence, requireNode } = require('./requirements.cjs');
+const { runScript } = require('./script.cjs');
 
-exitWithSentence(async () => {
-  requireNode();
+runScript(async () => {
   await require('./install.cjs').install();
   await require('./native.cjs').buildModule();
 });

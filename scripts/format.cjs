@@ -1,13 +1,12 @@
 'use strict';
 // Formats the Rust and the JavaScript sources in place; with --check only says what differs.
 
-const { exitWithSentence, requireCargo, requireNode } = require('./requirements.cjs');
+const { runScript } = require('./script.cjs');
 
-exitWithSentence(async () => {
-  requireNode();
+runScript(async () => {
   const { runStep, toolPath } = require('./steps.cjs');
   await require('./install.cjs').install();
-  requireCargo();
+  require('./requirements.cjs').requireCargo();
   const check = process.argv.includes('--check');
   await runStep('cargo fmt (for changes run "npm run format")', 'cargo', [
     'fmt',

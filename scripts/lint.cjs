@@ -1,10 +1,9 @@
 'use strict';
 // Clippy over all targets of the workspace; a warning is an error.
 
-const { exitWithSentence, requireNode } = require('./requirements.cjs');
+const { runScript } = require('./script.cjs');
 
-exitWithSentence(async () => {
-  requireNode();
+runScript(async () => {
   const { runStep } = require('./steps.cjs');
   const { cargoEnvironment } = require('./native.cjs');
   const args = ['clippy', '--release', '--workspace', '--all-targets', '--', '-D', 'warnings'];

@@ -108,15 +108,4 @@ function requireCCompiler() {
   }
 }
 
-/** Runs `main`; a missing requirement or a failed step ends the process with one sentence and exit code 1. */
-function exitWithSentence(main) {
-  Promise.resolve()
-    .then(main)
-    .catch((error) => {
-      const expected = error instanceof Missing || error.name === 'StepFailed';
-      process.stderr.write('claude-mem-native: ' + (expected ? error.message : error.stack) + '\n');
-      process.exitCode = error.exitCode || 1;
-    });
-}
-
-module.exports = { Missing, exitWithSentence, requireCCompiler, requireCargo, requireNode };
+module.exports = { Missing, requireCCompiler, requireCargo, requireNode };

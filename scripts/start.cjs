@@ -1,9 +1,6 @@
 'use strict';
 // Starts the worker, after installing and building what is missing.
 
-const { exitWithSentence, requireNode } = require('./requirements.cjs');
+const { runScript } = require('./script.cjs');
 
-exitWithSentence(() => {
-  requireNode();
-  return require('./launch.cjs').launch('examples/worker/main.cjs');
-});
+runScript(() => require('./launch.cjs').launch('examples/worker/main.cjs'));

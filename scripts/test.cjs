@@ -2,10 +2,9 @@
 // Installs, builds and runs all tests: Rust, types, Node. `npm test -- queue` runs only the Node test files
 // whose path contains that word.
 
-const { exitWithSentence, requireNode } = require('./requirements.cjs');
+const { runScript } = require('./script.cjs');
 
-exitWithSentence(async () => {
-  requireNode();
+runScript(async () => {
   const fs = require('node:fs');
   const path = require('node:path');
   const { ROOT, run, say, seconds, toolPath } = require('./steps.cjs');

@@ -2,6 +2,7 @@
 // Ends worker_threads threads in mid-flight, again and again: `node crossing-terminate.cjs <rounds> <how>`.
 // `how`: `terminate` from outside, `exit` from inside; with `-loaded` the main thread has the module too.
 
+const fs = require('node:fs');
 const { Worker, isMainThread, parentPort, workerData } = require('node:worker_threads');
 
 async function rounds() {
@@ -19,6 +20,11 @@ async function rounds() {
     if (main && (await main.echo(round)) !== round) throw new Error('the main thread got a wrong answer');
   }
   main?.dispose();
+  // Node unloads what only a thread had loaded; the module must have pinned itself.
+  const maps = '/proc/self/maps';
+  if (fs.existsSync(maps) && !fs.readFileSync(maps, 'utf8').includes('claude-mem-native-fault')) {
+    throw new Error('the module was unloaded while its threads may still run');
+  }
   console.log(`${count} rounds`);
 }
 

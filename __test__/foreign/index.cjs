@@ -17,7 +17,13 @@ function executable() {
 }
 
 async function build() {
-  const args = ['build', '--release', '--package', 'claude-mem-native-foreign', '--message-format=json-render-diagnostics'];
+  const args = [
+    'build',
+    '--release',
+    '--package',
+    'claude-mem-native-foreign',
+    '--message-format=json-render-diagnostics',
+  ];
   const { cargoEnvironment } = require('../../scripts/native.cjs');
   const env = { ...process.env, ...cargoEnvironment() };
   let found;

@@ -40,13 +40,14 @@ pub fn open_writer_waiting(path: &Path, before_wal: &str, wait: Duration) -> Res
     })
 }
 
-/// A read-only connection to a file that is in WAL mode already.
+/// A connection that only reads, to a file that is in WAL mode already. It could write, were it not for
+/// `query_only`: so whichever connection is closed last can move the log into the file and remove it.
 ///
 /// # Errors
 /// As [`open_writer`].
 pub fn open_reader(path: &Path) -> Result<Connection> {
     naming(path, || {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(path, flags)?;
         db.set_prepared_statement_cache_capacity(128);
         // A reader meets a lock only while the log is recovered after a crash.

@@ -2,8 +2,11 @@
 //!
 //! A core thread turns its result into an [`Answer`] (cheap moves, no N-API); the JS thread builds the value.
 
+use std::sync::Arc;
+
 use napi::{Env, bindgen_prelude::ToNapiValue};
 
+use super::environment::{Teardown, watch};
 use crate::{
     db::{Cell, Rows},
     error::Result,
@@ -47,6 +50,15 @@ impl Answer {
     pub fn instance<T: ToNapiValue + Send + 'static>(instance: T) -> Self {
         // SAFETY: called on the JS thread with the environment that the handle will belong to.
         Self::Made(Box::new(move |env| unsafe { T::to_napi_value(env.raw(), instance) }))
+    }
+
+    /// An instance of a class whose `target` has threads: told when its environment goes away.
+    pub fn watched<T: ToNapiValue + Send + 'static>(instance: T, target: Arc<dyn Teardown>) -> Self {
+        Self::Made(Box::new(move |env| {
+            watch(env, &target)?;
+            // SAFETY: as in `instance`.
+            unsafe { T::to_napi_value(env.raw(), instance) }
+        }))
     }
 
     /// An object with `keys`, one value each.

@@ -303,7 +303,7 @@ impl<'e> Argument<'e> {
     /// A copy of the bytes of a `Buffer` or `Uint8Array`.
     ///
     /// # Errors
-    /// `ERR_INVALID_ARG` for anything else.
+    /// `ERR_INVALID_ARG` for anything else, memory of a `SharedArrayBuffer` included.
     pub fn bytes(&self) -> Result<Vec<u8>> {
         let (mut kind, mut length, mut data) = (0, 0, ptr::null_mut());
         let (mut buffer, mut offset) = (ptr::null_mut(), 0);
@@ -322,6 +322,13 @@ impl<'e> Argument<'e> {
         let octets = [sys::TypedarrayType::uint8_array, sys::TypedarrayType::uint8_clamped_array];
         if status != sys::Status::napi_ok || !octets.contains(&kind) {
             return Err(self.expected("a Buffer or a Uint8Array"));
+        }
+        let mut ours = false;
+        // SAFETY: the handle came out of the call above.
+        unsafe { sys::napi_is_arraybuffer(self.scope.env(), buffer, &raw mut ours) };
+        if !ours {
+            // Another thread may write to shared memory while it is copied.
+            return Err(self.expected("a Buffer or a Uint8Array whose memory is not shared with other threads"));
         }
         if length == 0 || data.is_null() {
             return Ok(Vec::new());

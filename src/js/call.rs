@@ -1,17 +1,20 @@
 //! The two shapes of every method: one that promises and one that answers at once.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    ffi::CStr,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use napi::{
     Env, Unknown,
-    bindgen_prelude::{FromNapiValue, PromiseRaw},
+    bindgen_prelude::{FromNapiValue, JsValue, PromiseRaw, This},
 };
 
 use super::{
     answer::IntoAnswer,
     building::{self, Built},
     environment::Environment,
-    errors::{caught, exception_text, from_napi, thrown},
+    errors::{caught, exception_text, from_napi, raw_of, thrown},
     values::Scope,
 };
 use crate::{
@@ -93,6 +96,25 @@ pub(super) fn immediate_value<'e>(
         Ok(value) => unsafe { Unknown::from_napi_value(env.raw(), value) },
         Err(error) => Err(thrown(env, &with_exception(scope, error))),
     }
+}
+
+/// A part of a handle, such as `memory.store`: made when it is first asked for, the same one ever after. The getter
+/// that calls this is found on the prototype once; from then on the handle has a read-only property of its own.
+///
+/// # Errors
+/// What `part` fails with, thrown.
+pub fn part<'e, T: IntoAnswer>(
+    env: &'e Env,
+    this: &This<'e>,
+    name: &'static CStr,
+    part: impl FnOnce() -> Result<T>,
+) -> napi::Result<Unknown<'e>> {
+    let value = immediate(env, part)?;
+    let (_, raw) = raw_of(&value);
+    // SAFETY: `env` is alive on this thread, and the call that we serve has a handle scope.
+    let scope = unsafe { Scope::new(env.raw()) };
+    scope.define_member(this.object.raw(), name, raw).map_err(|error| thrown(env, &with_exception(scope, error)))?;
+    Ok(value)
 }
 
 /// The error, with the text of a JavaScript exception that its failure has left pending; that is taken away, as

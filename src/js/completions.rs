@@ -32,6 +32,9 @@ use crate::{
 /// How long one turn of the event loop may be busy with settling.
 const SLICE: Duration = Duration::from_millis(1);
 
+/// Places for settlements that an empty queue keeps.
+const KEPT: usize = 4_096;
+
 /// Whether the process stays alive for a promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pending {
@@ -39,6 +42,14 @@ pub enum Pending {
     Operation,
     /// A wait for something that may never come, such as a consumer's next batch: the process may end.
     Wait,
+}
+
+impl Pending {
+    /// A wait that holds the process only where the caller's `keepAlive` says so.
+    #[must_use]
+    pub const fn wait(keep_alive: bool) -> Self {
+        if keep_alive { Self::Operation } else { Self::Wait }
+    }
 }
 
 /// Half of a promise: what settles it. The other half is with JavaScript.
@@ -120,6 +131,8 @@ impl Port {
             return false;
         }
         work.extend(queue.waiting.drain(..).map(Work::Fresh));
+        // A burst does not keep its memory.
+        queue.waiting.shrink_to(KEPT);
         true
     }
 }
@@ -137,15 +150,26 @@ fn wake(function: sys::napi_threadsafe_function) -> bool {
 pub(super) struct Completions {
     env: sys::napi_env,
     port: Arc<Port>,
+    /// The port's, where the JS thread finds them without the lock.
+    wakers: Cell<Option<Wakers>>,
     work: RefCell<VecDeque<Work>>,
     /// Unsettled promises that keep the process alive.
     operations: Cell<usize>,
+    /// Settling time since the last turn that was certainly a new one.
+    spent: Cell<Duration>,
 }
 
 impl Completions {
     pub(super) fn new(env: sys::napi_env) -> Self {
         let queue = Queue { wakers: None, waiting: VecDeque::new(), woken: false };
-        Self { env, port: Arc::new(Port(Mutex::new(queue))), work: RefCell::default(), operations: Cell::new(0) }
+        Self {
+            env,
+            port: Arc::new(Port(Mutex::new(queue))),
+            wakers: Cell::new(None),
+            work: RefCell::default(),
+            operations: Cell::new(0),
+            spent: Cell::new(Duration::ZERO),
+        }
     }
 
     /// Makes the thread-safe functions. `environment` is their context and outlives them.
@@ -153,12 +177,15 @@ impl Completions {
         let context: *const Environment = environment;
         let drain = waker(scope, context, drain)?;
         let next_turn = waker(scope, context, next_turn).inspect_err(|_| abort(drain))?;
-        self.port.lock().wakers = Some(Wakers { drain, next_turn });
+        let wakers = Some(Wakers { drain, next_turn });
+        self.wakers.set(wakers);
+        self.port.lock().wakers = wakers;
         Ok(())
     }
 
     /// Ends all settling, on the JS thread, by the environment's cleanup hook or where it could not be set up.
     pub(super) fn close(&self) {
+        self.wakers.set(None);
         let mut queue = self.port.lock();
         let wakers = queue.wakers.take();
         let waiting = std::mem::take(&mut queue.waiting);
@@ -175,7 +202,7 @@ impl Completions {
 
     /// A promise, and the deferred half that settles it.
     fn create(&self, scope: Scope, pending: Pending) -> Result<(Deferred, sys::napi_value)> {
-        let Some(wakers) = self.port.lock().wakers else { return Err(closing()) };
+        let Some(wakers) = self.wakers.get() else { return Err(closing()) };
         let (mut raw, mut promise) = (ptr::null_mut(), ptr::null_mut());
         // SAFETY: a scope is a live environment on its thread.
         let status = unsafe { sys::napi_create_promise(scope.env(), &raw mut raw, &raw mut promise) };
@@ -222,45 +249,54 @@ impl Completions {
         let operations = self.operations.get().saturating_sub(1);
         self.operations.set(operations);
         if operations == 0
-            && let Some(wakers) = self.port.lock().wakers
+            && let Some(wakers) = self.wakers.get()
         {
             // SAFETY: the port is open, and this is the JS thread.
             unsafe { sys::napi_unref_threadsafe_function(self.env, wakers.drain) };
         }
     }
 
-    /// Settles what waits for about [`SLICE`], and arranges for the rest to go on in a later turn.
+    /// Settles what waits for about [`SLICE`] a turn, and arranges for the rest to go on in a later one.
+    ///
+    /// Node calls a thread-safe function up to a thousand times in one turn if it is woken again and again, so
+    /// the time of several calls adds up until `next_turn` has proven that a new turn has begun.
     ///
     /// JavaScript can run in here (a `then` that somebody has put on `Object.prototype`) and call this module:
     /// nothing is borrowed or locked while N-API is called.
     fn run_slice(&self, environment: &Environment) {
-        let deadline = Instant::now() + SLICE;
+        let since = Instant::now();
+        let before = self.spent.get();
+        if before >= SLICE {
+            return self.wake_next_turn();
+        }
+        let deadline = since + (SLICE - before);
         self.port.take(&mut self.work.borrow_mut());
         loop {
             let work = self.work.borrow_mut().pop_front();
             let Some(work) = work else {
-                if self.port.take(&mut self.work.borrow_mut()) {
+                let mut work = self.work.borrow_mut();
+                work.shrink_to(KEPT);
+                if self.port.take(&mut work) {
                     continue;
                 }
+                self.spent.set(before + since.elapsed());
                 return;
             };
             // A large answer takes turns with what came after it.
             if let Some(unfinished) = self.run(environment, work, deadline) {
                 self.work.borrow_mut().push_back(unfinished);
             }
-            if Instant::now() >= deadline {
-                let nothing_left = self.work.borrow().is_empty() && !self.port.take(&mut self.work.borrow_mut());
-                if nothing_left {
-                    return;
-                }
+            let now = Instant::now();
+            if now >= deadline {
+                self.spent.set(before + (now - since));
+                // What is left, if only in the port, keeps its wake-up: nobody else needs to wake this thread.
                 return self.wake_next_turn();
             }
         }
     }
 
     fn wake_next_turn(&self) {
-        let wakers = self.port.lock().wakers;
-        if let Some(wakers) = wakers {
+        if let Some(wakers) = self.wakers.get() {
             wake(wakers.next_turn);
         }
     }
@@ -362,8 +398,9 @@ unsafe extern "C" fn next_turn(env: sys::napi_env, _: sys::napi_value, context: 
     }
     // SAFETY: as in `drain`.
     let environment = unsafe { &*context.cast::<Environment>() };
-    let wakers = environment.completions().port.lock().wakers;
-    if let Some(wakers) = wakers {
+    let completions = environment.completions();
+    completions.spent.set(Duration::ZERO);
+    if let Some(wakers) = completions.wakers.get() {
         wake(wakers.drain);
     }
 }

@@ -67,12 +67,15 @@ impl Consumer {
         immediate(env, || Ok(self.core.end_reason().map(queue::EndReason::as_str)))
     }
 
-    /// The next batch, once there is one; `done` at the end, and for a consumer that is disposed. A batch that is
+    /// The next batch, once there is one; `done` at the end, and for a consumer that is disposed. While there is
+    /// nothing to deliver the process may end, unless `keepAlive`. A batch that is
     /// still open is released first: counted, with backoff. Rejects with `ERR_IO` or the like where the queue's
     /// file cannot be read; the next call tries again.
     #[napi(ts_return_type = "Promise<IteratorResult<Batch, undefined>>", catch_unwind)]
     pub fn next<'e>(&self, env: &'e Env) -> napi::Result<Promised<'e>> {
-        promise(env, self.pending, || {
+        // With something to claim this is an operation, not a wait: the process stays for it.
+        let pending = if self.core.is_deliverable() { Pending::Operation } else { self.pending };
+        promise(env, pending, || {
             let core = Arc::clone(&self.core);
             Ok(move |reply: Reply<Answer>| {
                 core.next(stepping(reply, |batch| Answer::instance(Batch::new(batch))));

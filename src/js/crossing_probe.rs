@@ -8,13 +8,16 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use napi::{Env, Unknown};
+use napi::{
+    Env, Unknown,
+    bindgen_prelude::{JsValue, This},
+};
 use napi_derive::napi;
 
 use super::{
     answer::{Answer, object_answer},
     arguments::{Argument, MAX_SAFE_INTEGER},
-    call::{Pending, Promised, immediate, promise},
+    call::{Pending, Promised, immediate, part, promise},
     environment::{Teardown, watch},
 };
 use crate::{
@@ -118,7 +121,11 @@ impl CrossingProbe {
     /// Another one, made on the thread.
     #[napi(catch_unwind)]
     pub fn sibling<'e>(&self, env: &'e Env) -> napi::Result<Promised<'e>> {
-        self.ask(env, || Ok(Answer::instance(Self { core: Mutex::new(Some(Core::start()?)) })))
+        self.ask(env, || {
+            let core = Core::start()?;
+            let target: Arc<dyn Teardown> = core.clone();
+            Ok(Answer::watched(Self { core: Mutex::new(Some(core)) }, target))
+        })
     }
 
     /// JSON text as the value that it stands for.
@@ -149,8 +156,7 @@ impl CrossingProbe {
     /// What `put` brings next; a wait that does not hold the process, unless `keep_alive`.
     #[napi(catch_unwind)]
     pub fn hold<'e>(&self, env: &'e Env, keep_alive: Option<bool>) -> napi::Result<Promised<'e>> {
-        let pending = if keep_alive == Some(true) { Pending::Operation } else { Pending::Wait };
-        promise(env, pending, || {
+        promise(env, Pending::wait(keep_alive == Some(true)), || {
             let core = self.core()?;
             Ok(move |reply: Reply<i64>| core.send(move |held| held.push_back(reply)))
         })
@@ -179,6 +185,32 @@ impl CrossingProbe {
     #[napi(catch_unwind)]
     pub fn row<'e>(&self, env: &'e Env, columns: Vec<String>, count: u32) -> napi::Result<Promised<'e>> {
         self.ask(env, move || Ok(Answer::Row(rows(&columns, count, 0))))
+    }
+
+    /// Nanoseconds that the JS thread spends on building these rows, the best of `rounds`.
+    #[napi(catch_unwind)]
+    pub fn time_rows<'e>(
+        &self,
+        env: &'e Env,
+        columns: Vec<String>,
+        count: u32,
+        filler: u32,
+        rounds: u32,
+    ) -> napi::Result<Unknown<'e>> {
+        // SAFETY: `env` is alive on this thread, and the call that we serve has a handle scope.
+        let scope = unsafe { super::values::Scope::new(env.raw()) };
+        immediate(env, || {
+            let environment = super::environment::Environment::of(env)?;
+            let rows = rows(&columns, count, filler);
+            let mut best = u64::MAX;
+            for _ in 0..rounds {
+                let answer = Answer::Rows(rows.clone());
+                let since = std::time::Instant::now();
+                scope.nested(|scope| super::building::begin(scope, environment, answer, None).map(drop))??;
+                best = best.min(u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX));
+            }
+            Ok(best)
+        })
     }
 
     /// Three kinds of rows in one object, as a timeline has them.
@@ -277,6 +309,38 @@ impl CrossingProbe {
             }
             Ok(())
         })
+    }
+
+    /// A part, as `memory.store` is one.
+    #[napi(getter, catch_unwind)]
+    pub fn part<'e>(&self, env: &'e Env, this: This<'e>) -> napi::Result<Unknown<'e>> {
+        part(env, &this, c"part", || Ok(Answer::instance(Self { core: Mutex::new(Some(self.core()?)) })))
+    }
+
+    /// The next that `put` brings, as an iterator answers.
+    #[napi(catch_unwind)]
+    pub fn next<'e>(&self, env: &'e Env) -> napi::Result<Promised<'e>> {
+        promise(env, Pending::Operation, || {
+            let core = self.core()?;
+            Ok(move |reply: Reply<Answer>| {
+                core.send(move |held| {
+                    held.push_back(Reply::new(move |value: Result<i64>| {
+                        reply.settle(Ok(match value {
+                            Ok(value) => {
+                                Answer::object(&["value", "done"], [Answer::Integer(value), Answer::Boolean(false)])
+                            }
+                            Err(_) => Answer::object(&["value", "done"], [Answer::Undefined, Answer::Boolean(true)]),
+                        }));
+                    }));
+                });
+            })
+        })
+    }
+
+    /// Iterates over what `put` brings, until it is disposed.
+    #[napi(well_known_symbol = "asyncIterator", catch_unwind)]
+    pub fn iterate<'e>(&self, this: This<'e>) -> Unknown<'e> {
+        this.object.to_unknown()
     }
 
     /// As `dispose`.

@@ -20,12 +20,15 @@ use super::{
     row_factory::RowFactories,
     values::{Reference, Scope, check},
 };
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 
 /// Something with threads of its own that must stop when the environment that opened it goes away.
 pub trait Teardown: Send + Sync {
-    /// Called on the JS thread while the environment is torn down, on `process.exit` as well. Promises no longer
-    /// settle. May wait, with a bound: the process or the `worker_threads` thread cannot end before.
+    /// Called on the JS thread while the environment is torn down: when a `worker_threads` thread ends, however it
+    /// does, and when the main thread has nothing left to do. `process.exit` in the main thread tears nothing down:
+    /// Node ends the process under the running threads, which is what durability before acknowledgement is for.
+    ///
+    /// Promises no longer settle. It may wait, with a bound: the thread or the process cannot end before.
     fn teardown(&self);
 }
 
@@ -132,7 +135,7 @@ pub fn watch(env: &Env, target: &Arc<dyn Teardown>) -> napi::Result<()> {
 
 /// What a call answers whose environment is being torn down.
 pub(super) fn closing() -> Error {
-    Error::disposed("environment")
+    Error::new(Code::Disposed, "this JavaScript environment is being torn down; nothing can be promised to it any more")
 }
 
 fn global(scope: Scope) -> Result<sys::napi_value> {

@@ -39,22 +39,45 @@
 //!   [`object_answer!`](crate::object_answer), an instance of another class from [`answer::Answer::instance`].
 //!
 //! # Types
-//! Row interfaces stand beside the class that returns them, as `#[napi(object, object_from_js = false,
-//! use_nullable = true)]` structs whose fields have `js_name = "created_at_epoch"`; they exist for index.d.ts (rows
-//! themselves are built from column names). Classes that iterate say so in TypeScript by `ts_return_type` of their
-//! `#[napi(well_known_symbol = "asyncIterator")]` method.
+//! `index.d.ts` is generated. For the shapes of rows and options it has structs that stand beside the class, and exist
+//! for this purpose only (rows themselves are built from their column names):
+//! ```ignore
+//! /// A session, as `sdk_sessions` has it.
+//! #[napi(object, object_from_js = false, use_nullable = true)]   // Option<T> is `T | null`
+//! pub struct SessionRow {
+//!     /// Row id.
+//!     pub id: i64,
+//!     /// When it began, epoch ms.
+//!     #[napi(js_name = "created_at_epoch")]                       // the default is camelCase
+//!     pub created_at_epoch: i64,
+//!     /// What has become of it.
+//!     #[napi(ts_type = "'active' | 'completed' | 'failed'")]
+//!     pub status: String,
+//! }
+//! /// Options of `openMemory`.
+//! #[napi(object, object_to_js = false)]                          // Option<T> is `name?: T`
+//! pub struct OpenOptions {
+//!     /// How long to wait for another owner, ms. Default 10,000.
+//!     pub lock_wait_ms: Option<f64>,
+//! }
+//! ```
+//! Getters take a `ts_return_type` as well. Well-known symbols come out as `[globalThis.Symbol.asyncDispose]()`; a class
+//! with `next()` and `[Symbol.asyncIterator](): this` is an `AsyncIterable` to TypeScript.
 //!
 //! # Handles
-//! A class that holds something open keeps its core object as `Mutex<Option<Arc<Core>>>` or asks the core object
-//! itself whether it is still open. Then:
+//! A class that holds something open keeps its core object as `Mutex<Option<Arc<Core>>>`, or asks the core object itself
+//! whether it is still open. Then:
 //! - `dispose()` takes the core object out and closes it; a second call finds nothing and is fine. Every other method
 //!   finds nothing and answers `ERR_DISPOSED` through [`crate::error::Error::disposed`].
 //! - The well-known symbols are methods of their own: `#[napi(well_known_symbol = "dispose", catch_unwind)]`, and
-//!   `"asyncDispose"` for what closes with a promise. Node 20.16 has both.
+//!   `"asyncDispose"` for what closes with a promise. `"asyncIterator"` returns `this.object.to_unknown()`. Node 20.16
+//!   has all of them.
+//! - A part such as `memory.store` is a getter that calls [`call::part`]: made once a handle, the same object ever after.
 //! - Rust's `Drop` runs in the garbage collector's finalizer: there nothing is sent, joined or waited for. It sets a
 //!   flag that the owning thread sees, or drops a channel's sender.
-//! - What has threads implements [`environment::Teardown`] and is given to [`environment::watch`]: Node tells it when
-//!   the environment goes away (a `worker_threads` thread that ends, `process.exit`).
+//! - What has threads implements [`environment::Teardown`] and is given to [`environment::watch`], which holds it weakly:
+//!   Node tells it when the environment goes away. An object that came into being on another thread is watched where it
+//!   becomes an instance, by [`answer::Answer::watched`].
 
 pub mod answer;
 pub mod arguments;

@@ -3,7 +3,7 @@
 //! A [`Scope`] is the proof that the code runs on the JS thread of a live environment, inside a handle scope
 //! that Node or this layer has opened. Handles that come out of it are good until that scope closes.
 
-use std::ptr;
+use std::{ffi::CStr, ptr};
 
 use napi::sys;
 
@@ -102,6 +102,23 @@ impl Scope {
     pub(super) fn get_property(self, object: sys::napi_value, key: &str) -> Result<sys::napi_value> {
         let key = self.string(key)?;
         make!(self, "read a property", napi_get_property(object, key))
+    }
+
+    /// Defines an enumerable property that nobody can change.
+    pub(super) fn define_member(self, object: sys::napi_value, name: &CStr, value: sys::napi_value) -> Result<()> {
+        let member = sys::napi_property_descriptor {
+            utf8name: name.as_ptr(),
+            name: ptr::null_mut(),
+            method: None,
+            getter: None,
+            setter: None,
+            value,
+            attributes: sys::PropertyAttributes::enumerable,
+            data: ptr::null_mut(),
+        };
+        // SAFETY: the handles belong to this scope, and the descriptor outlives the call.
+        let status = unsafe { sys::napi_define_properties(self.env, object, 1, &raw const member) };
+        check(status, "define a property")
     }
 
     /// Calls `function` with `undefined` as `this`.

@@ -151,10 +151,12 @@ impl Queue {
     pub fn consume(&self, session_id: i64, options: ConsumeOptions) -> Result<Consumer> {
         let shared = Arc::clone(self.shared());
         let cell = Arc::new(Cell { end_reason: AtomicU8::new(0), abandoned: AtomicBool::new(false) });
-        let id = shared.with(|state, _| {
+        let id = shared.with(|state, effects| {
             if state.closed {
                 return Err(Error::disposed("memory"));
             }
+            // The clock may sleep for long while there is no handle that could be abandoned.
+            effects.wake_clock = true;
             let id = state.number();
             let session = state.session(session_id);
             if let Some(slot) = &session.consumer
@@ -186,6 +188,12 @@ impl Consumer {
     pub fn end_reason(&self) -> Option<EndReason> {
         let reason = self.cell.end_reason.load(Ordering::Acquire);
         EndReason::ALL.into_iter().find(|end| *end as u8 == reason)
+    }
+
+    /// Whether the next call would find something to claim.
+    #[must_use]
+    pub fn is_deliverable(&self) -> bool {
+        self.end_reason().is_none() && self.shared.read(|state| state.is_deliverable(self.session_id))
     }
 
     /// Waits for the next batch; `None` at the end. A batch that is still open is released first, counted,

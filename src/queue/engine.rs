@@ -45,10 +45,12 @@ const ID_BLOCK: i64 = 65_536;
 #[derive(Default)]
 pub struct Effects {
     commands: Vec<Command>,
-    then: Vec<Box<dyn FnOnce(&Arc<Shared>) + Send>>,
+    then: Vec<Then>,
     /// The clock's next deadline came nearer.
     pub wake_clock: bool,
 }
+
+type Then = Box<dyn FnOnce(&Arc<Shared>) + Send>;
 
 enum Command {
     Queue(Box<dyn Write>),
@@ -417,6 +419,15 @@ impl Queue {
     /// Lets the writer of `queue.db` finish and closes it; after [`Queue::dispose`] and after the main
     /// writer, whose last commits still clear their leases here.
     pub fn close(&self, bound: Duration) {
+        // Every commit has settled. A lease that is left was claimed while this memory went: a graceful end counts
+        // no attempt. Behind every claim that is still queued.
+        on_queue(
+            &self.shared,
+            "void-leases",
+            Durability::Normal,
+            |db| Ok(db.execute("DELETE FROM leases", [])?),
+            Reply::ignore(),
+        );
         self.shared.queue_writer().close(bound);
         self.shared.directory.close();
     }

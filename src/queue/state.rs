@@ -335,6 +335,12 @@ impl State {
         (due, None)
     }
 
+    /// Whether there is anything that could be abandoned, or acknowledged messages to purge.
+    pub fn has_to_sweep(&self) -> bool {
+        !self.unpurged.is_empty()
+            || self.sessions.values().any(|session| session.lease.is_some() || session.consumer.is_some())
+    }
+
     /// Batches and consumers whose JavaScript handle was only garbage-collected.
     pub fn abandoned(&self) -> Vec<(i64, Option<i64>)> {
         self.sessions

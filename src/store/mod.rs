@@ -4,6 +4,7 @@
 mod by_ids;
 pub mod context;
 pub mod date_range;
+pub mod duplicates;
 pub mod filters;
 mod json_arrays;
 mod newest;

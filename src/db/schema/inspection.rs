@@ -23,7 +23,7 @@ use super::{
     wal::{self, Header},
 };
 use crate::{
-    db::layout::beside,
+    db::{connection::naming, layout::beside},
     error::{Code, Error, Result},
 };
 
@@ -135,14 +135,17 @@ fn look_at_file(path: &Path) -> Result<Shape> {
 fn look_at_copy(path: &Path) -> Result<Shape> {
     let directory = tempfile::Builder::new().prefix("claude-mem-native-").tempdir()?;
     let copy = directory.path().join("copy.db");
-    for suffix in ["", "-wal", "-journal"] {
-        match File::open(beside(path, suffix)) {
-            // Not `fs::copy`: a read-only file would give a read-only copy.
-            Ok(mut from) => drop(io::copy(&mut from, &mut File::create_new(beside(&copy, suffix))?)?),
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error.into()),
+    naming(directory.path(), || {
+        for suffix in ["", "-wal", "-journal"] {
+            match File::open(beside(path, suffix)) {
+                // Not `fs::copy`: a read-only file would give a read-only copy.
+                Ok(mut from) => drop(io::copy(&mut from, &mut File::create_new(beside(&copy, suffix))?)?),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
         }
-    }
+        Ok(())
+    })?;
     let db = Connection::open_with_flags(&copy, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     let shape = Shape::read(&db);
     // Closed before its directory goes: Windows removes no open file.

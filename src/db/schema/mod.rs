@@ -27,7 +27,9 @@ use crate::{
 /// Whether the database at `path` is one that this engine can work on. Writes nothing: neither the file nor
 /// anything beside it is changed or left behind, whatever the answer. A missing or empty file is fine.
 ///
-/// Call it before anything is created in the data directory, the owner lock included; [`prepare`] asks again.
+/// Call it before anything is created in the data directory; [`prepare`] asks again. Never call it while this
+/// process has the database open: it opens and closes the file, and on POSIX systems that ends every lock that
+/// the process holds on it.
 ///
 /// # Errors
 /// `ERR_SCHEMA_UNSUPPORTED`, `ERR_CORRUPT`, `ERR_IO`; `ERR_BUSY` where others rewrote the file for seconds on

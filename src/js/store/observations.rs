@@ -77,9 +77,9 @@ impl Store {
         })
     }
 
-    /// The project's newest observations, newest first.
+    /// The project's newest observations, newest first; 20 at most where `limit` is absent.
     #[napi(
-        ts_args_type = "project: string, limit: number = 20",
+        ts_args_type = "project: string, limit?: number",
         ts_return_type = "Promise<RecentObservationRow[]>",
         catch_unwind
     )]
@@ -96,8 +96,8 @@ impl Store {
         })
     }
 
-    /// The newest observations of all projects, newest first.
-    #[napi(ts_args_type = "limit: number = 100", ts_return_type = "Promise<ListedObservationRow[]>", catch_unwind)]
+    /// The newest observations of all projects, newest first; 100 at most where `limit` is absent.
+    #[napi(ts_args_type = "limit?: number", ts_return_type = "Promise<ListedObservationRow[]>", catch_unwind)]
     pub fn get_all_recent_observations<'e>(&self, env: &'e Env, limit: Unknown<'e>) -> napi::Result<Promised<'e>> {
         self.read(env, "getAllRecentObservations", || {
             let limit = options::count_or(Argument::new("limit", &limit), 100)?;

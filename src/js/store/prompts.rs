@@ -91,8 +91,8 @@ impl Store {
         self.write(env, "touchSession", prepare, Ok)
     }
 
-    /// The newest prompts of all projects, newest first.
-    #[napi(ts_args_type = "limit: number = 100", ts_return_type = "Promise<ListedPromptRow[]>", catch_unwind)]
+    /// The newest prompts of all projects, newest first; 100 at most where `limit` is absent.
+    #[napi(ts_args_type = "limit?: number", ts_return_type = "Promise<ListedPromptRow[]>", catch_unwind)]
     pub fn get_all_recent_user_prompts<'e>(&self, env: &'e Env, limit: Unknown<'e>) -> napi::Result<Promised<'e>> {
         self.read(env, "getAllRecentUserPrompts", || {
             let limit = options::count_or(Argument::new("limit", &limit), 100)?;

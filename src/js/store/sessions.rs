@@ -204,9 +204,10 @@ impl Store {
         })
     }
 
-    /// The project's newest sessions that have an `sdk_session_id`, the oldest of them first.
+    /// The project's newest sessions that have an `sdk_session_id`, the oldest of them first; 3 at most where `limit`
+    /// is absent.
     #[napi(
-        ts_args_type = "project: string, limit: number = 3",
+        ts_args_type = "project: string, limit?: number",
         ts_return_type = "Promise<SessionStatusRow[]>",
         catch_unwind
     )]

@@ -60,9 +60,9 @@ impl Store {
         })
     }
 
-    /// The project's newest summaries, newest first.
+    /// The project's newest summaries, newest first; 10 at most where `limit` is absent.
     #[napi(
-        ts_args_type = "project: string, limit: number = 10",
+        ts_args_type = "project: string, limit?: number",
         ts_return_type = "Promise<RecentSummaryRow[]>",
         catch_unwind
     )]
@@ -79,9 +79,10 @@ impl Store {
         })
     }
 
-    /// The project's newest summaries with the session that each belongs to, newest first.
+    /// The project's newest summaries with the session that each belongs to, newest first; 3 at most where `limit` is
+    /// absent.
     #[napi(
-        ts_args_type = "project: string, limit: number = 3",
+        ts_args_type = "project: string, limit?: number",
         ts_return_type = "Promise<SessionInfoSummaryRow[]>",
         catch_unwind
     )]
@@ -98,8 +99,8 @@ impl Store {
         })
     }
 
-    /// The newest summaries of all projects, newest first.
-    #[napi(ts_args_type = "limit: number = 50", ts_return_type = "Promise<ListedSummaryRow[]>", catch_unwind)]
+    /// The newest summaries of all projects, newest first; 50 at most where `limit` is absent.
+    #[napi(ts_args_type = "limit?: number", ts_return_type = "Promise<ListedSummaryRow[]>", catch_unwind)]
     pub fn get_all_recent_summaries<'e>(&self, env: &'e Env, limit: Unknown<'e>) -> napi::Result<Promised<'e>> {
         self.read(env, "getAllRecentSummaries", || {
             let limit = options::count_or(Argument::new("limit", &limit), 50)?;

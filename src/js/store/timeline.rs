@@ -16,9 +16,9 @@ object_answer!(Timeline { observations: "observations", sessions: "sessions", pr
 impl Store {
     /// The rows of the time from the observation `depthBefore` places before the anchor to the one `depthAfter`
     /// places after it, by id; each kind oldest first. `anchorEpoch` (ms) stands in for a side without any. With
-    /// `anchorId` null as `getTimelineAroundTimestamp`.
+    /// `anchorId` null as `getTimelineAroundTimestamp`. Both depths are 10 where they are absent.
     #[napi(
-        ts_args_type = "anchorId: number | null, anchorEpoch: number, depthBefore: number = 10, depthAfter: number = 10, project?: string | null",
+        ts_args_type = "anchorId: number | null, anchorEpoch: number, depthBefore?: number, depthAfter?: number, project?: string | null",
         ts_return_type = "Promise<Timeline>",
         catch_unwind
     )]
@@ -41,9 +41,10 @@ impl Store {
     }
 
     /// The rows of the time from the `depthBefore`-th observation at or before a moment (epoch ms) to the one
-    /// `depthAfter` places after the first at or after it; each kind oldest first.
+    /// `depthAfter` places after the first at or after it; each kind oldest first. Both depths are 10 where they are
+    /// absent.
     #[napi(
-        ts_args_type = "anchorEpoch: number, depthBefore: number = 10, depthAfter: number = 10, project?: string | null",
+        ts_args_type = "anchorEpoch: number, depthBefore?: number, depthAfter?: number, project?: string | null",
         ts_return_type = "Promise<Timeline>",
         catch_unwind
     )]

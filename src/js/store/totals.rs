@@ -1,4 +1,4 @@
-//! What a session begins with, and what the store holds in all.
+//! What a session begins with, what the store holds in all, and what it holds twice.
 
 use napi::{Env, Unknown};
 use napi_derive::napi;
@@ -8,11 +8,13 @@ use crate::{
     js::{answer::object_answer, arguments::Argument, call::Promised},
     store::{
         context::{self, Context},
+        duplicates::{self, Duplicates},
         stats::{self, Stats},
     },
 };
 
 object_answer!(Context { observations: "observations", summaries: "summaries" });
+object_answer!(Duplicates { observations: "observations", summaries: "summaries" });
 object_answer!(Stats {
     observations: "observations",
     sessions: "sessions",
@@ -49,5 +51,12 @@ impl Store {
     #[napi(ts_return_type = "Promise<StoreStats>", catch_unwind)]
     pub fn get_stats<'e>(&self, env: &'e Env) -> napi::Result<Promised<'e>> {
         self.read(env, "getStats", || Ok(stats::read))
+    }
+
+    /// Rows that say the same in the same session: a group of ids each, lowest first. They differ in nothing but
+    /// prompt number and time. Reads the whole tables: some 100 ms at 100,000 rows, on a reader thread.
+    #[napi(ts_return_type = "Promise<{ observations: number[][]; summaries: number[][] }>", catch_unwind)]
+    pub fn find_duplicates<'e>(&self, env: &'e Env) -> napi::Result<Promised<'e>> {
+        self.read(env, "findDuplicates", || Ok(duplicates::find))
     }
 }

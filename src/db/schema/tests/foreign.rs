@@ -257,3 +257,52 @@ fn a_file_that_others_write_and_close_all_the_time_is_never_misjudged() {
     });
     assert_eq!(data.files().len(), 1, "{:?}", data.files().keys());
 }
+
+/// Where a child process finds the database that it may not touch; it prints the code of the error.
+const FORBIDDEN: &str = "CLAUDE_MEM_NATIVE_TEST_FORBIDDEN";
+
+/// The body of the child process; passes at once in an ordinary run.
+#[test]
+fn child_without_rights() {
+    let Some(database) = std::env::var_os(FORBIDDEN) else { return };
+    let error = super::super::prepare(database.as_ref(), WAIT).unwrap_err();
+    println!("\nrefused: {error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_without_the_right_to_read_or_write_it_is_an_io_error() {
+    use std::os::unix::{
+        fs::{MetadataExt, PermissionsExt},
+        process::CommandExt,
+    };
+    for mode in [0o444, 0o000] {
+        let Some(data) = DataDir::with("claude-mem-6.0.2.db") else { return };
+        fs::set_permissions(data.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(data.database(), fs::Permissions::from_mode(mode)).unwrap();
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "db::schema::tests::foreign::child_without_rights", "--nocapture"]);
+        child.env(FORBIDDEN, data.database());
+        if fs::metadata(data.path()).unwrap().uid() == 0 {
+            // Root may do everything; nobody may not.
+            child.uid(65_534);
+        }
+        let output = match child.output() {
+            Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
+            Err(error) => return eprintln!("skipped: no process of another user can be started ({error})"),
+        };
+        assert!(output.contains(&format!("refused: ERR_IO: {}", data.database().display())), "{mode:o}: {output}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_path_that_is_no_utf_8_is_as_good_as_any() {
+    use std::os::unix::ffi::OsStrExt;
+    let Some(data) = DataDir::with("newer-v9.1.1-fresh.db") else { return };
+    let directory = data.path().join(std::ffi::OsStr::from_bytes(b"\xff?immutable=0&#"));
+    fs::create_dir(&directory).unwrap();
+    let database = directory.join("claude-mem.db");
+    fs::rename(data.database(), &database).unwrap();
+    assert_eq!(check(&database).unwrap_err().code, Code::SchemaUnsupported);
+}

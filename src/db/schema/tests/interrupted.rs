@@ -1,6 +1,9 @@
 //! A process that dies at any point of a migration leaves a file that the next open completes.
 
-use std::process::{Command, Stdio};
+use std::{
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use super::{DataDir, WAIT, contract, fixture, look, old_rows, rows};
 
@@ -28,17 +31,17 @@ fn child_that_prepares() {
     drop(super::super::prepare(database.as_ref(), WAIT).unwrap());
 }
 
+/// A child process that prepares the database.
+fn child(data: &DataDir) -> Command {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "db::schema::tests::interrupted::child_that_prepares"]);
+    child.env(DATABASE, data.database()).stdout(Stdio::null()).stderr(Stdio::null());
+    child
+}
+
 /// Whether the child reached `point`, and died there.
 fn killed_at(point: &str, data: &DataDir) -> bool {
-    let status = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "db::schema::tests::interrupted::child_that_prepares"])
-        .env(DATABASE, data.database())
-        .env("CLAUDE_MEM_NATIVE_FAULT", format!("{point}=abort"))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .unwrap();
-    !status.success()
+    !child(data).env("CLAUDE_MEM_NATIVE_FAULT", format!("{point}=abort")).status().unwrap().success()
 }
 
 #[test]
@@ -89,4 +92,33 @@ fn a_new_database_appears_as_a_whole() {
         assert_eq!(rows(&db, "SELECT version FROM schema_versions").len(), 7, "{point}");
         assert!(!data.pre_native().exists(), "{point}");
     }
+}
+
+#[test]
+fn a_migration_that_is_killed_again_and_again_loses_nothing() {
+    let Some(_) = fixture("schema-v4-rows.db") else { return };
+    let (mut data, mut before) = (DataDir::new(), None);
+    let mut killed = 0;
+    for round in 0..60 {
+        let before = before.get_or_insert_with(|| {
+            data = DataDir::with("schema-v4-rows.db").unwrap();
+            old_rows(&look(&data.database()))
+        });
+        let mut child = child(&data).spawn().unwrap();
+        std::thread::sleep(Duration::from_micros(round % 30 * 700));
+        child.kill().unwrap();
+        if child.wait().unwrap().success() {
+            // This one was through: what it left must be whole, and the next starts anew.
+            assert_eq!(old_rows(&data.prepare().unwrap()), *before, "round {round}");
+            data = DataDir::with("schema-v4-rows.db").unwrap();
+        } else {
+            killed += 1;
+            assert_eq!(old_rows(&look(&data.database())), *before, "round {round}");
+        }
+    }
+    let db = data.prepare().unwrap();
+    assert_eq!(Some(old_rows(&db)), before);
+    assert_eq!(rows(&db, "PRAGMA integrity_check"), ["[Text(\"ok\")]"]);
+    assert_eq!(rows(&look(&data.pre_native()), "PRAGMA integrity_check"), ["[Text(\"ok\")]"]);
+    eprintln!("{killed} of 60 were killed on the way");
 }
