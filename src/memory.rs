@@ -247,8 +247,6 @@ impl Memory {
         // The main writer first: its last commits still clear their leases in the queue's file.
         self.writer.close(bound);
         self.queue.close(bound);
-        // The last to close was a reader, which may not fold the log. Where this fails, the next open does it.
-        drop(connection::fold_log(&Layout::new(self.settings.data_dir.clone()).database()));
         self.open.one_less();
         drop(self.owner.lock().unwrap_or_else(PoisonError::into_inner).take());
         let before = mem::replace(&mut *self.closing.lock().unwrap_or_else(PoisonError::into_inner), Closing::Closed);

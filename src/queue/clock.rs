@@ -10,7 +10,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::{
     consumer::EndReason,
-    engine::{Effects, Shared},
+    effects::Effects,
+    engine::Shared,
     pause, reclaim,
     release::{self, ReleaseOptions},
     state::{ALL, Phase, State},
@@ -19,6 +20,9 @@ use crate::{error::Result, reply::Reply};
 
 /// How often handles that were only garbage-collected are looked for, and acknowledged messages purged.
 const SWEEP: Duration = Duration::from_secs(1);
+
+/// How long the clock sleeps at most where there is nothing to look for.
+const IDLE: Duration = Duration::from_secs(60);
 
 /// Starts the clock's thread; it ends with the queue.
 pub fn start(shared: &Arc<Shared>, wakes: Receiver<()>) -> Result<()> {
@@ -42,7 +46,8 @@ fn run(weak: &Weak<Shared>, wakes: &Receiver<()>) {
                 shared.with(sweep);
                 reclaim::start(&shared);
             }
-            next.map_or(SWEEP, |next| next.saturating_duration_since(Instant::now())).min(SWEEP)
+            let longest = if shared.read(State::has_to_sweep) { SWEEP } else { IDLE };
+            next.map_or(longest, |next| next.saturating_duration_since(Instant::now())).min(longest)
         };
         match wakes.recv_timeout(wait) {
             Ok(()) | Err(RecvTimeoutError::Timeout) => {}
