@@ -148,6 +148,17 @@ export declare class Pages {
 
 /** Durable queues, one FIFO a session. What waits lies in `native/queue.db`, not on the JavaScript heap. */
 export declare class Queue {
+  /** Lists dead letters, the newest first, without their messages. */
+  deadLetters(options?: DeadLettersOptions | null): Promise<DeadLetter[]>
+  /** One dead letter with its message, or null. */
+  getDeadLetter(id: number): Promise<(DeadLetter & { message: Record<string, unknown> }) | null>
+  /**
+   * Enqueues a dead letter again, at the tail and under a new id: its place in the order is given up. Rejects
+   * with `ERR_NOT_FOUND` where there is no such dead letter, or its session is gone.
+   */
+  retryDeadLetter(id: number): Promise<EnqueueResult>
+  /** Throws dead letters away: those that fit every filter that is given. Resolves how many went. */
+  purgeDeadLetters(options?: PurgeDeadLettersOptions | null): Promise<number>
   /**
    * Enqueues a message: any object with JSON text. Resolved, it is durable.
    *
@@ -198,17 +209,6 @@ export declare class Queue {
   hasConsumer(sessionDbId: number): boolean
   /** Figures of one session, or of all. A plain read of native memory. */
   metrics(sessionDbId?: number | null): QueueMetrics
-  /** Lists dead letters, the newest first, without their messages. */
-  deadLetters(options?: DeadLettersOptions | null): Promise<DeadLetter[]>
-  /** One dead letter with its message, or null. */
-  getDeadLetter(id: number): Promise<(DeadLetter & { message: Record<string, unknown> }) | null>
-  /**
-   * Enqueues a dead letter again, at the tail and under a new id: its place in the order is given up. Rejects
-   * with `ERR_NOT_FOUND` where there is no such dead letter, or its session is gone.
-   */
-  retryDeadLetter(id: number): Promise<EnqueueResult>
-  /** Throws dead letters away: those that fit every filter that is given. Resolves how many went. */
-  purgeDeadLetters(options?: PurgeDeadLettersOptions | null): Promise<number>
 }
 
 /** Sessions that want a consumer, as they become ready: `for await (const session of memory.queue.ready())`. */

@@ -10,7 +10,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::{
     consumer::EndReason,
-    engine::{Effects, Shared},
+    effects::Effects,
+    engine::Shared,
     pause, reclaim,
     release::{self, ReleaseOptions},
     state::{ALL, Phase, State},

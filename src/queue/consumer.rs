@@ -10,7 +10,8 @@ use std::{
 
 use super::{
     claim::{Batch, Claim},
-    engine::{Effects, Queue, Shared},
+    effects::Effects,
+    engine::{Queue, Shared},
     release::{self, ReleaseOptions},
     state::Phase,
 };

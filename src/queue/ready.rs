@@ -9,7 +9,8 @@ use std::{
 };
 
 use super::{
-    engine::{Effects, Queue, Shared},
+    effects::Effects,
+    engine::{Queue, Shared},
     state::State,
 };
 use crate::{

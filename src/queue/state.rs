@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     consumer::{EndReason, Slot},
-    engine::Effects,
+    effects::Effects,
     metrics::Metrics,
     ready::Offers,
 };
