@@ -109,8 +109,9 @@ impl Slot {
         self.waiter.is_some()
     }
 
+    /// Whether its handle was only garbage-collected. A pending `next()` is somebody's until it settles.
     pub fn is_abandoned(&self) -> bool {
-        self.cell.abandoned.load(Ordering::Relaxed)
+        !self.is_waiting() && self.cell.abandoned.load(Ordering::Relaxed)
     }
 
     pub fn idle_deadline(&self) -> Option<Instant> {
