@@ -120,6 +120,15 @@ impl Queue {
 }
 
 impl ReadySessions {
+    /// Whether the next call need not wait: a session is ready, or the iteration has ended.
+    #[must_use]
+    pub fn answers_now(&self) -> bool {
+        self.shared.read(|state| {
+            let offers = state.offers.iter().find(|offers| offers.id == self.id);
+            offers.is_none_or(|offers| offers.queue.iter().any(|id| state.is_ready(*id)))
+        })
+    }
+
     /// Waits for the next session; `None` at the end.
     pub fn next(&self, reply: Reply<Option<ReadySession>>) {
         self.shared.with(|state, effects| {
