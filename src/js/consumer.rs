@@ -73,8 +73,8 @@ impl Consumer {
     /// file cannot be read; the next call tries again.
     #[napi(ts_return_type = "Promise<IteratorResult<Batch, undefined>>", catch_unwind)]
     pub fn next<'e>(&self, env: &'e Env) -> napi::Result<Promised<'e>> {
-        // With something to claim this is an operation, not a wait: the process stays for it.
-        let pending = if self.core.is_deliverable() { Pending::Operation } else { self.pending };
+        // With something to claim, or at the end, this is an operation, not a wait: the process stays for it.
+        let pending = if self.core.answers_now() { Pending::Operation } else { self.pending };
         promise(env, pending, || {
             let core = Arc::clone(&self.core);
             Ok(move |reply: Reply<Answer>| {
@@ -143,7 +143,8 @@ impl ReadySessions {
     /// The next session, once there is one; `done` after `limit` of them, and once this or the memory is disposed.
     #[napi(ts_return_type = "Promise<IteratorResult<ReadySession, undefined>>", catch_unwind)]
     pub fn next<'e>(&self, env: &'e Env) -> napi::Result<Promised<'e>> {
-        promise(env, self.pending, || {
+        let pending = if self.core.answers_now() { Pending::Operation } else { self.pending };
+        promise(env, pending, || {
             let core = Arc::clone(&self.core);
             Ok(move |reply: Reply<Answer>| core.next(stepping(reply, IntoAnswer::into_answer)))
         })

@@ -138,6 +138,7 @@ fn lapse(state: &mut State, id: i64, effects: &mut Effects) {
 
 /// Ends what was only garbage-collected.
 fn sweep(state: &mut State, effects: &mut Effects) {
+    state.offers.retain(|offers| !offers.is_abandoned());
     for (id, token) in state.abandoned() {
         if let Some(token) = token {
             let options = ReleaseOptions { count_attempt: false, ..ReleaseOptions::default() };

@@ -110,8 +110,9 @@ impl Slot {
         self.waiter.is_some()
     }
 
+    /// Whether its handle was only garbage-collected. A pending `next()` is somebody's until it settles.
     pub fn is_abandoned(&self) -> bool {
-        self.cell.abandoned.load(Ordering::Relaxed)
+        !self.is_waiting() && self.cell.abandoned.load(Ordering::Relaxed)
     }
 
     pub fn idle_deadline(&self) -> Option<Instant> {
@@ -191,10 +192,10 @@ impl Consumer {
         EndReason::ALL.into_iter().find(|end| *end as u8 == reason)
     }
 
-    /// Whether the next call would find something to claim.
+    /// Whether the next call need not wait: there is something to claim, or the iteration has ended.
     #[must_use]
-    pub fn is_deliverable(&self) -> bool {
-        self.end_reason().is_none() && self.shared.read(|state| state.is_deliverable(self.session_id))
+    pub fn answers_now(&self) -> bool {
+        self.end_reason().is_some() || self.shared.read(|state| state.is_deliverable(self.session_id))
     }
 
     /// Waits for the next batch; `None` at the end. A batch that is still open is released first, counted,

@@ -43,7 +43,7 @@ impl Offers {
     /// Tells every iterator that a session is ready. One that was told and has not looked is not told twice.
     pub fn offer(state: &mut State, id: i64, effects: &mut Effects) {
         let mut all = std::mem::take(&mut state.offers);
-        all.retain(|offers| !offers.abandoned.load(Ordering::Relaxed));
+        all.retain(|offers| !offers.is_abandoned());
         for offers in &mut all {
             if offers.queued.insert(id) {
                 offers.queue.push_back(id);
@@ -52,6 +52,11 @@ impl Offers {
         }
         all.retain(|offers| offers.left != Some(0));
         state.offers = all;
+    }
+
+    /// Whether its handle was only garbage-collected. A pending `next()` is somebody's until it settles.
+    pub fn is_abandoned(&self) -> bool {
+        self.waiter.is_none() && self.abandoned.load(Ordering::Relaxed)
     }
 
     /// Hands the next session that is still ready to whoever waits.
@@ -116,6 +121,15 @@ impl Queue {
 }
 
 impl ReadySessions {
+    /// Whether the next call need not wait: a session is ready, or the iteration has ended.
+    #[must_use]
+    pub fn answers_now(&self) -> bool {
+        self.shared.read(|state| {
+            let offers = state.offers.iter().find(|offers| offers.id == self.id);
+            offers.is_none_or(|offers| offers.queue.iter().any(|id| state.is_ready(*id)))
+        })
+    }
+
     /// Waits for the next session; `None` at the end.
     pub fn next(&self, reply: Reply<Option<ReadySession>>) {
         self.shared.with(|state, effects| {
