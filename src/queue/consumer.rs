@@ -109,8 +109,10 @@ impl Slot {
         self.waiter.is_some()
     }
 
+    /// Whether the handle was garbage-collected and nobody awaits what it has promised: in
+    /// `await queue.consume(id).next()` it is garbage long before the answer comes.
     pub fn is_abandoned(&self) -> bool {
-        self.cell.abandoned.load(Ordering::Relaxed)
+        self.waiter.is_none() && self.cell.abandoned.load(Ordering::Relaxed)
     }
 
     pub fn idle_deadline(&self) -> Option<Instant> {

@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{
         Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicI64, Ordering},
@@ -18,6 +19,7 @@ use super::{
     consumer::EndReason,
     directory::Directory,
     metrics::Metrics,
+    ready::Offers,
     recovery,
     release::{self, ReleaseOptions},
     state::{Phase, State, Waiting},
@@ -128,14 +130,15 @@ impl Shared {
     /// Changes the state under its lock, then does what has to follow.
     pub fn with<R>(&self, change: impl FnOnce(&mut State, &mut Effects) -> R) -> R {
         let mut effects = Effects::default();
-        let result = {
+        let result = catch_unwind(AssertUnwindSafe(|| {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             change(&mut state, &mut effects)
-        };
+        }));
+        // Also after a panic: the state says that what was decided before it is on the way.
         if let Some(shared) = self.me.upgrade() {
             effects.run(&shared);
         }
-        result
+        result.unwrap_or_else(|payload| resume_unwind(payload))
     }
 
     /// Reads the state.
@@ -417,6 +420,17 @@ impl Queue {
     /// Lets the writer of `queue.db` finish and closes it; after [`Queue::dispose`] and after the main
     /// writer, whose last commits still clear their leases here.
     pub fn close(&self, bound: Duration) {
+        // A claim that was being written when dispose began belongs to nobody, and nothing can be submitted any
+        // more once the writer is closing. All claims stand before this command: none begins after dispose.
+        self.shared.queue_writer().call(
+            "clear-leases",
+            Instant::now() + bound,
+            |db| {
+                db.prepare_cached("DELETE FROM leases")?.execute([])?;
+                Ok(())
+            },
+            Reply::ignore(),
+        );
         self.shared.queue_writer().close(bound);
         self.shared.directory.close();
     }
@@ -426,6 +440,15 @@ impl Drop for Shared {
     fn drop(&mut self) {
         // Nothing to join: the writer's channel disconnects with it, and the clock holds only a weak reference.
         let _ = self.clock.try_send(());
+        // Where every handle was only garbage-collected, somebody may still await what one of them promised.
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let consumers = state.sessions.values_mut().filter_map(|session| session.consumer.as_mut()?.take_waiter());
+        for reply in consumers {
+            reply.settle(Ok(None));
+        }
+        for reply in state.offers.drain(..).filter_map(Offers::into_waiter) {
+            reply.settle(Ok(None));
+        }
     }
 }
 
@@ -468,13 +491,16 @@ pub struct Figures {
     pub dedupe_evicted: u64,
     /// Dead letters dropped for age or number since open.
     pub dead_evicted: u64,
+    /// Turns of the clock that panicked; it went on.
+    pub clock_failures: u64,
     /// Bytes of the bookkeeping itself.
     pub native_bytes: usize,
 }
 
 impl Figures {
     fn new(state: &State, only: Option<i64>) -> Self {
-        let Metrics { enqueued, committed, wait_ms, lease_ms, dead, dedupe_evicted, dead_evicted } = &state.metrics;
+        let Metrics { enqueued, committed, wait_ms, lease_ms, dead, dedupe_evicted, dead_evicted, clock_failures } =
+            &state.metrics;
         let mut figures = Self {
             depth: 0,
             bytes: 0,
@@ -494,6 +520,7 @@ impl Figures {
             unpurged: state.unpurged.values().map(|unpurged| unpurged.count).sum(),
             dedupe_evicted: *dedupe_evicted,
             dead_evicted: *dead_evicted,
+            clock_failures: *clock_failures,
             native_bytes: state.native_bytes(),
         };
         for (id, session) in state.sessions.iter().filter(|(id, _)| only.is_none_or(|only| only == **id)) {

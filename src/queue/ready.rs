@@ -42,7 +42,7 @@ impl Offers {
     /// Tells every iterator that a session is ready. One that was told and has not looked is not told twice.
     pub fn offer(state: &mut State, id: i64, effects: &mut Effects) {
         let mut all = std::mem::take(&mut state.offers);
-        all.retain(|offers| !offers.abandoned.load(Ordering::Relaxed));
+        all.retain(|offers| !offers.is_abandoned());
         for offers in &mut all {
             if offers.queued.insert(id) {
                 offers.queue.push_back(id);
@@ -51,6 +51,11 @@ impl Offers {
         }
         all.retain(|offers| offers.left != Some(0));
         state.offers = all;
+    }
+
+    /// As [`super::consumer::Slot::is_abandoned`].
+    pub fn is_abandoned(&self) -> bool {
+        self.waiter.is_none() && self.abandoned.load(Ordering::Relaxed)
     }
 
     /// Hands the next session that is still ready to whoever waits.
@@ -72,6 +77,11 @@ impl Offers {
             }
             return;
         }
+    }
+
+    /// Whoever waits for the next session.
+    pub fn into_waiter(self) -> Option<Reply<Option<ReadySession>>> {
+        self.waiter
     }
 
     /// Ends the iteration.
