@@ -124,7 +124,7 @@ describe('a process that dies', () => {
     'before-commit:sync-acknowledgements=abort-1',
     'before-commit:purge-acknowledged=abort-1',
     'after-commit:purge-acknowledged=abort-1',
-    'before-commit:clear-leases=abort-1',
+    'before-commit:void-leases=abort-1',
   ]) {
     test(`at ${point.split('=')[0]}, pass ${point.split('-').at(-1)}`, async (t) => {
       const { directory, database } = dataDirectory(t);

@@ -20,7 +20,7 @@ use crate::{
         writer::Budget,
     },
     error::Result,
-    queue::{Queue, engine::Figures},
+    queue::{Figures, Queue},
     reply::Reply,
     settings::Settings,
 };

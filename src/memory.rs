@@ -246,7 +246,7 @@ impl Memory {
     }
 
     fn close(&self, bound: Duration) {
-        let parts: [&dyn Fn(); 4] = [
+        let parts: [&dyn Fn(); 3] = [
             &|| {
                 self.readers.close(bound);
                 fault::point("dispose");
@@ -254,8 +254,6 @@ impl Memory {
             // The main writer before the queue's: its last commits still clear their leases there.
             &|| self.writer.close(bound),
             &|| self.queue.close(bound),
-            // The last to close was a reader, which may not fold the log. Where this fails, the next open does it.
-            &|| drop(connection::fold_log(&Layout::new(self.settings.data_dir.clone()).database())),
         ];
         let mut outcome = Ok(());
         for part in parts {

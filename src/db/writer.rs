@@ -34,7 +34,7 @@ const GROUP_BYTES: usize = 1 << 20;
 /// WAL pages from which the writer checkpoints between two groups. The checkpoint inside COMMIT at SQLite's
 /// default of 1,000 was all of the p99; at 4,000 the log still stays near 16 MiB.
 const CHECKPOINT_PAGES: i64 = 4_000;
-/// How long nothing must have come before the log is truncated.
+/// How long nothing must have come before the log is truncated, where it is not.
 const IDLE: Duration = Duration::from_millis(1_000);
 /// Between two attempts at a lock that somebody else holds.
 const LOCK_RETRY: Duration = Duration::from_millis(1);
@@ -289,6 +289,7 @@ impl Writer {
                 waiting: VecDeque::new(),
                 follow,
                 truncated: true,
+                checkpoint_at: CHECKPOINT_PAGES,
             };
             if catch_unwind(AssertUnwindSafe(|| worker.serve())).is_err() {
                 // Never silence: what waits and what comes later is told so.
@@ -400,13 +401,21 @@ struct Worker {
     waiting: VecDeque<Queued>,
     follow: Option<Box<dyn Follow>>,
     truncated: bool,
+    /// Pages in the log from which the next checkpoint is due.
+    checkpoint_at: i64,
 }
 
 impl Worker {
     fn serve(&mut self) {
         loop {
             if self.waiting.is_empty() {
-                match self.commands.recv_timeout(IDLE) {
+                // With the log truncated there is nothing to wake up for.
+                let next = if self.truncated {
+                    self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected)
+                } else {
+                    self.commands.recv_timeout(IDLE)
+                };
+                match next {
                     Ok(queued) => self.waiting.push_back(queued),
                     Err(RecvTimeoutError::Timeout) => {
                         self.truncate_log();
@@ -418,8 +427,12 @@ impl Worker {
             self.gather();
             fault::point("writer-loop");
             self.run_group();
-            if WAL_PAGES.get() >= CHECKPOINT_PAGES {
+            let pages = WAL_PAGES.get();
+            if pages >= self.checkpoint_at {
                 self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)");
+                // A reader, perhaps of another process, may keep the log from starting over: then it is worth
+                // another try only after as many pages again, not after every commit.
+                self.checkpoint_at = pages + CHECKPOINT_PAGES;
             }
         }
     }
@@ -612,8 +625,13 @@ impl Worker {
 
     fn note_commit(&mut self) {
         self.truncated = false;
+        let pages = WAL_PAGES.get();
+        if pages < self.shared.figures.wal_pages.load(Ordering::Relaxed) {
+            // The log has started over.
+            self.checkpoint_at = CHECKPOINT_PAGES;
+        }
         self.shared.figures.commits.fetch_add(1, Ordering::Relaxed);
-        self.shared.figures.wal_pages.store(WAL_PAGES.get(), Ordering::Relaxed);
+        self.shared.figures.wal_pages.store(pages, Ordering::Relaxed);
     }
 
     fn rollback(&self) {
@@ -628,11 +646,6 @@ impl Worker {
         let since = Instant::now();
         let moved = self.db.query_row(pragma, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)));
         if let Ok((_, pages)) = moved {
-            WAL_PAGES.set(pages.max(0));
-            // PASSIVE leaves the pages in place and the next writer starts over; count from there again.
-            if pragma.contains("PASSIVE") {
-                WAL_PAGES.set(0);
-            }
             self.shared.figures.wal_pages.store(pages.max(0), Ordering::Relaxed);
             self.shared.figures.checkpointed_epoch.store(clock::now_epoch(), Ordering::Relaxed);
         }

@@ -11,7 +11,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::{
     consumer::EndReason,
-    engine::{Effects, Shared},
+    effects::Effects,
+    engine::Shared,
     pause, reclaim,
     release::{self, ReleaseOptions},
     state::{ALL, Phase, State},
@@ -22,6 +23,9 @@ use crate::{error::Result, fault, reply::Reply};
 const SWEEP: Duration = Duration::from_secs(1);
 /// How long the clock rests after a turn that panicked, so that one that always does cannot spin.
 const REST: Duration = Duration::from_millis(50);
+
+/// How long the clock sleeps at most where there is nothing to look for.
+const IDLE: Duration = Duration::from_secs(60);
 
 /// Starts the clock's thread; it ends with the queue.
 pub fn start(shared: &Arc<Shared>, wakes: Receiver<()>) -> Result<()> {
@@ -71,7 +75,8 @@ fn turn(shared: &Arc<Shared>, swept: &mut Instant) -> Option<Duration> {
         shared.with(sweep);
         reclaim::start(shared);
     }
-    Some(next.map_or(SWEEP, |next| next.saturating_duration_since(Instant::now())).min(SWEEP))
+    let longest = if shared.read(State::has_to_sweep) { SWEEP } else { IDLE };
+    Some(next.map_or(longest, |next| next.saturating_duration_since(Instant::now())).min(longest))
 }
 
 /// Does what is due; when the next is.

@@ -10,7 +10,8 @@ use std::{
 
 use super::{
     claim::{Batch, Claim},
-    engine::{Effects, Queue, Shared},
+    effects::Effects,
+    engine::{Queue, Shared},
     release::{self, ReleaseOptions},
     state::Phase,
 };
@@ -153,10 +154,12 @@ impl Queue {
     pub fn consume(&self, session_id: i64, options: ConsumeOptions) -> Result<Consumer> {
         let shared = Arc::clone(self.shared());
         let cell = Arc::new(Cell { end_reason: AtomicU8::new(0), abandoned: AtomicBool::new(false) });
-        let id = shared.with(|state, _| {
+        let id = shared.with(|state, effects| {
             if state.closed {
                 return Err(Error::disposed("memory"));
             }
+            // The clock may sleep for long while there is no handle that could be abandoned.
+            effects.wake_clock = true;
             let id = state.number();
             let session = state.session(session_id);
             if let Some(slot) = &session.consumer

@@ -9,7 +9,8 @@ use std::{
 };
 
 use super::{
-    engine::{Effects, Queue, Shared},
+    effects::Effects,
+    engine::{Queue, Shared},
     state::State,
 };
 use crate::{
@@ -108,10 +109,12 @@ impl Queue {
     pub fn ready(&self, limit: Option<usize>) -> Result<ReadySessions> {
         let shared = Arc::clone(self.shared());
         let abandoned = Arc::new(AtomicBool::new(false));
-        let id = shared.with(|state, _| {
+        let id = shared.with(|state, effects| {
             if state.closed {
                 return Err(Error::disposed("memory"));
             }
+            // As in `consume`.
+            effects.wake_clock = true;
             let id = state.number();
             let queue: VecDeque<i64> =
                 state.waiting().iter().map(|entry| entry.session_db_id).filter(|id| state.is_ready(*id)).collect();

@@ -10,7 +10,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::{
     directory::Directory,
-    engine::Effects,
+    effects::Effects,
     pause::pause,
     state::{ALL, State},
     storage,

@@ -7,7 +7,8 @@ use std::{
 
 use super::{
     claim::Batch,
-    engine::{Effects, Shared},
+    effects::Effects,
+    engine::Shared,
     state::{Phase, State},
     storage,
 };

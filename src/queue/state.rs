@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     consumer::{EndReason, Slot},
-    engine::Effects,
+    effects::Effects,
     metrics::Metrics,
     ready::Offers,
 };
@@ -349,6 +349,13 @@ impl State {
             }
         }
         (due, None)
+    }
+
+    /// Whether there is anything that could be abandoned, or acknowledged messages to purge.
+    pub fn has_to_sweep(&self) -> bool {
+        !self.unpurged.is_empty()
+            || !self.offers.is_empty()
+            || self.sessions.values().any(|session| session.lease.is_some() || session.consumer.is_some())
     }
 
     /// Batches and consumers whose JavaScript handle was only garbage-collected.
