@@ -39,6 +39,9 @@ describe('a process that has nothing left to do', () => {
     ['write', 'stored true', 1],
     ['dispose', 'disposed', 0],
     ['leased', 'holds 1', 1],
+    ['offered', 'offered 1', 1],
+    ['disposed', 'told', 0],
+    ['ended', 'behind the loops', 0],
     ['garbage', '', 1],
   ]) {
     test(`${kind}: ends by itself and leaves whole files`, async (t) => {

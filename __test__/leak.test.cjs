@@ -31,13 +31,13 @@ function memoryDirectory(t) {
 
 describe('nothing is left of', () => {
   for (const [kind, onMemoryDisk, elsewhere] of [
-    ['memory', 10_000, 300],
-    ['memory with open handles', 1_000, 100],
-    ['consumer', 10_000, 10_000],
-    ['batch', 10_000, 10_000],
-    ['ready', 10_000, 10_000],
+    ['memories', 10_000, 300],
+    ['memories with open handles', 1_000, 100],
+    ['consumers', 10_000, 10_000],
+    ['batches', 10_000, 10_000],
+    ['iterators of ready sessions', 10_000, 10_000],
   ]) {
-    test(`${kind}s that were opened, used and disposed`, { timeout: 580_000 }, async (t) => {
+    test(`${kind} that were opened, used and disposed`, { timeout: 580_000 }, async (t) => {
       const inMemory = memoryDirectory(t);
       if (!inMemory) t.diagnostic(`${MEMORY_DISK} cannot be used: ${elsewhere} rounds in ${os.tmpdir()}`);
       const rounds = inMemory ? onMemoryDisk : elsewhere;

@@ -13,7 +13,7 @@ const { dataDirectory } = require('./data-directory.cjs');
 const foreign = require('./foreign/index.cjs');
 const { OPTIONS, observation } = require('./children/sigkill-options.cjs');
 
-const KILLS = 120;
+const KILLS = 112;
 const SESSIONS = 4;
 /** A worker lives this long at most once it has the directory, ms; half of them a tenth of it. */
 const LIFE_MS = 160;

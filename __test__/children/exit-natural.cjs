@@ -21,6 +21,32 @@ const kinds = {
     const { value } = await memory.queue.consume(session).next();
     console.log(`holds ${value.messages.length}`);
   },
+  async offered(session) {
+    await memory.queue.enqueue(session, { type: 'observation' });
+    const { value } = await memory.queue.ready().next();
+    console.log(`offered ${value.depth}`);
+  },
+  // The end of a wait is on its way, and nothing else is alive.
+  async disposed(session) {
+    const [consumer, ready] = [memory.queue.consume(session), memory.queue.ready()];
+    const ends = [consumer.next(), ready.next()];
+    consumer.dispose();
+    ready.dispose();
+    await Promise.all(ends);
+    const returning = [memory.queue.consume(session), memory.queue.ready()];
+    const waits = returning.map((iterator) => iterator.next());
+    await Promise.all(returning.map((iterator) => iterator.return()));
+    await Promise.all(waits);
+    console.log('told');
+  },
+  // What is over has nothing to wait for: the code behind a loop runs, however the loop has ended.
+  async ended(session) {
+    const [consumer, ready] = [memory.queue.consume(session), memory.queue.ready()];
+    await memory.dispose();
+    for await (const batch of consumer) console.log(batch);
+    for await (const offer of ready) console.log(offer);
+    console.log('behind the loops');
+  },
   async garbage(session) {
     await memory.queue.enqueue(session, { type: 'observation' });
     memory = null;

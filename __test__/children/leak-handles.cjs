@@ -14,7 +14,7 @@ let memory;
 let session;
 
 const kinds = {
-  async memory() {
+  async memories() {
     const opened = await openMemory(OPTIONS);
     await opened.queue.enqueue(session, { type: 'observation', text: 'x'.repeat(500) });
     const consumer = opened.queue.consume(session);
@@ -25,7 +25,7 @@ const kinds = {
     await opened.dispose();
   },
   // The last one keeps the round's handles open: the memory takes them along.
-  async 'memory with open handles'() {
+  async 'memories with open handles'() {
     const opened = await openMemory(OPTIONS);
     const consumer = opened.queue.consume(session);
     await opened.queue.enqueue(session, { type: 'observation' }, { dedupeKey: 'one for all' });
@@ -38,13 +38,13 @@ const kinds = {
       (error) => error.code === 'ERR_DISPOSED' || Promise.reject(error),
     );
   },
-  async consumer() {
+  async consumers() {
     const consumer = memory.queue.consume(session);
     const ended = consumer.next();
     consumer.dispose();
     if (!(await ended).done) throw new Error('a disposed consumer goes on');
   },
-  async batch() {
+  async batches() {
     await memory.queue.enqueue(session, { type: 'observation', text: 'x'.repeat(20_000) });
     const consumer = memory.queue.consume(session);
     const { value: batch } = await consumer.next();
@@ -53,7 +53,7 @@ const kinds = {
     batch.dispose();
     consumer.dispose();
   },
-  async ready() {
+  async 'iterators of ready sessions'() {
     const ready = memory.queue.ready();
     const ended = ready.next();
     ready.dispose();
@@ -76,7 +76,7 @@ async function sample() {
 async function main() {
   const opened = await openMemory(OPTIONS);
   session = await opened.store.createSDKSession('claude', 'project', 'prompt');
-  if (kind.startsWith('memory')) await opened.dispose();
+  if (kind.startsWith('memories')) await opened.dispose();
   else memory = opened;
   for (let i = 0; i < WARM_UP; i++) await kinds[kind]();
   const before = await sample();

@@ -193,10 +193,10 @@ impl Consumer {
         EndReason::ALL.into_iter().find(|end| *end as u8 == reason)
     }
 
-    /// Whether the next call would find something to claim.
+    /// Whether the next call has nothing to wait for: there is something to claim, or no more to come.
     #[must_use]
-    pub fn is_deliverable(&self) -> bool {
-        self.end_reason().is_none() && self.shared.read(|state| state.is_deliverable(self.session_id))
+    pub fn answers_at_once(&self) -> bool {
+        self.end_reason().is_some() || self.shared.read(|state| state.is_deliverable(self.session_id))
     }
 
     /// Waits for the next batch; `None` at the end. A batch that is still open is released first, counted,

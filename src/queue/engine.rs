@@ -370,13 +370,7 @@ impl Queue {
     pub fn close(&self, bound: Duration) {
         // Every commit has settled. A lease that is left was claimed while this memory went: a graceful end counts
         // no attempt. Behind every claim that is still queued.
-        on_queue(
-            &self.shared,
-            "void-leases",
-            Durability::Normal,
-            |db| Ok(db.execute("DELETE FROM leases", [])?),
-            Reply::ignore(),
-        );
+        on_queue(&self.shared, "void-leases", Durability::Normal, storage::clear_leases, Reply::ignore());
         self.shared.queue_writer().close(bound);
         self.shared.directory.close();
     }

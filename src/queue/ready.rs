@@ -128,6 +128,15 @@ impl Queue {
 }
 
 impl ReadySessions {
+    /// Whether the next call has nothing to wait for: a session is ready, or no more will come.
+    #[must_use]
+    pub fn answers_at_once(&self) -> bool {
+        self.shared.read(|state| match state.offers.iter().find(|offers| offers.id == self.id) {
+            Some(offers) => offers.queue.iter().any(|id| state.is_ready(*id)),
+            None => true,
+        })
+    }
+
     /// Waits for the next session; `None` at the end.
     pub fn next(&self, reply: Reply<Option<ReadySession>>) {
         self.shared.with(|state, effects| {

@@ -89,7 +89,7 @@ fn void_leases(db: &Connection, settings: &Settings, watermarks: &HashMap<i64, i
             storage::set_backoff(db, session_id, ready_at)?;
         }
     }
-    db.execute("DELETE FROM leases", [])?;
+    storage::clear_leases(db)?;
     forget_attempts(db, watermarks)
 }
 
