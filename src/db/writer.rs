@@ -158,8 +158,9 @@ impl Budget {
     fn admit(&self, bytes: usize) -> Result<()> {
         self.used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                // One command is always admitted, however large.
-                (used == 0 || used + bytes <= self.limit).then_some(used + bytes)
+                // One command is always admitted, however large; and beside it what has no payload, such as the
+                // claims and commits that make room.
+                (used == 0 || bytes == 0 || used + bytes <= self.limit).then_some(used + bytes)
             })
             .map(drop)
             .map_err(|used| {
@@ -214,8 +215,31 @@ pub struct Writer {
 }
 
 struct Queued {
+    // Fields are dropped in this order: a command that is dropped unanswered no longer counts when its reply says so.
+    admitted: Admitted,
     command: Box<dyn Write>,
     since: Instant,
+}
+
+impl Queued {
+    /// Counts a command in whose `bytes` the budget has admitted.
+    fn new(command: Box<dyn Write>, bytes: usize, shared: &Arc<Shared>) -> Self {
+        shared.figures.waiting.fetch_add(1, Ordering::Relaxed);
+        Self { command, since: Instant::now(), admitted: Admitted { shared: Arc::clone(shared), bytes } }
+    }
+}
+
+/// A command's place in the budget and the figures, however it ends: the budget is also the other writer's.
+struct Admitted {
+    shared: Arc<Shared>,
+    bytes: usize,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.shared.budget.release(self.bytes);
+        self.shared.figures.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 thread_local! {
@@ -306,8 +330,7 @@ impl Writer {
         if let Err(refusal) = self.shared.budget.admit(bytes) {
             return command.settle(Err(refusal));
         }
-        self.shared.figures.waiting.fetch_add(1, Ordering::Relaxed);
-        let queued = Queued { command, since: Instant::now() };
+        let queued = Queued::new(command, bytes, &self.shared);
         let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
         let refused = match sender.as_ref() {
             Some(sender) => sender.send(queued).err().map(|error| error.0),
@@ -316,13 +339,14 @@ impl Writer {
         // A command must never settle under the lock: its reply may submit the next one.
         drop(sender);
         if let Some(queued) = refused {
-            self.shared.forget(bytes);
             let error = if self.shared.failed.load(Ordering::SeqCst) {
                 failed(self.shared.name)
             } else {
                 Error::disposed("memory")
             };
-            queued.command.settle(Err(error));
+            let Queued { command, admitted, .. } = queued;
+            drop(admitted);
+            command.settle(Err(error));
         }
     }
 
@@ -358,17 +382,12 @@ fn failed(name: &str) -> Error {
 }
 
 impl Shared {
-    fn forget(&self, bytes: usize) {
-        self.budget.release(bytes);
-        self.figures.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
-
     fn settle(&self, queued: Queued, outcome: Result<()>) {
-        let bytes = queued.command.bytes();
-        self.forget(bytes);
-        self.activity.record(queued.command.name(), queued.since.elapsed());
+        let Queued { command, since, admitted } = queued;
+        drop(admitted);
+        self.activity.record(command.name(), since.elapsed());
         // A reply that panics is a fault of its own; the other commands of the group still get theirs.
-        drop(catch_unwind(AssertUnwindSafe(|| queued.command.settle(outcome))));
+        drop(catch_unwind(AssertUnwindSafe(|| command.settle(outcome))));
     }
 }
 
@@ -453,8 +472,7 @@ impl Worker {
         }
         if !lost && let Some(mut follow) = self.follow.take() {
             for command in follow.follow_ups() {
-                let mut queued = Queued { command, since: Instant::now() };
-                self.shared.figures.waiting.fetch_add(1, Ordering::Relaxed);
+                let mut queued = Queued::new(command, 0, &self.shared);
                 if lost {
                     outcomes.push(Ok(()));
                 } else {
@@ -467,7 +485,7 @@ impl Worker {
             self.follow = Some(follow);
         }
         if !lost {
-            fault::point("before-commit");
+            fault::stage("before-commit", || group.iter().map(|queued| queued.command.name()));
             if lone && outcomes.iter().any(Result::is_err) {
                 self.rollback();
             } else if let Err(error) = self.db.execute_batch("COMMIT") {
@@ -478,6 +496,7 @@ impl Worker {
                     lost = true;
                 }
             } else {
+                fault::stage("after-commit", || group.iter().map(|queued| queued.command.name()));
                 self.note_commit();
             }
         }
@@ -672,3 +691,6 @@ impl std::fmt::Debug for Writer {
         f.debug_struct("Writer").field("name", &self.shared.name).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

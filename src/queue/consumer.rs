@@ -110,9 +110,10 @@ impl Slot {
         self.waiter.is_some()
     }
 
-    /// Whether its handle was only garbage-collected. A pending `next()` is somebody's until it settles.
+    /// Whether the handle was garbage-collected and nobody awaits what it has promised: in
+    /// `await queue.consume(id).next()` it is garbage long before the answer comes.
     pub fn is_abandoned(&self) -> bool {
-        !self.is_waiting() && self.cell.abandoned.load(Ordering::Relaxed)
+        self.waiter.is_none() && self.cell.abandoned.load(Ordering::Relaxed)
     }
 
     pub fn idle_deadline(&self) -> Option<Instant> {
@@ -192,9 +193,9 @@ impl Consumer {
         EndReason::ALL.into_iter().find(|end| *end as u8 == reason)
     }
 
-    /// Whether the next call need not wait: there is something to claim, or the iteration has ended.
+    /// Whether the next call has nothing to wait for: there is something to claim, or no more to come.
     #[must_use]
-    pub fn answers_now(&self) -> bool {
+    pub fn answers_at_once(&self) -> bool {
         self.end_reason().is_some() || self.shared.read(|state| state.is_deliverable(self.session_id))
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{
         Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicI64, AtomicU64, Ordering},
@@ -19,6 +20,7 @@ use super::{
     directory::Directory,
     effects::Effects,
     figures::Figures,
+    ready::Offers,
     recovery,
     release::{self, ReleaseOptions},
     state::{Phase, State, Waiting},
@@ -72,14 +74,15 @@ impl Shared {
     /// Changes the state under its lock, then does what has to follow.
     pub fn with<R>(&self, change: impl FnOnce(&mut State, &mut Effects) -> R) -> R {
         let mut effects = Effects::default();
-        let result = {
+        let result = catch_unwind(AssertUnwindSafe(|| {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             change(&mut state, &mut effects)
-        };
+        }));
+        // Also after a panic: the state says that what was decided before it is on the way.
         if let Some(shared) = self.me.upgrade() {
             effects.run(&shared);
         }
-        result
+        result.unwrap_or_else(|payload| resume_unwind(payload))
     }
 
     /// Reads the state.
@@ -375,13 +378,7 @@ impl Queue {
     pub fn close(&self, bound: Duration) {
         // Every commit has settled. A lease that is left was claimed while this memory went: a graceful end counts
         // no attempt. Behind every claim that is still queued.
-        on_queue(
-            &self.shared,
-            "void-leases",
-            Durability::Normal,
-            |db| Ok(db.execute("DELETE FROM leases", [])?),
-            Reply::ignore(),
-        );
+        on_queue(&self.shared, "void-leases", Durability::Normal, storage::clear_leases, Reply::ignore());
         self.shared.queue_writer().close(bound);
         self.shared.directory.close();
     }
@@ -391,6 +388,15 @@ impl Drop for Shared {
     fn drop(&mut self) {
         // Nothing to join: the writer's channel disconnects with it, and the clock holds only a weak reference.
         let _ = self.clock.try_send(());
+        // Where every handle was only garbage-collected, somebody may still await what one of them promised.
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let consumers = state.sessions.values_mut().filter_map(|session| session.consumer.as_mut()?.take_waiter());
+        for reply in consumers {
+            reply.settle(Ok(None));
+        }
+        for reply in state.offers.drain(..).filter_map(Offers::into_waiter) {
+            reply.settle(Ok(None));
+        }
     }
 }
 

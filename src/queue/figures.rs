@@ -41,13 +41,16 @@ pub struct Figures {
     pub dedupe_evicted: u64,
     /// Dead letters dropped for age or number since open.
     pub dead_evicted: u64,
+    /// Turns of the clock that panicked; it went on.
+    pub clock_failures: u64,
     /// Bytes of the bookkeeping itself.
     pub native_bytes: usize,
 }
 
 impl Figures {
     pub(super) fn new(state: &State, only: Option<i64>) -> Self {
-        let Metrics { enqueued, committed, wait_ms, lease_ms, dead, dedupe_evicted, dead_evicted } = &state.metrics;
+        let Metrics { enqueued, committed, wait_ms, lease_ms, dead, dedupe_evicted, dead_evicted, clock_failures } =
+            &state.metrics;
         let mut figures = Self {
             depth: 0,
             bytes: 0,
@@ -67,6 +70,7 @@ impl Figures {
             unpurged: state.unpurged.values().map(|unpurged| unpurged.count).sum(),
             dedupe_evicted: *dedupe_evicted,
             dead_evicted: *dead_evicted,
+            clock_failures: *clock_failures,
             native_bytes: state.native_bytes(),
         };
         for (id, session) in state.sessions.iter().filter(|(id, _)| only.is_none_or(|only| only == **id)) {
