@@ -3,7 +3,8 @@
 //
 // One profile for all: `napi build --release`, `cargo test --release` and the fault-injection build share
 // target/<triple>/release and ask for the same features, so that every dependency (SQLite's C sources among
-// them) is compiled once. `.cargo/config.toml` makes cargo's target the one that napi names.
+// them) is compiled once. `.cargo/config.toml` makes cargo's target the one that napi names. This crate itself is
+// compiled for each: napi tells its macros through the environment where to write types, and cargo sees that.
 
 const fs = require('node:fs');
 const path = require('node:path');
