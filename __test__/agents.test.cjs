@@ -189,6 +189,48 @@ test('a very large message is looked at only in its beginning', () => {
   assert.deepEqual([written.title, written.files_modified], ['Added big.js', ['big.js']]);
 });
 
+test('no text holds up the rules for long, whatever it repeats', () => {
+  const units = [
+    'x',
+    ' ',
+    '\n',
+    '1',
+    '"',
+    '/',
+    '#',
+    '*',
+    '.a',
+    '# ',
+    'a/',
+    '\\',
+    '```',
+    '-m "',
+    'git commit ',
+    '{"a":"',
+    'TODO:',
+    ':\n',
+    '1→',
+    'function a',
+    '/* ',
+    'fix',
+  ];
+  for (const unit of units) {
+    const long = unit.repeat(400_000 / unit.length);
+    for (const tool of ['Read', 'Edit', 'Write', 'Bash', 'Grep', 'WebFetch']) {
+      const input = {
+        file_path: '/a/b.js',
+        old_string: long.slice(1),
+        new_string: long,
+        content: long,
+        command: `cat a.txt ${long}`,
+        pattern: 'p',
+      };
+      observe(tool, input, { stdout: long }, { userPrompt: long });
+      observe(tool, { file_path: '/a/b.js', command: long }, long, {});
+    }
+  }
+});
+
 test('the same messages give the same answer', async () => {
   const messages = [
     toolCall('Bash', { command: 'cargo test' }, { stdout: '3 passed' }),

@@ -168,7 +168,9 @@ describe('values', () => {
 
   test('texts of every length and alphabet', () => {
     for (const unit of ['a', 'é', '雪', '😀', '\0']) {
-      for (const length of [0, 1, 126, 127, 128, 169, 170, 171, 253, 254, 255, 507, 508, 509, 510, 511, 512, 513, 5_000]) {
+      for (const length of [
+        0, 1, 126, 127, 128, 169, 170, 171, 253, 254, 255, 507, 508, 509, 510, 511, 512, 513, 5_000,
+      ]) {
         const text = unit.repeat(length);
         assert.ok(probe.text(text) === text, `${JSON.stringify(unit)} × ${length}`);
         assert.ok(probe.text(`${text}😀`) === `${text}😀`, `${JSON.stringify(unit)} × ${length} and a pair`);
@@ -233,12 +235,15 @@ describe('errors', () => {
   test('are Error objects with code and figures', async () => {
     const error = await probe.fail().catch((caught) => caught);
     assert.ok(error instanceof Error);
-    assert.deepEqual({ ...error, message: error.message }, {
-      code: 'ERR_QUEUE_FULL',
-      depth: 3,
-      limit: 'three',
-      message: 'the queue is full',
-    });
+    assert.deepEqual(
+      { ...error, message: error.message },
+      {
+        code: 'ERR_QUEUE_FULL',
+        depth: 3,
+        limit: 'three',
+        message: 'the queue is full',
+      },
+    );
     assert.throws(() => probe.failNow(), { name: 'Error', code: 'ERR_LOCKED', message: 'taken', pid: 7 });
   });
 
@@ -279,11 +284,14 @@ describe('arguments', () => {
   const probe = new CrossingProbe();
   const accepted = (form, value, expected) => assert.deepEqual(probe.decode(form, value), expected);
   const refused = (form, value, message) =>
-    assert.throws(() => probe.decode(form, value), (error) => {
-      assert.equal(error.code, 'ERR_INVALID_ARG');
-      assert.equal(error.message, message);
-      return true;
-    });
+    assert.throws(
+      () => probe.decode(form, value),
+      (error) => {
+        assert.equal(error.code, 'ERR_INVALID_ARG');
+        assert.equal(error.message, message);
+        return true;
+      },
+    );
 
   test('integers and their bounds', () => {
     accepted('integer', 7, 7);
@@ -359,7 +367,11 @@ describe('arguments', () => {
 
   test('nested objects name the place', () => {
     accepted('nested', { observations: [{ title: 'a' }] }, ['a']);
-    refused('nested', { observations: [{ title: 'a' }, { title: 5 }] }, "'value.observations[1].title' must be a string, got 5");
+    refused(
+      'nested',
+      { observations: [{ title: 'a' }, { title: 5 }] },
+      "'value.observations[1].title' must be a string, got 5",
+    );
     refused('nested', {}, "'value.observations' is missing");
     refused('nested', { observations: [null] }, "'value.observations[0]' must be an object, got null");
   });
@@ -368,7 +380,11 @@ describe('arguments', () => {
     const throws = () => {
       throw new RangeError('boom');
     };
-    refused('options', Object.defineProperty({}, 'lockWaitMs', { enumerable: true, get: throws }), "option 'lockWaitMs' cannot be read: boom");
+    refused(
+      'options',
+      Object.defineProperty({}, 'lockWaitMs', { enumerable: true, get: throws }),
+      "option 'lockWaitMs' cannot be read: boom",
+    );
     refused('options', new Proxy({}, { ownKeys: throws }), "argument 'value' cannot be read: boom");
     refused('texts', Object.defineProperty([], 0, { get: throws }), "'value[0]' cannot be read: boom");
     refused('texts', new Proxy(['a'], {}), "argument 'value' must be an array, got an object");
@@ -379,7 +395,11 @@ describe('arguments', () => {
     accepted('json', { a: [1, null, 'é'] }, '{"a":[1,null,"é"]}');
     accepted('json', { toJSON: () => ({ b: 1 }) }, '{"b":1}');
     refused('json', { a: 1n }, "argument 'value' cannot be written as JSON: Do not know how to serialize a BigInt");
-    refused('json', { toJSON: () => undefined }, "argument 'value' must be an object that JSON.stringify can write, got an object");
+    refused(
+      'json',
+      { toJSON: () => undefined },
+      "argument 'value' must be an object that JSON.stringify can write, got an object",
+    );
     refused('json', 'text', "argument 'value' must be an object, got 'text'");
     const circle = {};
     circle.circle = circle;

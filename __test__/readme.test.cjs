@@ -65,3 +65,37 @@ describe('examples of README.md', () => {
     });
   }
 });
+
+/** The first column of the table below the line that begins with `above`: names in backquotes. */
+function tableBelow(markdown, above) {
+  const lines = markdown.split(/\r?\n/);
+  const start = lines.findIndex((line) => line.startsWith(above));
+  assert.notEqual(start, -1, `no line begins with "${above}"`);
+  const header = lines.findIndex((line, index) => index > start && line.startsWith('|'));
+  const names = [];
+  for (let row = header + 2; lines[row].startsWith('|'); row += 1) names.push(/`([^`]+)`/.exec(lines[row])[1]);
+  return names.sort();
+}
+
+describe('tables of README.md', () => {
+  const markdown = fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8');
+  const types = fs.readFileSync(path.join(ROOT, 'index.d.ts'), 'utf8');
+  const membersOf = (name) => {
+    const [, body] = new RegExp(`^export interface ${name} \\{\\n([^]*?)^\\}`, 'm').exec(types);
+    return [...body.matchAll(/^ {2}(\w+)\??:/gm)].map(([, member]) => member).sort();
+  };
+
+  test('options of openMemory', () => {
+    assert.deepEqual(tableBelow(markdown, '## Options of `openMemory`'), membersOf('OpenOptions'));
+  });
+
+  test('options of queue.consume', () => {
+    assert.deepEqual(tableBelow(markdown, 'Options of `queue.consume'), membersOf('ConsumeCallOptions'));
+  });
+
+  test('error codes', () => {
+    const source = fs.readFileSync(path.join(ROOT, 'src', 'error.rs'), 'utf8');
+    const codes = new Set([...source.matchAll(/"(ERR_[A-Z_]+)"/g)].map(([, code]) => code));
+    assert.deepEqual(tableBelow(markdown, '## Errors'), [...codes].sort());
+  });
+});

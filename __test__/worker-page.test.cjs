@@ -26,9 +26,9 @@ const FLAGS = [
 const SCREENSHOTS = process.env.WORKER_PAGE_SCREENSHOTS;
 
 /** A browser page on a new worker; `problems` gathers errors, refused requests and anything asked of another host. */
-async function openPage(t, { sessions = 2, width = 1360, height = 900, colorScheme = 'light' } = {}) {
+async function openPage(t, { sessions = 2, prompt, width = 1360, height = 900, colorScheme = 'light' } = {}) {
   const dataDir = temporaryDirectory(t);
-  const ids = await createSessions(dataDir, sessions);
+  const ids = await createSessions(dataDir, sessions, { prompt });
   const worker = await new WorkerUnderTest(t, { dataDir }).start();
   const { chromium } = require('playwright-core');
   const browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
@@ -93,9 +93,9 @@ test('what happens appears by itself; markup in it stays text', { skip: SKIP }, 
     worker,
     ids: [id],
     problems,
-  } = await openPage(t);
+  } = await openPage(t, { prompt: '<img src=x onerror="document.title=1">' });
   await page.locator('#stream-state[data-state="ok"]').waitFor();
-  await worker.post(`/sessions/${id}/init`, { userPrompt: '<img src=x onerror="document.title=1">', promptNumber: 1 });
+  await worker.post(`/sessions/${id}/init`, { userPrompt: 'u', promptNumber: 1 });
   await worker.post(`/sessions/${id}/observations`, readCall('tokenCache'));
   await worker.post(`/sessions/${id}/observations`, {
     tool_name: 'Bash',

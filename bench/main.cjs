@@ -35,6 +35,7 @@ function machine() {
     cpu: cpus[0]?.model.trim() ?? 'unknown',
     cores: cpus.length,
     memoryGiB: Math.round(os.totalmem() / 2 ** 30),
+    loadAverage: Number(os.loadavg()[0].toFixed(2)),
   };
 }
 
@@ -68,8 +69,10 @@ function main() {
   }
 
   const host = machine();
-  const { node, platform, cpu, cores, memoryGiB } = host;
-  process.stdout.write(`Node ${node} on ${platform}, ${cores} × ${cpu}, ${memoryGiB} GiB\n`);
+  const { node, platform, cpu, cores, memoryGiB, loadAverage } = host;
+  process.stdout.write(`Node ${node} on ${platform}, ${cores} × ${cpu}, ${memoryGiB} GiB, load ${loadAverage}\n`);
+  if (loadAverage > cores / 2)
+    process.stdout.write('The machine is busy: delays and rates are worse than they would be.\n');
 
   const cells = [];
   for (const trial of trials) {

@@ -58,7 +58,7 @@ function cargoEnvironment() {
 function expectedTime() {
   const target = path.join(ROOT, 'target');
   return fs.existsSync(target)
-    ? 'the dependencies are there, so usually under a minute'
+    ? 'the dependencies are compiled already: about a minute'
     : 'the first build compiles SQLite and all dependencies: 1 to 3 minutes on two cores';
 }
 
@@ -82,7 +82,7 @@ async function ensureModule() {
 async function ensureFaultModule() {
   if (!isOlderThanSources(FAULT_MODULE, ['__test__/fault/Cargo.toml'])) return;
   const env = cargoEnvironment();
-  say('building the module with injection points, for the tests (under a minute) …');
+  say('building the module with injection points, for the tests (about a minute) …');
   const startedAt = performance.now();
   let library = null;
   const args = [

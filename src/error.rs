@@ -83,7 +83,6 @@ impl From<String> for Detail {
 macro_rules! number_details {
     ($($number:ty),*) => {$(
         impl From<$number> for Detail {
-            #[expect(clippy::cast_precision_loss, clippy::cast_lossless, clippy::allow_attributes, reason = "figures in errors are for people")]
             fn from(number: $number) -> Self {
                 Self::Number(number as f64)
             }

@@ -20,7 +20,7 @@ use crate::{
         writer::Budget,
     },
     error::Result,
-    queue::{Queue, engine::Figures},
+    queue::{Figures, Queue},
     reply::Reply,
     settings::Settings,
 };
@@ -279,6 +279,9 @@ impl Health {
             let status = if failed { Status::Critical } else { Status::Ok };
             self.find(status, || format!("the {name} thread failed; dispose this memory and open a new one"));
         }
+        let failures = self.queue.clock_failures;
+        let status = if failures > 0 { Status::Warn } else { Status::Ok };
+        self.find(status, || format!("the queue's clock failed {failures} times and went on; please report this"));
         for (name, wal) in
             [("claude-mem.db", self.database.sample.wal_bytes), ("queue.db", self.queue_database.sample.wal_bytes)]
         {

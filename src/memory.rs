@@ -3,6 +3,7 @@
 use std::{
     any::Any,
     mem,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -13,6 +14,7 @@ use std::{
 use crate::{
     db::{Readers, Writer, activity::Activity, connection, layout::Layout, owner::OwnerLock, schema, writer::Budget},
     error::{Error, Result},
+    fault,
     health::{Health, Sampler},
     queue::{Queue, engine::Parts, open_storage},
     reply::Reply,
@@ -77,7 +79,7 @@ impl Memory {
         let mine = Arc::clone(&shared);
         let take = |slot: &Mutex<Option<Reply<Arc<Self>>>>| slot.lock().unwrap_or_else(PoisonError::into_inner).take();
         let spawned = std::thread::Builder::new().name("cm-open".into()).spawn(move || {
-            let opened = std::panic::catch_unwind(|| Self::open_here(settings))
+            let opened = catch_unwind(|| Self::open_here(settings))
                 .unwrap_or_else(|payload| Err(Error::from_panic("openMemory", &*payload)));
             if let Some(reply) = take(&mine) {
                 reply.settle(opened);
@@ -111,6 +113,7 @@ impl Memory {
         // The lock ends with the last of the threads that write, also where the handle is only
         // garbage-collected.
         let guard: Arc<dyn Any + Send + Sync> = Arc::clone(&owner) as _;
+        fault::point("openMemory");
         let queue = Queue::open(Parts {
             settings: Arc::clone(&settings),
             queue_db: open_storage(&layout.queue(), settings.secure_delete)?,
@@ -243,18 +246,28 @@ impl Memory {
     }
 
     fn close(&self, bound: Duration) {
-        self.readers.close(bound);
-        // The main writer first: its last commits still clear their leases in the queue's file.
-        self.writer.close(bound);
-        self.queue.close(bound);
-        // The last to close was a reader, which may not fold the log. Where this fails, the next open does it.
-        drop(connection::fold_log(&Layout::new(self.settings.data_dir.clone()).database()));
+        let parts: [&dyn Fn(); 3] = [
+            &|| {
+                self.readers.close(bound);
+                fault::point("dispose");
+            },
+            // The main writer before the queue's: its last commits still clear their leases there.
+            &|| self.writer.close(bound),
+            &|| self.queue.close(bound),
+        ];
+        let mut outcome = Ok(());
+        for part in parts {
+            // Caught: the other parts are closed all the same, and whoever waits for dispose is answered.
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(part)) {
+                outcome = Err(Error::from_panic("dispose", &*payload));
+            }
+        }
         self.open.one_less();
         drop(self.owner.lock().unwrap_or_else(PoisonError::into_inner).take());
         let before = mem::replace(&mut *self.closing.lock().unwrap_or_else(PoisonError::into_inner), Closing::Closed);
         if let Closing::Pending(waiting) = before {
             for reply in waiting {
-                reply.settle(Ok(()));
+                reply.settle(outcome.clone());
             }
         }
     }

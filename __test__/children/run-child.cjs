@@ -11,9 +11,9 @@ const HANGS_AFTER_MS = 120_000;
  * Resolves to {code, signal, stdout, stderr}. A child that hangs is killed and shows `signal: 'SIGKILL'`.
  *
  * @param {string} script file name in this folder
- * @param {{args?: string[], nodeArgs?: string[], env?: object}} [options]
+ * @param {{args?: string[], nodeArgs?: string[], env?: object, hangsAfterMs?: number}} [options]
  */
-function runChild(script, { args = [], nodeArgs = [], env = {} } = {}) {
+function runChild(script, { args = [], nodeArgs = [], env = {}, hangsAfterMs = HANGS_AFTER_MS } = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [...nodeArgs, path.join(__dirname, script), ...args], {
       env: { ...process.env, ...env },
@@ -22,7 +22,7 @@ function runChild(script, { args = [], nodeArgs = [], env = {} } = {}) {
     let [stdout, stderr] = ['', ''];
     child.stdout.setEncoding('utf8').on('data', (text) => (stdout += text));
     child.stderr.setEncoding('utf8').on('data', (text) => (stderr += text));
-    const timer = setTimeout(() => child.kill('SIGKILL'), HANGS_AFTER_MS);
+    const timer = setTimeout(() => child.kill('SIGKILL'), hangsAfterMs);
     child.on('error', reject);
     child.on('close', (code, signal) => {
       clearTimeout(timer);

@@ -4,11 +4,11 @@
 const { openMemory } = require('../..');
 
 /** Creates sessions in a directory that no worker owns yet; returns their ids. */
-async function createSessions(dataDir, count, project = 'demo') {
+async function createSessions(dataDir, count, { project = 'demo', prompt = 'Do the thing number' } = {}) {
   const memory = await openMemory({ dataDir });
   const ids = [];
   for (let index = 0; index < count; index += 1) {
-    const { sessionDbId } = await memory.store.beginPrompt(`session-${index}`, project, `Do the thing number ${index}`);
+    const { sessionDbId } = await memory.store.beginPrompt(`session-${index}`, project, `${prompt} ${index}`);
     ids.push(sessionDbId);
   }
   await memory.dispose();

@@ -10,6 +10,7 @@ exports.createAgent = () => {
   const directory = process.env.CLAUDE_MEM_TEST_AGENT_DIR;
   const has = (name) => fs.existsSync(path.join(directory, name));
   const note = (line) => fs.appendFileSync(path.join(directory, 'log'), `${JSON.stringify(line)}\n`);
+  const narrative = 'x'.repeat(Number(process.env.CLAUDE_MEM_TEST_AGENT_NARRATIVE ?? 0));
   let running = 0;
   return {
     name: 'test',
@@ -21,7 +22,7 @@ exports.createAgent = () => {
         if (has('fail')) throw new Error('the test wants a failure');
         const observations = messages
           .filter(({ type }) => type === 'observation')
-          .map(({ tool_name: title }) => ({ type: 'discovery', title }));
+          .map(({ tool_name: title }) => ({ type: 'discovery', title, narrative }));
         return { observations, summary: messages.some(({ type }) => type === 'summarize') ? { request: 'r' } : null };
       } finally {
         running -= 1;

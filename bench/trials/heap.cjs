@@ -9,7 +9,7 @@ const SESSIONS = 400;
 const MESSAGES = 20_000;
 const MESSAGE_BYTES = 4_300;
 // So many enqueues are under way at a time; each is awaited, as a worker does before it answers its hook.
-const WINDOW = 32;
+const WINDOW = 8;
 const IDLE_MS = 3_000;
 
 const MB = 1e6;

@@ -165,7 +165,7 @@ class Scheduler {
       sessionDbId: session.id,
       claudeSessionId: session.claude_session_id,
       project: session.project,
-      userPrompt: this.memory.sessions.get(session.id)?.userPrompt ?? session.user_prompt,
+      userPrompt: await this.promptOf(session, batch.promptNumber),
       promptNumber: batch.promptNumber,
       attempt: Math.max(...messages.map((message) => message.attempts ?? 0)) + 1,
       history: messages.some((message) => message.type === 'summarize') ? await this.historyOf(session) : null,
@@ -188,6 +188,17 @@ class Scheduler {
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /** What the user asked for when these messages were made. */
+  async promptOf(session, promptNumber) {
+    const { store } = this.memory;
+    const latest = await store.getLatestUserPrompt(session.claude_session_id);
+    if (latest === null || promptNumber === null || latest.prompt_number === promptNumber) {
+      return latest?.prompt_text ?? session.user_prompt;
+    }
+    const prompts = await store.getUserPromptsBySession(session.claude_session_id);
+    return prompts.find((prompt) => prompt.prompt_number === promptNumber)?.prompt_text ?? session.user_prompt;
   }
 
   /** What a summary can look back on: titles of the session's newest observations, and its files. */

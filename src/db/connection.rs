@@ -77,21 +77,6 @@ pub fn create_private(path: &Path) -> Result<()> {
     })
 }
 
-/// Moves the log into the file and removes it, which SQLite does when the last connection closes that may
-/// write. Where another process has the database open, that is left to it.
-///
-/// # Errors
-/// As [`open_writer`]; what is in the log stays there then, and nothing is lost.
-pub fn fold_log(path: &Path) -> Result<()> {
-    naming(path, || {
-        // Without the right to create: a file that was deleted meanwhile stays deleted.
-        let db =
-            Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-        // A connection that has read nothing does not know of the log.
-        Ok(db.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))?)
-    })
-}
-
 /// Puts the file's path into the message of whatever fails.
 ///
 /// # Errors

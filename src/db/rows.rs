@@ -46,7 +46,7 @@ impl Rows {
     /// # Errors
     /// What SQLite answers.
     pub fn query(statement: &mut Statement<'_>, params: impl Params) -> Result<Self> {
-        let columns: Arc<[Box<str>]> = statement.column_names().into_iter().map(Box::from).collect();
+        let columns: Arc<[Box<str>]> = statement.column_names().map(Box::from).collect();
         let mut cells = Vec::new();
         let mut rows = statement.query(params)?;
         while let Some(row) = rows.next()? {

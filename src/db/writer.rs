@@ -34,7 +34,7 @@ const GROUP_BYTES: usize = 1 << 20;
 /// WAL pages from which the writer checkpoints between two groups. The checkpoint inside COMMIT at SQLite's
 /// default of 1,000 was all of the p99; at 4,000 the log still stays near 16 MiB.
 const CHECKPOINT_PAGES: i64 = 4_000;
-/// How long nothing must have come before the log is truncated.
+/// How long nothing must have come before the log is truncated, where it is not.
 const IDLE: Duration = Duration::from_millis(1_000);
 /// Between two attempts at a lock that somebody else holds.
 const LOCK_RETRY: Duration = Duration::from_millis(1);
@@ -158,8 +158,9 @@ impl Budget {
     fn admit(&self, bytes: usize) -> Result<()> {
         self.used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                // One command is always admitted, however large.
-                (used == 0 || used + bytes <= self.limit).then_some(used + bytes)
+                // One command is always admitted, however large; and beside it what has no payload, such as the
+                // claims and commits that make room.
+                (used == 0 || bytes == 0 || used + bytes <= self.limit).then_some(used + bytes)
             })
             .map(drop)
             .map_err(|used| {
@@ -214,8 +215,31 @@ pub struct Writer {
 }
 
 struct Queued {
+    // Fields are dropped in this order: a command that is dropped unanswered no longer counts when its reply says so.
+    admitted: Admitted,
     command: Box<dyn Write>,
     since: Instant,
+}
+
+impl Queued {
+    /// Counts a command in whose `bytes` the budget has admitted.
+    fn new(command: Box<dyn Write>, bytes: usize, shared: &Arc<Shared>) -> Self {
+        shared.figures.waiting.fetch_add(1, Ordering::Relaxed);
+        Self { command, since: Instant::now(), admitted: Admitted { shared: Arc::clone(shared), bytes } }
+    }
+}
+
+/// A command's place in the budget and the figures, however it ends: the budget is also the other writer's.
+struct Admitted {
+    shared: Arc<Shared>,
+    bytes: usize,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.shared.budget.release(self.bytes);
+        self.shared.figures.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 thread_local! {
@@ -265,6 +289,7 @@ impl Writer {
                 waiting: VecDeque::new(),
                 follow,
                 truncated: true,
+                checkpoint_at: CHECKPOINT_PAGES,
             };
             if catch_unwind(AssertUnwindSafe(|| worker.serve())).is_err() {
                 // Never silence: what waits and what comes later is told so.
@@ -305,8 +330,7 @@ impl Writer {
         if let Err(refusal) = self.shared.budget.admit(bytes) {
             return command.settle(Err(refusal));
         }
-        self.shared.figures.waiting.fetch_add(1, Ordering::Relaxed);
-        let queued = Queued { command, since: Instant::now() };
+        let queued = Queued::new(command, bytes, &self.shared);
         let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
         let refused = match sender.as_ref() {
             Some(sender) => sender.send(queued).err().map(|error| error.0),
@@ -315,13 +339,14 @@ impl Writer {
         // A command must never settle under the lock: its reply may submit the next one.
         drop(sender);
         if let Some(queued) = refused {
-            self.shared.forget(bytes);
             let error = if self.shared.failed.load(Ordering::SeqCst) {
                 failed(self.shared.name)
             } else {
                 Error::disposed("memory")
             };
-            queued.command.settle(Err(error));
+            let Queued { command, admitted, .. } = queued;
+            drop(admitted);
+            command.settle(Err(error));
         }
     }
 
@@ -357,17 +382,12 @@ fn failed(name: &str) -> Error {
 }
 
 impl Shared {
-    fn forget(&self, bytes: usize) {
-        self.budget.release(bytes);
-        self.figures.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
-
     fn settle(&self, queued: Queued, outcome: Result<()>) {
-        let bytes = queued.command.bytes();
-        self.forget(bytes);
-        self.activity.record(queued.command.name(), queued.since.elapsed());
+        let Queued { command, since, admitted } = queued;
+        drop(admitted);
+        self.activity.record(command.name(), since.elapsed());
         // A reply that panics is a fault of its own; the other commands of the group still get theirs.
-        drop(catch_unwind(AssertUnwindSafe(|| queued.command.settle(outcome))));
+        drop(catch_unwind(AssertUnwindSafe(|| command.settle(outcome))));
     }
 }
 
@@ -381,13 +401,21 @@ struct Worker {
     waiting: VecDeque<Queued>,
     follow: Option<Box<dyn Follow>>,
     truncated: bool,
+    /// Pages in the log from which the next checkpoint is due.
+    checkpoint_at: i64,
 }
 
 impl Worker {
     fn serve(&mut self) {
         loop {
             if self.waiting.is_empty() {
-                match self.commands.recv_timeout(IDLE) {
+                // With the log truncated there is nothing to wake up for.
+                let next = if self.truncated {
+                    self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected)
+                } else {
+                    self.commands.recv_timeout(IDLE)
+                };
+                match next {
                     Ok(queued) => self.waiting.push_back(queued),
                     Err(RecvTimeoutError::Timeout) => {
                         self.truncate_log();
@@ -399,8 +427,12 @@ impl Worker {
             self.gather();
             fault::point("writer-loop");
             self.run_group();
-            if WAL_PAGES.get() >= CHECKPOINT_PAGES {
+            let pages = WAL_PAGES.get();
+            if pages >= self.checkpoint_at {
                 self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)");
+                // A reader, perhaps of another process, may keep the log from starting over: then it is worth
+                // another try only after as many pages again, not after every commit.
+                self.checkpoint_at = pages + CHECKPOINT_PAGES;
             }
         }
     }
@@ -440,8 +472,7 @@ impl Worker {
         }
         if !lost && let Some(mut follow) = self.follow.take() {
             for command in follow.follow_ups() {
-                let mut queued = Queued { command, since: Instant::now() };
-                self.shared.figures.waiting.fetch_add(1, Ordering::Relaxed);
+                let mut queued = Queued::new(command, 0, &self.shared);
                 if lost {
                     outcomes.push(Ok(()));
                 } else {
@@ -454,7 +485,7 @@ impl Worker {
             self.follow = Some(follow);
         }
         if !lost {
-            fault::point("before-commit");
+            fault::stage("before-commit", || group.iter().map(|queued| queued.command.name()));
             if lone && outcomes.iter().any(Result::is_err) {
                 self.rollback();
             } else if let Err(error) = self.db.execute_batch("COMMIT") {
@@ -465,6 +496,7 @@ impl Worker {
                     lost = true;
                 }
             } else {
+                fault::stage("after-commit", || group.iter().map(|queued| queued.command.name()));
                 self.note_commit();
             }
         }
@@ -593,8 +625,13 @@ impl Worker {
 
     fn note_commit(&mut self) {
         self.truncated = false;
+        let pages = WAL_PAGES.get();
+        if pages < self.shared.figures.wal_pages.load(Ordering::Relaxed) {
+            // The log has started over.
+            self.checkpoint_at = CHECKPOINT_PAGES;
+        }
         self.shared.figures.commits.fetch_add(1, Ordering::Relaxed);
-        self.shared.figures.wal_pages.store(WAL_PAGES.get(), Ordering::Relaxed);
+        self.shared.figures.wal_pages.store(pages, Ordering::Relaxed);
     }
 
     fn rollback(&self) {
@@ -609,11 +646,6 @@ impl Worker {
         let since = Instant::now();
         let moved = self.db.query_row(pragma, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)));
         if let Ok((_, pages)) = moved {
-            WAL_PAGES.set(pages.max(0));
-            // PASSIVE leaves the pages in place and the next writer starts over; count from there again.
-            if pragma.contains("PASSIVE") {
-                WAL_PAGES.set(0);
-            }
             self.shared.figures.wal_pages.store(pages.max(0), Ordering::Relaxed);
             self.shared.figures.checkpointed_epoch.store(clock::now_epoch(), Ordering::Relaxed);
         }
@@ -659,3 +691,6 @@ impl std::fmt::Debug for Writer {
         f.debug_struct("Writer").field("name", &self.shared.name).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -91,7 +91,12 @@ pub(super) fn immediate_value<'e>(
 ) -> napi::Result<Unknown<'e>> {
     // SAFETY: `env` is alive on this thread, and the call that we serve has a handle scope.
     let scope = unsafe { Scope::new(env.raw()) };
-    match caught("the call", || make(scope)) {
+    let made = caught("the call", || make(scope));
+    // It may have ended what somebody waits for.
+    if let Ok(environment) = Environment::of(env) {
+        environment.completions().hold();
+    }
+    match made {
         // SAFETY: the handle was made in the scope of this call.
         Ok(value) => unsafe { Unknown::from_napi_value(env.raw(), value) },
         Err(error) => Err(thrown(env, &with_exception(scope, error))),

@@ -10,7 +10,10 @@ use std::{
     ffi::c_void,
     panic::{AssertUnwindSafe, catch_unwind},
     ptr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -95,11 +98,15 @@ struct Queue {
 }
 
 /// The side of the port that core threads hold.
-struct Port(Mutex<Queue>);
+struct Port {
+    queue: Mutex<Queue>,
+    /// Whether something waits; changed under the lock, read without it.
+    filled: AtomicBool,
+}
 
 impl Port {
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hands a settlement to the JS thread.
@@ -116,6 +123,7 @@ impl Port {
             return;
         };
         queue.waiting.push_back(settlement);
+        self.filled.store(true, Ordering::Relaxed);
         if !queue.woken {
             // Refused only by a closing function, and `close` would have taken it away before that.
             queue.woken = wake(wakers.drain);
@@ -128,6 +136,7 @@ impl Port {
         let mut queue = self.lock();
         if queue.waiting.is_empty() {
             queue.woken = false;
+            self.filled.store(false, Ordering::Relaxed);
             return false;
         }
         work.extend(queue.waiting.drain(..).map(Work::Fresh));
@@ -153,8 +162,9 @@ pub(super) struct Completions {
     /// The port's, where the JS thread finds them without the lock.
     wakers: Cell<Option<Wakers>>,
     work: RefCell<VecDeque<Work>>,
-    /// Unsettled promises that keep the process alive.
+    /// What keeps the process alive: unsettled promises of operations, and one for [`Completions::hold`].
     operations: Cell<usize>,
+    holds: Cell<bool>,
     /// Settling time since the last turn that was certainly a new one.
     spent: Cell<Duration>,
 }
@@ -164,10 +174,11 @@ impl Completions {
         let queue = Queue { wakers: None, waiting: VecDeque::new(), woken: false };
         Self {
             env,
-            port: Arc::new(Port(Mutex::new(queue))),
+            port: Arc::new(Port { queue: Mutex::new(queue), filled: AtomicBool::new(false) }),
             wakers: Cell::new(None),
             work: RefCell::default(),
             operations: Cell::new(0),
+            holds: Cell::new(false),
             spent: Cell::new(Duration::ZERO),
         }
     }
@@ -202,20 +213,47 @@ impl Completions {
 
     /// A promise, and the deferred half that settles it.
     fn create(&self, scope: Scope, pending: Pending) -> Result<(Deferred, sys::napi_value)> {
-        let Some(wakers) = self.wakers.get() else { return Err(closing()) };
+        if self.wakers.get().is_none() {
+            return Err(closing());
+        }
         let (mut raw, mut promise) = (ptr::null_mut(), ptr::null_mut());
         // SAFETY: a scope is a live environment on its thread.
         let status = unsafe { sys::napi_create_promise(scope.env(), &raw mut raw, &raw mut promise) };
         check(status, "create a promise")?;
         if pending == Pending::Operation {
-            let operations = self.operations.get();
-            self.operations.set(operations + 1);
-            if operations == 0 {
-                // SAFETY: the port is open, and this is the JS thread.
-                unsafe { sys::napi_ref_threadsafe_function(scope.env(), wakers.drain) };
-            }
+            self.one_more();
         }
         Ok((Deferred { raw, pending }, promise))
+    }
+
+    fn one_more(&self) {
+        let operations = self.operations.get();
+        self.operations.set(operations + 1);
+        if operations == 0
+            && let Some(wakers) = self.wakers.get()
+        {
+            // SAFETY: the port is open, and this is the JS thread.
+            unsafe { sys::napi_ref_threadsafe_function(self.env, wakers.drain) };
+        }
+    }
+
+    fn one_less(&self) {
+        let operations = self.operations.get().saturating_sub(1);
+        self.operations.set(operations);
+        if operations == 0
+            && let Some(wakers) = self.wakers.get()
+        {
+            // SAFETY: the port is open, and this is the JS thread.
+            unsafe { sys::napi_unref_threadsafe_function(self.env, wakers.drain) };
+        }
+    }
+
+    /// Keeps the process alive until what is in the port has been delivered: a wait may end with the process, but one
+    /// that is over, as `dispose()` ends it, must not be lost on its way to the code behind it.
+    pub(super) fn hold(&self) {
+        if self.port.filled.load(Ordering::Relaxed) && self.wakers.get().is_some() && !self.holds.replace(true) {
+            self.one_more();
+        }
     }
 
     /// A promise for a reply. Nothing can fail once `start` has the reply: before, there is no deferred that
@@ -232,6 +270,7 @@ impl Completions {
             let outcome = caught("converting an answer", || Ok(answer?.into_answer()));
             port.settle(Settlement { deferred, outcome });
         }));
+        self.hold();
         Ok(promise)
     }
 
@@ -243,16 +282,8 @@ impl Completions {
     }
 
     fn settled(&self, deferred: Deferred) {
-        if deferred.pending == Pending::Wait {
-            return;
-        }
-        let operations = self.operations.get().saturating_sub(1);
-        self.operations.set(operations);
-        if operations == 0
-            && let Some(wakers) = self.wakers.get()
-        {
-            // SAFETY: the port is open, and this is the JS thread.
-            unsafe { sys::napi_unref_threadsafe_function(self.env, wakers.drain) };
+        if deferred.pending == Pending::Operation {
+            self.one_less();
         }
     }
 
@@ -270,6 +301,8 @@ impl Completions {
             return self.wake_next_turn();
         }
         let deadline = since + (SLICE - before);
+        // Some of it may take several turns.
+        self.hold();
         self.port.take(&mut self.work.borrow_mut());
         loop {
             let work = self.work.borrow_mut().pop_front();
@@ -280,6 +313,10 @@ impl Completions {
                     continue;
                 }
                 self.spent.set(before + since.elapsed());
+                drop(work);
+                if self.holds.replace(false) {
+                    self.one_less();
+                }
                 return;
             };
             // A large answer takes turns with what came after it.

@@ -18,6 +18,11 @@ use crate::{
 
 object_answer!(ReadySession { session_db_id: "sessionDbId", depth: "depth", attempts: "attempts" });
 
+/// What needs no waiting is an operation: the process stays for it, and so for the code behind a `for await`.
+const fn pending(wait: Pending, answers_at_once: bool) -> Pending {
+    if answers_at_once { Pending::Operation } else { wait }
+}
+
 /// One step of an iteration.
 fn step(value: Option<Answer>) -> Answer {
     let done = Answer::Boolean(value.is_none());
@@ -73,9 +78,7 @@ impl Consumer {
     /// file cannot be read; the next call tries again.
     #[napi(ts_return_type = "Promise<IteratorResult<Batch, undefined>>", catch_unwind)]
     pub fn next<'e>(&self, env: &'e Env) -> napi::Result<Promised<'e>> {
-        // With something to claim, or at the end, this is an operation, not a wait: the process stays for it.
-        let pending = if self.core.answers_now() { Pending::Operation } else { self.pending };
-        promise(env, pending, || {
+        promise(env, pending(self.pending, self.core.answers_at_once()), || {
             let core = Arc::clone(&self.core);
             Ok(move |reply: Reply<Answer>| {
                 core.next(stepping(reply, |batch| Answer::instance(Batch::new(batch))));
@@ -143,8 +146,7 @@ impl ReadySessions {
     /// The next session, once there is one; `done` after `limit` of them, and once this or the memory is disposed.
     #[napi(ts_return_type = "Promise<IteratorResult<ReadySession, undefined>>", catch_unwind)]
     pub fn next<'e>(&self, env: &'e Env) -> napi::Result<Promised<'e>> {
-        let pending = if self.core.answers_now() { Pending::Operation } else { self.pending };
-        promise(env, pending, || {
+        promise(env, pending(self.pending, self.core.answers_at_once()), || {
             let core = Arc::clone(&self.core);
             Ok(move |reply: Reply<Answer>| core.next(stepping(reply, IntoAnswer::into_answer)))
         })

@@ -12,7 +12,7 @@ use crate::{
     error::Result,
     health::{self as core, FileHealth, Status},
     memory::Memory,
-    queue::engine::Figures,
+    queue::Figures,
 };
 
 /// How a memory does.

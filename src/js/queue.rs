@@ -1,10 +1,6 @@
 //! Class `Queue`: durable queues.
 
-use std::{
-    ops::RangeInclusive,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{ops::RangeInclusive, sync::Arc, time::Instant};
 
 use napi::{Env, Unknown};
 use napi_derive::napi;
@@ -16,11 +12,12 @@ use super::{
     consumer::{Consumer, ReadySessions},
     health,
     open_options::milliseconds,
+    queue_options::{consume_options, pending},
 };
 use crate::{
     error::{Error, Result},
     memory::Memory,
-    queue::{ConsumeOptions, DeadLetter, DeadLetterFilter, EnqueueOptions, Enqueued, Waiting},
+    queue::{EnqueueOptions, Enqueued, Waiting},
     reply::Reply,
 };
 
@@ -41,201 +38,13 @@ impl IntoAnswer for Enqueued {
     }
 }
 
-impl IntoAnswer for DeadLetter {
-    fn into_answer(self) -> Answer {
-        let mut keys: &'static [&'static str] = &[
-            "id",
-            "sessionDbId",
-            "claudeSessionId",
-            "type",
-            "attempts",
-            "reason",
-            "error",
-            "enqueuedAtEpoch",
-            "deadAtEpoch",
-            "bytes",
-            "message",
-        ];
-        let mut values = vec![
-            self.id.into_answer(),
-            self.session_db_id.into_answer(),
-            self.claude_session_id.into_answer(),
-            self.kind.into_answer(),
-            self.attempts.into_answer(),
-            self.reason.into_answer(),
-            self.error.into_answer(),
-            self.enqueued_at_epoch.into_answer(),
-            self.dead_at_epoch.into_answer(),
-            self.bytes.into_answer(),
-        ];
-        match self.payload {
-            Some(payload) => values.push(Answer::Json(payload)),
-            None => keys = &keys[..values.len()],
-        }
-        Answer::Object(keys, values)
-    }
-}
-
-/// How a message is enqueued.
-#[napi(object, object_to_js = false)]
-#[derive(Debug)]
-pub struct EnqueueCallOptions {
-    /// A second message of the session with this key is not stored; its answer says what became of the first.
-    /// Remembered for `dedupeAgeMs` (24 h).
-    pub dedupe_key: Option<String>,
-    /// Whether the batch, and with its commit the iteration, ends with this message. Default: whether its `type` is
-    /// `'summarize'`.
-    pub ends_batch: Option<bool>,
-    /// How long to wait for a lock, ms. Default: `deadlineMs` of `openMemory`.
-    pub deadline_ms: Option<u32>,
-}
-
-/// The answer to an enqueue.
-#[napi(object, object_from_js = false)]
-#[derive(Debug)]
-pub struct EnqueueResult {
-    /// The message's id; of a duplicate, the first one's.
-    pub id: i64,
-    /// Messages of the session waiting or leased now.
-    pub depth: u32,
-    /// `false`, or what became of the message that had this dedupe key before; then nothing was stored.
-    #[napi(ts_type = "false | 'waiting' | 'done' | 'dead'")]
-    pub duplicate: bool,
-}
-
-/// How a consumer pulls.
-#[napi(object, object_to_js = false)]
-#[derive(Debug)]
-pub struct ConsumeCallOptions {
-    /// Messages a batch at most (1 to 10,000). Default 8.
-    pub max_batch: Option<u32>,
-    /// Bytes a batch at most (1 to 1e9); a larger message comes alone. Default 1 MiB.
-    pub max_batch_bytes: Option<u32>,
-    /// How long a batch may be held, ms (1 to 8.64e7). Then this consumer ends, the attempt counts, and another may
-    /// take the session. Default 900,000.
-    pub lease_ms: Option<u32>,
-    /// How long `next()` waits before the iteration ends, ms (1 to 8.64e7). Default 180,000.
-    pub idle_timeout_ms: Option<u32>,
-    /// Whether a pending `next()` keeps the process alive. Default false.
-    pub keep_alive: Option<bool>,
-    /// Whether the lease extends itself while the batch is neither committed, released, disposed nor
-    /// garbage-collected. Default false.
-    pub auto_extend: Option<bool>,
-}
-
-/// How `queue.ready()` iterates.
-#[napi(object, object_to_js = false)]
-#[derive(Debug)]
-pub struct ReadyOptions {
-    /// The iteration ends after this many sessions. Default: never by itself.
-    pub limit: Option<u32>,
-    /// Whether a pending `next()` keeps the process alive. Default false.
-    pub keep_alive: Option<bool>,
-}
-
-/// A session that has deliverable messages and no consumer.
-#[napi(object, object_from_js = false)]
-#[derive(Debug)]
-pub struct ReadySession {
-    /// Row id in `sdk_sessions`.
-    pub session_db_id: i64,
-    /// Messages waiting.
-    pub depth: u32,
-    /// Counted attempts of the oldest.
-    pub attempts: u32,
-}
-
-/// A session with waiting messages.
-#[napi(object, object_from_js = false, use_nullable = true)]
-#[derive(Debug)]
-pub struct WaitingSession {
-    /// Row id in `sdk_sessions`.
-    pub session_db_id: i64,
-    /// Messages waiting or leased.
-    pub depth: u32,
-    /// Their bytes.
-    pub bytes: i64,
-    /// When the oldest was enqueued, epoch ms.
-    pub oldest_epoch: Option<i64>,
-    /// When its backoff ends, epoch ms; null where none runs.
-    pub ready_at_epoch: Option<i64>,
-    /// Counted attempts of the oldest message.
-    pub attempts: u32,
-    /// Whether this session, or all, are paused.
-    pub paused: bool,
-}
-
-/// How deliveries are paused.
-#[napi(object, object_to_js = false)]
-#[derive(Debug)]
-pub struct PauseOptions {
-    /// When the pause ends by itself, epoch ms. Default: only by `resume`. After a restart it lasts at most
-    /// `maxPauseMs` more.
-    pub until_epoch: Option<i64>,
-    /// Why, for people.
-    pub reason: Option<String>,
-}
-
-/// Which dead letters to list.
-#[napi(object, object_to_js = false)]
-#[derive(Debug)]
-pub struct DeadLettersOptions {
-    /// Only those of this session.
-    pub session_db_id: Option<i64>,
-    /// At most so many (1 to 10,000). Default 100.
-    pub limit: Option<u32>,
-    /// Skip so many. Default 0.
-    pub offset: Option<u32>,
-}
-
-/// Which dead letters to throw away; without a filter all.
-#[napi(object, object_to_js = false)]
-#[derive(Debug)]
-pub struct PurgeDeadLettersOptions {
-    /// Only these ids.
-    pub ids: Option<Vec<i64>>,
-    /// Only those of this session.
-    pub session_db_id: Option<i64>,
-    /// Only those that died before this time, epoch ms.
-    pub older_than_epoch: Option<i64>,
-}
-
-/// A message that is not delivered any more.
-#[napi(object, object_from_js = false, use_nullable = true, js_name = "DeadLetter")]
-#[derive(Debug)]
-pub struct DeadLetterRow {
-    /// The message's id.
-    pub id: i64,
-    /// Row id in `sdk_sessions` of its session.
-    pub session_db_id: i64,
-    /// By which hooks know that session.
-    pub claude_session_id: String,
-    /// The message's `type`.
-    #[napi(js_name = "type")]
-    pub kind: Option<String>,
-    /// Counted attempts.
-    pub attempts: u32,
-    /// `'max-attempts'`: it failed alone too often; `'session-gone'`: its session was deleted, or its number is
-    /// another session's now; `'rejected'`: `batch.deadLetter` sent it here.
-    #[napi(ts_type = "'max-attempts' | 'session-gone' | 'rejected'")]
-    pub reason: String,
-    /// What the last attempt said.
-    pub error: Option<String>,
-    /// When it was enqueued, epoch ms.
-    pub enqueued_at_epoch: i64,
-    /// When it died, epoch ms.
-    pub dead_at_epoch: i64,
-    /// Bytes of its JSON text.
-    pub bytes: i64,
-}
-
 /// Durable queues, one FIFO a session. What waits lies in `native/queue.db`, not on the JavaScript heap.
 #[napi]
 pub struct Queue {
-    memory: Arc<Memory>,
+    pub(super) memory: Arc<Memory>,
 }
 
-const ANY_INTEGER: RangeInclusive<i64> = 0..=MAX_SAFE_INTEGER;
+pub(super) const ANY_INTEGER: RangeInclusive<i64> = 0..=MAX_SAFE_INTEGER;
 
 impl Queue {
     pub(super) const fn new(memory: Arc<Memory>) -> Self {
@@ -451,63 +260,6 @@ impl Queue {
             Ok(health::answer(health::queue_metrics(&self.memory.queue().figures(session))))
         })
     }
-
-    /// Lists dead letters, the newest first, without their messages.
-    #[napi(
-        ts_args_type = "options?: DeadLettersOptions | null",
-        ts_return_type = "Promise<DeadLetter[]>",
-        catch_unwind
-    )]
-    pub fn dead_letters<'e>(&self, env: &'e Env, options: Unknown<'e>) -> napi::Result<Promised<'e>> {
-        promise(env, Pending::Operation, || {
-            let given = Argument::new("options", &options).options(&["sessionDbId", "limit", "offset"])?;
-            let session = given.read("sessionDbId", |value| value.id())?;
-            let limit = given.read("limit", |value| value.integer(1..=10_000, ""))?.unwrap_or(100);
-            let offset = given.read("offset", |value| value.integer(ANY_INTEGER, ""))?.unwrap_or(0);
-            let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<Vec<DeadLetter>>| memory.queue().dead_letters(session, limit, offset, reply))
-        })
-    }
-
-    /// One dead letter with its message, or null.
-    #[napi(
-        ts_args_type = "id: number",
-        ts_return_type = "Promise<(DeadLetter & { message: Record<string, unknown> }) | null>",
-        catch_unwind
-    )]
-    pub fn get_dead_letter<'e>(&self, env: &'e Env, id: Unknown<'e>) -> napi::Result<Promised<'e>> {
-        promise(env, Pending::Operation, || {
-            let id = Argument::new("id", &id).id()?;
-            let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<Option<DeadLetter>>| memory.queue().dead_letter(id, reply))
-        })
-    }
-
-    /// Enqueues a dead letter again, at the tail and under a new id: its place in the order is given up. Rejects
-    /// with `ERR_NOT_FOUND` where there is no such dead letter, or its session is gone.
-    #[napi(ts_args_type = "id: number", ts_return_type = "Promise<EnqueueResult>", catch_unwind)]
-    pub fn retry_dead_letter<'e>(&self, env: &'e Env, id: Unknown<'e>) -> napi::Result<Promised<'e>> {
-        promise(env, Pending::Operation, || {
-            let id = Argument::new("id", &id).id()?;
-            let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<Enqueued>| memory.queue().retry_dead_letter(id, reply))
-        })
-    }
-
-    /// Throws dead letters away: those that fit every filter that is given. Resolves how many went.
-    #[napi(ts_args_type = "options?: PurgeDeadLettersOptions | null", ts_return_type = "Promise<number>", catch_unwind)]
-    pub fn purge_dead_letters<'e>(&self, env: &'e Env, options: Unknown<'e>) -> napi::Result<Promised<'e>> {
-        promise(env, Pending::Operation, || {
-            let given = Argument::new("options", &options).options(&["ids", "sessionDbId", "olderThanEpoch"])?;
-            let filter = DeadLetterFilter {
-                ids: given.read("ids", |value| value.ids())?,
-                session_db_id: given.read("sessionDbId", |value| value.id())?,
-                older_than_epoch: given.read("olderThanEpoch", |value| value.integer(ANY_INTEGER, "ms"))?,
-            };
-            let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<usize>| memory.queue().purge_dead_letters(filter, reply))
-        })
-    }
 }
 
 impl Queue {
@@ -527,29 +279,4 @@ impl Queue {
             Ok(read(self.memory.queue(), session))
         })
     }
-}
-
-const fn pending(keep_alive: bool) -> Pending {
-    if keep_alive { Pending::Operation } else { Pending::Wait }
-}
-
-fn consume_options(options: &Argument<'_>) -> Result<(ConsumeOptions, Pending)> {
-    const DAY_MS: i64 = 86_400_000;
-    let given =
-        options.options(&["maxBatch", "maxBatchBytes", "leaseMs", "idleTimeoutMs", "keepAlive", "autoExtend"])?;
-    let mut options = ConsumeOptions::default();
-    let ms = |name: &str, default: Duration| {
-        given.read(name, |value| milliseconds(value, 1..=DAY_MS)).map(|value| value.unwrap_or(default))
-    };
-    options.lease = ms("leaseMs", options.lease)?;
-    options.idle_timeout = ms("idleTimeoutMs", options.idle_timeout)?;
-    if let Some(count) = given.read("maxBatch", |value| value.size(1..=10_000, ""))? {
-        options.max_batch = count;
-    }
-    if let Some(bytes) = given.read("maxBatchBytes", |value| value.size(1..=1_000_000_000, "bytes"))? {
-        options.max_batch_bytes = bytes;
-    }
-    options.auto_extend = given.read("autoExtend", |value| value.boolean())?.unwrap_or(false);
-    let keep_alive = given.read("keepAlive", |value| value.boolean())?.unwrap_or(false);
-    Ok((options, pending(keep_alive)))
 }

@@ -2,6 +2,7 @@
 //! thread that works under the state's lock only and never touches a disk.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Weak},
     time::{Duration, Instant},
 };
@@ -10,15 +11,21 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::{
     consumer::EndReason,
-    engine::{Effects, Shared},
+    effects::Effects,
+    engine::Shared,
     pause, reclaim,
     release::{self, ReleaseOptions},
     state::{ALL, Phase, State},
 };
-use crate::{error::Result, reply::Reply};
+use crate::{error::Result, fault, reply::Reply};
 
 /// How often handles that were only garbage-collected are looked for, and acknowledged messages purged.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How long the clock rests after a turn that panicked, so that one that always does cannot spin.
+const REST: Duration = Duration::from_millis(50);
+
+/// How long the clock sleeps at most where there is nothing to look for.
+const IDLE: Duration = Duration::from_secs(60);
 
 /// Starts the clock's thread; it ends with the queue.
 pub fn start(shared: &Arc<Shared>, wakes: Receiver<()>) -> Result<()> {
@@ -31,30 +38,54 @@ fn run(weak: &Weak<Shared>, wakes: &Receiver<()>) {
     let mut swept = Instant::now();
     loop {
         // Held only for a turn: the queue may go while the clock sleeps.
-        let wait = {
+        let turned = {
             let Some(shared) = weak.upgrade() else { return };
-            if shared.read(|state| state.closed) {
-                return;
+            // Caught, or every lease and timeout of this memory would stand still, and nobody would be told.
+            let turned = catch_unwind(AssertUnwindSafe(|| turn(&shared, &mut swept)));
+            if turned.is_err() {
+                // What was due is out of the heap and may not have been dealt with.
+                drop(catch_unwind(AssertUnwindSafe(|| {
+                    shared.with(|state, effects| {
+                        state.metrics.clock_failures += 1;
+                        state.arm_again(effects);
+                    });
+                })));
             }
-            let next = shared.with(tick);
-            if swept.elapsed() >= SWEEP {
-                swept = Instant::now();
-                shared.with(sweep);
-                reclaim::start(&shared);
-            }
-            next.map_or(SWEEP, |next| next.saturating_duration_since(Instant::now())).min(SWEEP)
+            turned
         };
-        match wakes.recv_timeout(wait) {
-            Ok(()) | Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
+        match turned {
+            Ok(None) => return,
+            Ok(Some(wait)) => match wakes.recv_timeout(wait) {
+                Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            },
+            Err(_) => std::thread::sleep(REST),
         }
     }
+}
+
+/// Does what is due; answers how long to sleep, or `None` where the queue has closed.
+fn turn(shared: &Arc<Shared>, swept: &mut Instant) -> Option<Duration> {
+    if shared.read(|state| state.closed) {
+        return None;
+    }
+    let next = shared.with(tick);
+    if swept.elapsed() >= SWEEP {
+        *swept = Instant::now();
+        shared.with(sweep);
+        reclaim::start(shared);
+    }
+    let longest = if shared.read(State::has_to_sweep) { SWEEP } else { IDLE };
+    Some(next.map_or(longest, |next| next.saturating_duration_since(Instant::now())).min(longest))
 }
 
 /// Does what is due; when the next is.
 fn tick(state: &mut State, effects: &mut Effects) -> Option<Instant> {
     let now = Instant::now();
     let (due, next) = state.due(now);
+    if !due.is_empty() {
+        fault::point("clock");
+    }
     for id in due {
         if id == ALL {
             if state.pause_all.as_ref().is_some_and(|pause| pause.until.is_some_and(|(until, _)| until <= now)) {

@@ -8,13 +8,7 @@ use std::{
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    claim::Batch,
-    consumer::EndReason,
-    engine::{Effects, Shared},
-    reclaim,
-    release::lost,
-    state::Phase,
-    storage,
+    claim::Batch, consumer::EndReason, effects::Effects, engine::Shared, reclaim, release::lost, state::Phase, storage,
 };
 use crate::{
     db::writer::Call,
@@ -145,6 +139,8 @@ fn settle(shared: &Arc<Shared>, session_id: i64, token: i64, outcome: Result<Sto
                     state.count_out(session_id, lease.ids.len(), lease.bytes, true);
                     state.metrics.committed.record(lease.ids.len());
                     state.metrics.lease_ms.record(lease.claimed.elapsed().as_secs_f64() * 1e3);
+                    // The clock may sleep for long while there is nothing to purge.
+                    effects.wake_clock |= state.unpurged.is_empty();
                     let unpurged = state.unpurged.entry(session_id).or_default();
                     unpurged.upto = lease.last;
                     unpurged.count += lease.ids.len();

@@ -10,7 +10,8 @@ use std::{
 
 use super::{
     claim::{Batch, Claim},
-    engine::{Effects, Queue, Shared},
+    effects::Effects,
+    engine::{Queue, Shared},
     release::{self, ReleaseOptions},
     state::Phase,
 };
@@ -109,9 +110,10 @@ impl Slot {
         self.waiter.is_some()
     }
 
-    /// Whether its handle was only garbage-collected. A pending `next()` is somebody's until it settles.
+    /// Whether the handle was garbage-collected and nobody awaits what it has promised: in
+    /// `await queue.consume(id).next()` it is garbage long before the answer comes.
     pub fn is_abandoned(&self) -> bool {
-        !self.is_waiting() && self.cell.abandoned.load(Ordering::Relaxed)
+        self.waiter.is_none() && self.cell.abandoned.load(Ordering::Relaxed)
     }
 
     pub fn idle_deadline(&self) -> Option<Instant> {
@@ -152,10 +154,12 @@ impl Queue {
     pub fn consume(&self, session_id: i64, options: ConsumeOptions) -> Result<Consumer> {
         let shared = Arc::clone(self.shared());
         let cell = Arc::new(Cell { end_reason: AtomicU8::new(0), abandoned: AtomicBool::new(false) });
-        let id = shared.with(|state, _| {
+        let id = shared.with(|state, effects| {
             if state.closed {
                 return Err(Error::disposed("memory"));
             }
+            // The clock may sleep for long while there is no handle that could be abandoned.
+            effects.wake_clock = true;
             let id = state.number();
             let session = state.session(session_id);
             if let Some(slot) = &session.consumer
@@ -189,9 +193,9 @@ impl Consumer {
         EndReason::ALL.into_iter().find(|end| *end as u8 == reason)
     }
 
-    /// Whether the next call need not wait: there is something to claim, or the iteration has ended.
+    /// Whether the next call has nothing to wait for: there is something to claim, or no more to come.
     #[must_use]
-    pub fn answers_now(&self) -> bool {
+    pub fn answers_at_once(&self) -> bool {
         self.end_reason().is_some() || self.shared.read(|state| state.is_deliverable(self.session_id))
     }
 

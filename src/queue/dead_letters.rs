@@ -6,7 +6,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     claim::Batch,
-    engine::{Effects, Queue, Shared, on_queue},
+    effects::Effects,
+    engine::{Queue, Shared, on_queue},
     enqueue::{self, Enqueued},
     release::lost,
     state::{Phase, State},

@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{
         Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicI64, AtomicU64, Ordering},
@@ -17,7 +18,9 @@ use super::{
     clock,
     consumer::EndReason,
     directory::Directory,
-    metrics::Metrics,
+    effects::Effects,
+    figures::Figures,
+    ready::Offers,
     recovery,
     release::{self, ReleaseOptions},
     state::{Phase, State, Waiting},
@@ -40,65 +43,6 @@ use crate::{
 const BOOKKEEPING: Duration = Duration::from_secs(60);
 /// Message ids are reserved in blocks, so that the floors are written rarely.
 const ID_BLOCK: i64 = 65_536;
-
-/// What has to follow a change of the state, done after its lock is released.
-#[derive(Default)]
-pub struct Effects {
-    commands: Vec<Command>,
-    then: Vec<Box<dyn FnOnce(&Arc<Shared>) + Send>>,
-    /// The clock's next deadline came nearer.
-    pub wake_clock: bool,
-}
-
-enum Command {
-    Queue(Box<dyn Write>),
-    Main(Box<dyn Write>),
-    Claim(Claim),
-}
-
-impl Effects {
-    /// Submits a command to the writer of `queue.db`.
-    pub fn queue(&mut self, command: impl Write + 'static) {
-        self.commands.push(Command::Queue(Box::new(command)));
-    }
-
-    /// Submits a command to the writer of `claude-mem.db`.
-    pub fn main(&mut self, command: impl Write + 'static) {
-        self.commands.push(Command::Main(Box::new(command)));
-    }
-
-    /// Claims for a waiting consumer.
-    pub fn claim(&mut self, claim: Claim) {
-        self.commands.push(Command::Claim(claim));
-    }
-
-    /// Settles a reply, or whatever else must not happen under the lock.
-    pub fn then(&mut self, what: impl FnOnce() + Send + 'static) {
-        self.then.push(Box::new(move |_| what()));
-    }
-
-    /// As [`Effects::then`], for what submits commands of its own.
-    pub fn then_with(&mut self, what: impl FnOnce(&Arc<Shared>) + Send + 'static) {
-        self.then.push(Box::new(what));
-    }
-
-    fn run(self, shared: &Arc<Shared>) {
-        for command in self.commands {
-            match command {
-                Command::Queue(command) => shared.queue_writer().submit_boxed(command),
-                Command::Main(command) => shared.main_writer.submit_boxed(command),
-                Command::Claim(claim) => shared.queue_writer().submit(claim.bind(shared)),
-            }
-        }
-        for what in self.then {
-            what(shared);
-        }
-        if self.wake_clock {
-            // A full channel has a wake-up in it already.
-            let _ = shared.clock.try_send(());
-        }
-    }
-}
 
 /// What every part of the queue works on.
 pub struct Shared {
@@ -130,14 +74,15 @@ impl Shared {
     /// Changes the state under its lock, then does what has to follow.
     pub fn with<R>(&self, change: impl FnOnce(&mut State, &mut Effects) -> R) -> R {
         let mut effects = Effects::default();
-        let result = {
+        let result = catch_unwind(AssertUnwindSafe(|| {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             change(&mut state, &mut effects)
-        };
+        }));
+        // Also after a panic: the state says that what was decided before it is on the way.
         if let Some(shared) = self.me.upgrade() {
             effects.run(&shared);
         }
-        result
+        result.unwrap_or_else(|payload| resume_unwind(payload))
     }
 
     /// Reads the state.
@@ -150,6 +95,12 @@ impl Shared {
         // Set before the first handle exists; see `Queue::open`.
         #[expect(clippy::expect_used, reason = "set in the constructor, before anybody can call")]
         self.queue_writer.get().expect("the writer is started by open")
+    }
+
+    /// Has the clock look at its deadlines again.
+    pub(super) fn wake_clock(&self) {
+        // A full channel has a wake-up in it already.
+        let _ = self.clock.try_send(());
     }
 
     /// When a call without a deadline of its own gives up on a lock.
@@ -425,6 +376,9 @@ impl Queue {
     /// Lets the writer of `queue.db` finish and closes it; after [`Queue::dispose`] and after the main
     /// writer, whose last commits still clear their leases here.
     pub fn close(&self, bound: Duration) {
+        // Every commit has settled. A lease that is left was claimed while this memory went: a graceful end counts
+        // no attempt. Behind every claim that is still queued.
+        on_queue(&self.shared, "void-leases", Durability::Normal, storage::clear_leases, Reply::ignore());
         self.shared.queue_writer().close(bound);
         self.shared.directory.close();
     }
@@ -434,91 +388,15 @@ impl Drop for Shared {
     fn drop(&mut self) {
         // Nothing to join: the writer's channel disconnects with it, and the clock holds only a weak reference.
         let _ = self.clock.try_send(());
-    }
-}
-
-/// Queue figures, of one session or in all.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Figures {
-    /// Messages waiting or leased.
-    pub depth: usize,
-    /// Their bytes.
-    pub bytes: usize,
-    /// When the oldest came, epoch ms.
-    pub oldest_epoch: Option<i64>,
-    /// Messages leased.
-    pub in_flight: usize,
-    /// Counted attempts of the heads, summed.
-    pub attempts: u64,
-    /// Dead letters.
-    pub dead: usize,
-    /// Sessions with messages.
-    pub sessions: usize,
-    /// Live consumers.
-    pub consumers: usize,
-    /// Batches in somebody's hands.
-    pub batches: usize,
-    /// Live `ready()` iterators.
-    pub ready: usize,
-    /// Paused sessions; with everything paused, all that have messages.
-    pub paused: usize,
-    /// Messages enqueued within the last minute.
-    pub enqueued_per_minute: u64,
-    /// Messages acknowledged within the last minute.
-    pub committed_per_minute: u64,
-    /// Enqueue to claim, median and p99, ms.
-    pub wait_ms: Option<(f64, f64)>,
-    /// Claim to commit, median and p99, ms.
-    pub lease_ms: Option<(f64, f64)>,
-    /// Acknowledged messages that still lie in `queue.db`.
-    pub unpurged: usize,
-    /// Dedupe keys forgotten before their age.
-    pub dedupe_evicted: u64,
-    /// Dead letters dropped for age or number since open.
-    pub dead_evicted: u64,
-    /// Bytes of the bookkeeping itself.
-    pub native_bytes: usize,
-}
-
-impl Figures {
-    fn new(state: &State, only: Option<i64>) -> Self {
-        let Metrics { enqueued, committed, wait_ms, lease_ms, dead, dedupe_evicted, dead_evicted } = &state.metrics;
-        let mut figures = Self {
-            depth: 0,
-            bytes: 0,
-            oldest_epoch: None,
-            in_flight: 0,
-            attempts: 0,
-            dead: *dead,
-            sessions: 0,
-            consumers: 0,
-            batches: 0,
-            ready: state.offers.len(),
-            paused: 0,
-            enqueued_per_minute: enqueued.count(),
-            committed_per_minute: committed.count(),
-            wait_ms: wait_ms.percentiles(),
-            lease_ms: lease_ms.percentiles(),
-            unpurged: state.unpurged.values().map(|unpurged| unpurged.count).sum(),
-            dedupe_evicted: *dedupe_evicted,
-            dead_evicted: *dead_evicted,
-            native_bytes: state.native_bytes(),
-        };
-        for (id, session) in state.sessions.iter().filter(|(id, _)| only.is_none_or(|only| only == **id)) {
-            figures.depth += session.depth;
-            figures.bytes += session.bytes;
-            figures.oldest_epoch = match (figures.oldest_epoch, session.oldest_epoch) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
-            };
-            figures.in_flight += session.lease.as_ref().map_or(0, |lease| lease.ids.len());
-            figures.attempts += u64::from(session.attempts);
-            figures.batches += usize::from(session.lease.is_some());
-            figures.sessions += usize::from(session.depth > 0);
-            figures.consumers += usize::from(session.consumer.is_some());
-            figures.paused += usize::from(state.is_paused(*id));
+        // Where every handle was only garbage-collected, somebody may still await what one of them promised.
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let consumers = state.sessions.values_mut().filter_map(|session| session.consumer.as_mut()?.take_waiter());
+        for reply in consumers {
+            reply.settle(Ok(None));
         }
-        figures
+        for reply in state.offers.drain(..).filter_map(Offers::into_waiter) {
+            reply.settle(Ok(None));
+        }
     }
 }
 

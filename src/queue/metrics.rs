@@ -89,6 +89,8 @@ pub struct Metrics {
     pub dedupe_evicted: u64,
     /// Dead letters that were dropped for age or number since open.
     pub dead_evicted: u64,
+    /// Turns of the clock that panicked.
+    pub clock_failures: u64,
 }
 
 #[cfg(test)]

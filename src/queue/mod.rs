@@ -6,7 +6,7 @@
 //!
 //! [`storage`] is the SQL of `queue.db`; [`state`] the counters, leases and consumers in native memory;
 //! [`engine`] ties both to the writer threads; each further file is one operation. Lock order: the state's
-//! mutex is never held while a command is submitted or a reply is settled ([`engine::Effects`]).
+//! mutex is never held while a command is submitted or a reply is settled ([`effects::Effects`]).
 
 mod claim;
 mod clock;
@@ -14,9 +14,11 @@ mod commit;
 mod consumer;
 mod dead_letters;
 mod directory;
+pub mod effects;
 pub mod engine;
 mod enqueue;
 mod envelope;
+mod figures;
 pub mod metrics;
 mod pause;
 mod purge;
@@ -36,6 +38,7 @@ pub use dead_letters::{DeadLetter, DeadLetterFilter};
 pub use engine::Queue;
 pub use enqueue::{Duplicate, EnqueueOptions, Enqueued};
 pub use envelope::Split;
+pub use figures::Figures;
 pub use purge::Deletion;
 pub use ready::{ReadySession, ReadySessions};
 pub use release::{ReleaseOptions, Released};

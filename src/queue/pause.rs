@@ -9,7 +9,8 @@ use rusqlite::params;
 
 use super::{
     consumer::EndReason,
-    engine::{Effects, Queue, on_queue},
+    effects::Effects,
+    engine::{Queue, on_queue},
     state::{ALL, Pause, State},
 };
 use crate::{clock, db::writer::Durability, error::Result, reply::Reply};

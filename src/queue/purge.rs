@@ -125,7 +125,7 @@ fn drain(
     state: &mut State,
     session_id: i64,
     row: Option<SessionRow>,
-    effects: &mut super::engine::Effects,
+    effects: &mut super::effects::Effects,
 ) -> Deletion {
     let remaining = state.sessions.get(&session_id).map_or(0, |session| session.depth);
     let existed = state.registry.get(session_id).is_some() || state.sessions.contains_key(&session_id);

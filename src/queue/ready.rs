@@ -9,7 +9,8 @@ use std::{
 };
 
 use super::{
-    engine::{Effects, Queue, Shared},
+    effects::Effects,
+    engine::{Queue, Shared},
     state::State,
 };
 use crate::{
@@ -53,7 +54,7 @@ impl Offers {
         state.offers = all;
     }
 
-    /// Whether its handle was only garbage-collected. A pending `next()` is somebody's until it settles.
+    /// As [`super::consumer::Slot::is_abandoned`].
     pub fn is_abandoned(&self) -> bool {
         self.waiter.is_none() && self.abandoned.load(Ordering::Relaxed)
     }
@@ -77,6 +78,11 @@ impl Offers {
             }
             return;
         }
+    }
+
+    /// Whoever waits for the next session.
+    pub fn into_waiter(self) -> Option<Reply<Option<ReadySession>>> {
+        self.waiter
     }
 
     /// Ends the iteration.
@@ -103,10 +109,12 @@ impl Queue {
     pub fn ready(&self, limit: Option<usize>) -> Result<ReadySessions> {
         let shared = Arc::clone(self.shared());
         let abandoned = Arc::new(AtomicBool::new(false));
-        let id = shared.with(|state, _| {
+        let id = shared.with(|state, effects| {
             if state.closed {
                 return Err(Error::disposed("memory"));
             }
+            // As in `consume`.
+            effects.wake_clock = true;
             let id = state.number();
             let queue: VecDeque<i64> =
                 state.waiting().iter().map(|entry| entry.session_db_id).filter(|id| state.is_ready(*id)).collect();
@@ -120,12 +128,12 @@ impl Queue {
 }
 
 impl ReadySessions {
-    /// Whether the next call need not wait: a session is ready, or the iteration has ended.
+    /// Whether the next call has nothing to wait for: a session is ready, or no more will come.
     #[must_use]
-    pub fn answers_now(&self) -> bool {
-        self.shared.read(|state| {
-            let offers = state.offers.iter().find(|offers| offers.id == self.id);
-            offers.is_none_or(|offers| offers.queue.iter().any(|id| state.is_ready(*id)))
+    pub fn answers_at_once(&self) -> bool {
+        self.shared.read(|state| match state.offers.iter().find(|offers| offers.id == self.id) {
+            Some(offers) => offers.queue.iter().any(|id| state.is_ready(*id)),
+            None => true,
         })
     }
 

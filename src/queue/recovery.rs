@@ -10,7 +10,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::{
     directory::Directory,
-    engine::Effects,
+    effects::Effects,
     pause::pause,
     state::{ALL, State},
     storage,
@@ -89,7 +89,22 @@ fn void_leases(db: &Connection, settings: &Settings, watermarks: &HashMap<i64, i
             storage::set_backoff(db, session_id, ready_at)?;
         }
     }
-    db.execute("DELETE FROM leases", [])?;
+    storage::clear_leases(db)?;
+    forget_attempts(db, watermarks)
+}
+
+/// Attempts of messages that were acknowledged by a process that died before it could forget them.
+fn forget_attempts(db: &Connection, watermarks: &HashMap<i64, i64>) -> Result<()> {
+    let sessions: Vec<i64> = db
+        .prepare("SELECT DISTINCT session_id FROM attempts")?
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    for session_id in sessions {
+        if let Some(upto) = watermarks.get(&session_id) {
+            db.prepare_cached("DELETE FROM attempts WHERE session_id = ?1 AND message_id <= ?2")?
+                .execute([session_id, *upto])?;
+        }
+    }
     Ok(())
 }
 

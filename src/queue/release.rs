@@ -8,7 +8,8 @@ use std::{
 use super::{
     claim::Batch,
     dead_letters::{self, Burial},
-    engine::{Effects, Shared},
+    effects::Effects,
+    engine::Shared,
     state::{Phase, State},
     storage,
 };

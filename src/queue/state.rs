@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     consumer::{EndReason, Slot},
-    engine::Effects,
+    effects::Effects,
     metrics::Metrics,
     ready::Offers,
 };
@@ -317,6 +317,22 @@ impl State {
         }
     }
 
+    /// Makes the timers anew, from what the sessions say.
+    pub fn arm_again(&mut self, effects: &mut Effects) {
+        self.timers.clear();
+        let mut ids: Vec<i64> = self.registry.list().iter().map(|info| info.session_db_id).collect();
+        for (id, session) in &mut self.sessions {
+            session.armed = None;
+            ids.push(*id);
+        }
+        for id in ids {
+            self.arm(id, effects);
+        }
+        if let Some((until, _)) = self.pause_all.as_ref().and_then(|pause| pause.until) {
+            self.push_timer(until, ALL, effects);
+        }
+    }
+
     /// Wakes the clock at `due` for `id`.
     pub fn push_timer(&mut self, due: Instant, id: i64, effects: &mut Effects) {
         let first = self.timers.peek().is_none_or(|Reverse((next, _))| due < *next);
@@ -342,6 +358,13 @@ impl State {
             }
         }
         (due, None)
+    }
+
+    /// Whether there is anything that could be abandoned, or acknowledged messages to purge.
+    pub fn has_to_sweep(&self) -> bool {
+        !self.unpurged.is_empty()
+            || !self.offers.is_empty()
+            || self.sessions.values().any(|session| session.lease.is_some() || session.consumer.is_some())
     }
 
     /// Batches and consumers whose JavaScript handle was only garbage-collected.

@@ -18,8 +18,10 @@ const FORMAT: i64 = 1;
 /// `ERR_SCHEMA_UNSUPPORTED` where a later engine wrote it; as [`connection::open_writer`].
 pub fn open(path: &Path, secure_delete: bool) -> Result<Connection> {
     connection::create_private(path)?;
-    // auto_vacuum must stand before the first table, and before WAL.
-    let mut db = connection::open_writer(path, "PRAGMA auto_vacuum=INCREMENTAL;")?;
+    // auto_vacuum must stand before the first table, and before WAL. Said again of a file that has it, it would be a
+    // transaction with all its fsyncs.
+    let fresh = std::fs::metadata(path).is_ok_and(|file| file.len() == 0);
+    let mut db = connection::open_writer(path, if fresh { "PRAGMA auto_vacuum=INCREMENTAL" } else { "" })?;
     db.execute_batch(if secure_delete { "PRAGMA secure_delete=ON" } else { "PRAGMA secure_delete=OFF" })?;
     let found: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     match found {
@@ -174,6 +176,13 @@ pub fn exists(db: &Connection, id: i64) -> Result<bool> {
 pub fn put_lease(db: &Connection, session_id: i64, first: i64, last: i64, token: i64) -> Result<()> {
     db.prepare_cached("INSERT OR REPLACE INTO leases(session_id, first_id, last_id, token) VALUES (?1, ?2, ?3, ?4)")?
         .execute(params![session_id, first, last, token])?;
+    Ok(())
+}
+
+/// Clears all lease rows.
+pub fn clear_leases(db: &Connection) -> Result<()> {
+    // Without a WHERE SQLite empties the table by writing its page, also where there is nothing in it.
+    db.prepare_cached("DELETE FROM leases WHERE true")?.execute([])?;
     Ok(())
 }
 

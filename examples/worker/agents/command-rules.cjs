@@ -1,7 +1,9 @@
 'use strict';
 // Observations from shell commands (the Bash tool), by what the command does and whether it failed.
 const { errorLines, openingLine, shorten, countLines, plural } = require('./source-text.cjs');
-const { shownPath } = require('./tool-call.cjs');
+const { lookedAt, shownPath } = require('./tool-call.cjs');
+
+const MAX_COMMAND_CHARS = 8_000;
 
 const TRIVIAL =
   /^(?:ls|pwd|cd|echo|printf|true|which|whoami|date|clear|sleep|wait|export|set|env|mkdir|touch|kill|ps|type|head|tail|wc)\b/;
@@ -84,13 +86,13 @@ function pathsIn(command, cwd) {
 
 /** The observation of a shell command, or null for one that tells nothing. */
 function observeCommand(call) {
-  const line = String(call.input.command ?? '');
+  const line = lookedAt(String(call.input.command ?? '')).slice(0, MAX_COMMAND_CHARS);
   const command = mainCommand(line);
   if (command === '') return null;
-  const shown = shorten(command, 120);
+  const shown = shorten(command.replace(/\b([0-9a-f]{10})[0-9a-f]{30}\b/g, '$1'), 120);
   const output = call.responseText;
   const errors = errorLines(output);
-  const files = pathsIn(command, call.cwd);
+  const files = pathsIn(command.slice(0, 1_000), call.cwd);
   const observation = (type, title, { facts = [], narrative, concepts, read = [], modified = [], subtitle }) => ({
     type,
     title: shorten(title, 140),
@@ -162,7 +164,7 @@ function observeCommand(call) {
   }
   if (TRIVIAL.test(command) || BUILD.test(command) || output.trim() === '') return null;
   if (HISTORY.test(command)) {
-    return observation('discovery', `History: ${shorten(command, 100)}`, {
+    return observation('discovery', `History: ${shorten(shown, 100)}`, {
       facts: historyFacts(output),
       narrative: `The history was looked at with "${shown}" (${plural(countLines(output), 'line')} of output).`,
       concepts: ['why-it-exists', 'what-changed'],

@@ -15,7 +15,7 @@ const { lookedAt, shownPath } = require('./tool-call.cjs');
 
 /** The content of a read file, without the line numbers that some tools put in front. */
 function withoutLineNumbers(text) {
-  return text.replace(/^\s*\d+(?:→|\t|\| )/gm, '');
+  return text.replace(/^[ \t]*\d+(?:→|\t|\| )/gm, '');
 }
 
 /** Read, NotebookRead: what the file is and defines. */

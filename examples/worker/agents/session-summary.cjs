@@ -1,6 +1,7 @@
 'use strict';
 // The summary at the end of a session, from the observations made in it and from the last words of both sides.
 const { shorten } = require('./source-text.cjs');
+const { lookedAt } = require('./tool-call.cjs');
 
 const NEXT =
   /\b(?:next(?: step)?s?|todo|remain(?:s|ing)|left to do|follow[- ]?up|still (?:need|has|have)|should (?:also|then|now|be)|not yet|later)\b/i;
@@ -11,7 +12,7 @@ const DONE =
 
 function sentencesOf(value) {
   if (typeof value !== 'string') return [];
-  const prose = value.replace(/```[\s\S]*?```/g, ' ');
+  const prose = lookedAt(value).replace(/```[\s\S]*?```/g, ' ');
   return prose
     .split(/\n+|(?<=[.!?])\s+/)
     .map((part) =>

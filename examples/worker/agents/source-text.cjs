@@ -2,11 +2,11 @@
 // What can be read off a piece of source or prose without understanding it: names it defines, imports, errors, marks.
 
 const DEFINITIONS = [
-  /^\s*(?:export\s+)?(?:default\s+)?(?:async\s+)?function\s*\*?\s*([A-Za-z_$][\w$]*)/gm,
-  /^\s*(?:export\s+)?(?:abstract\s+)?(?:class|interface|enum|type)\s+([A-Za-z_$][\w$]*)/gm,
-  /^\s*(?:export\s+)?const\s+([A-Za-z_$][\w$]*)\s*=\s*(?:async\s*)?(?:function|\([^)\n]*\)\s*=>|[\w$]+\s*=>)/gm,
-  /^\s*(?:pub(?:\([^)\n]*\))?\s+)?(?:unsafe\s+)?(?:async\s+)?(?:fn|struct|trait|enum|mod)\s+([A-Za-z_]\w*)/gm,
-  /^\s*(?:async\s+)?(?:def|class)\s+([A-Za-z_]\w*)/gm,
+  /^[ \t]*(?:export\s+)?(?:default\s+)?(?:async\s+)?function\s*\*?\s*([A-Za-z_$][\w$]*)/gm,
+  /^[ \t]*(?:export\s+)?(?:abstract\s+)?(?:class|interface|enum|type)\s+([A-Za-z_$][\w$]*)/gm,
+  /^[ \t]*(?:export\s+)?const\s+([A-Za-z_$][\w$]*)\s*=\s*(?:async\s*)?(?:function|\([^)\n]*\)\s*=>|[\w$]+\s*=>)/gm,
+  /^[ \t]*(?:pub(?:\([^)\n]*\))?\s+)?(?:unsafe\s+)?(?:async\s+)?(?:fn|struct|trait|enum|mod)\s+([A-Za-z_]\w*)/gm,
+  /^[ \t]*(?:async\s+)?(?:def|class)\s+([A-Za-z_]\w*)/gm,
   /^func\s+(?:\([^)\n]*\)\s*)?([A-Za-z_]\w*)/gm,
 ];
 const NOT_NAMES = new Set(['if', 'for', 'while', 'return', 'of', 'is', 'the', 'and', 'that', 'to', 'in']);
@@ -28,8 +28,8 @@ function importedModules(source, limit = 6) {
   const patterns = [
     /\bfrom\s+['"]([^'"\n]+)['"]/g,
     /\brequire\(\s*['"]([^'"\n]+)['"]\s*\)/g,
-    /^\s*use\s+([a-z_][\w:]*)/gm,
-    /^\s*(?:from\s+([\w.]+)\s+)?import\s+[\w*]/gm,
+    /^[ \t]*use\s+([a-z_][\w:]*)/gm,
+    /^[ \t]*(?:from\s+([\w.]+)\s+)?import\s+[\w*]/gm,
   ];
   const names = patterns
     .flatMap((pattern) => Array.from(source.matchAll(pattern), (match) => match[1]))

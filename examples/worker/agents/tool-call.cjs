@@ -5,6 +5,8 @@
 // Rules look at the beginning of very large texts only: reading all of 50 MB would hold up every request meanwhile.
 const MAX_PARSED_CHARS = 1024 * 1024;
 const MAX_LOOKED_AT_CHARS = 256 * 1024;
+const MAX_LINES = 5_000;
+const MAX_LINE_CHARS = 400;
 
 /** Reads JSON text; anything else comes back unchanged. */
 function parseJsonText(value) {
@@ -33,9 +35,16 @@ function unescaped(text) {
   }
 }
 
-/** Text as far as rules look at it. */
+/**
+ * Text as far as rules look at it: not all of a very large one, and of each line only the beginning, because the time
+ * that a pattern takes can grow with the square of a line's length.
+ */
 function lookedAt(text) {
-  return text.length > MAX_LOOKED_AT_CHARS ? text.slice(0, MAX_LOOKED_AT_CHARS) : text;
+  const start = text.length > MAX_LOOKED_AT_CHARS ? text.slice(0, MAX_LOOKED_AT_CHARS) : text;
+  return start
+    .split('\n', MAX_LINES)
+    .map((line) => (line.length > MAX_LINE_CHARS ? line.slice(0, MAX_LINE_CHARS) : line))
+    .join('\n');
 }
 
 const TEXT_KEYS = ['stdout', 'stderr', 'content', 'output', 'text', 'result', 'error', 'message', 'filenames', 'file'];

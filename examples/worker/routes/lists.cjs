@@ -3,6 +3,9 @@
 const express = require('express');
 const { integer, text } = require('../request-values.cjs');
 
+const SHOWN_SESSIONS = 40;
+const SHOWN_PROMPT_CHARS = 300;
+
 /** GET /api/observations, /api/summaries, /api/prompts, /api/stats, /api/sessions. */
 function listRoutes({ memory, stream, getPort, version, startedAt }) {
   const { pages, queue, sessions, store } = memory;
@@ -41,18 +44,22 @@ function listRoutes({ memory, stream, getPort, version, startedAt }) {
   });
 
   // Ours: the sessions that the page lists, those with the most waiting first.
-  router.get('/sessions', (_request, response) => {
-    const active = sessions.list().map((session) => ({
-      sessionDbId: session.sessionDbId,
-      project: session.project,
-      userPrompt: session.userPrompt,
-      startTime: session.startTime,
-      lastActiveEpoch: session.lastActiveEpoch,
-      depth: queue.depth(session.sessionDbId),
-      isWorking: queue.hasConsumer(session.sessionDbId),
-    }));
+  router.get('/sessions', async (_request, response) => {
+    const active = sessions.list().map((session) => ({ ...session, depth: queue.depth(session.sessionDbId) }));
     active.sort((a, b) => b.depth - a.depth || b.lastActiveEpoch - a.lastActiveEpoch);
-    response.json({ sessions: active.slice(0, 100), total: active.length });
+    const shown = active
+      .slice(0, SHOWN_SESSIONS)
+      .map(async ({ sessionDbId, claudeSessionId, project, startTime, lastActiveEpoch, depth }) => ({
+        sessionDbId,
+        project,
+        userPrompt:
+          (await store.getLatestUserPrompt(claudeSessionId))?.prompt_text.slice(0, SHOWN_PROMPT_CHARS) ?? null,
+        startTime,
+        lastActiveEpoch,
+        depth,
+        isWorking: queue.hasConsumer(sessionDbId),
+      }));
+    response.json({ sessions: await Promise.all(shown), total: active.length });
   });
 
   return router;
