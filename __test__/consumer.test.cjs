@@ -58,6 +58,13 @@ describe('consume', () => {
     memory.queue.consume(id, { maxBatch: undefined, leaseMs: null }).dispose();
   });
 
+  test('a consumer of a session that does not exist waits for one that never comes', async (t) => {
+    const { memory } = await openedMemory(t);
+    const consumer = memory.queue.consume(4711, { idleTimeoutMs: 30 });
+    assert.deepEqual(await settled(consumer.next()), DONE);
+    assert.equal(consumer.endReason, 'idle');
+  });
+
   test('a batch is a prefix of the queue: at most 8 by default, at most maxBatch', async (t) => {
     const { memory, session, put } = await openedMemory(t);
     const id = await session();

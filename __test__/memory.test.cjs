@@ -44,7 +44,10 @@ describe('the options of openMemory', () => {
       const { directory } = dataDirectory(t);
       const chosen = Object.fromEntries(Object.entries(OPTIONS).map(([name, values]) => [name, values[end]]));
       const memory = await openMemory({ dataDir: directory, ...chosen });
-      assert.equal((await memory.store.getStats()).sessions, 0);
+      const id = await memory.store.createSDKSession('claude', 'project', 'ask');
+      await memory.queue.enqueue(id, message('a'));
+      await (await next(memory.queue.consume(id))).commit({ observations: [{ type: 'change' }] });
+      assert.equal((await memory.store.getStats()).observations, 1);
       await memory.dispose();
     }
   });

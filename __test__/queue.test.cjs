@@ -2,6 +2,7 @@
 // Queues: enqueue and its bounds, dedupe keys, counters, pause, purge, discover, and what a restart finds.
 
 const assert = require('node:assert/strict');
+const fs = require('node:fs');
 const path = require('node:path');
 const { describe, test } = require('node:test');
 const { setTimeout: sleep } = require('node:timers/promises');
@@ -607,6 +608,20 @@ describe('purge', () => {
   });
 });
 
+test('with secureDelete nothing of a purged message is left on the disk', async (t) => {
+  const { memory, session, directory } = await openedMemory(t, { secureDelete: true });
+  const id = await session();
+  const secret = 'the-secret-of-this-test';
+  for (let n = 0; n < 50; n += 1)
+    await memory.queue.enqueue(id, message(`${secret}-${n}`, { text: secret.repeat(300) }));
+  await memory.queue.enqueue(id, message('kept'));
+  await memory.queue.purge(id);
+  await memory.dispose();
+  for (const file of fs.readdirSync(path.join(directory, 'native'))) {
+    assert.ok(!fs.readFileSync(path.join(directory, 'native', file)).includes(secret), file);
+  }
+});
+
 describe('discover', () => {
   test('lists all sessions with waiting messages, the one with the oldest first', async (t) => {
     const { memory, session, put } = await openedMemory(t);
@@ -690,5 +705,94 @@ describe('a restart', () => {
       ids,
       [...new Set(ids)].sort((a, b) => a - b),
     );
+  });
+});
+
+describe('whatever consumers do', () => {
+  /** Numbers in 0..1 that a seed repeats (mulberry32). */
+  function random(seed) {
+    let state = seed;
+    return () => {
+      state = (state + 0x6d2b79f5) | 0;
+      let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+      mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+      return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+    };
+  }
+
+  test('every message is stored exactly once, in order', async (t) => {
+    const seed = Date.now() % 1_000_000;
+    t.diagnostic(`seed ${seed}`);
+    const draw = random(seed);
+    const opened = await openedMemory(t, { ...NO_BACKOFF, maxAttempts: 100 });
+    const SENT = 150;
+    const ids = await Promise.all(['a', 'b', 'c'].map((name) => opened.session(name)));
+    const isDone = (id) => produced && opened.memory.queue.depth(id) === 0;
+    let produced = false;
+
+    /** Takes a batch of a session and does something with it. */
+    async function turn(id) {
+      const { queue } = opened.memory;
+      const consumer = queue.consume(id, {
+        maxBatch: 1 + Math.floor(draw() * 8),
+        leaseMs: draw() < 0.2 ? 1 + Math.floor(draw() * 5) : 60_000,
+        idleTimeoutMs: 5 + Math.floor(draw() * 20),
+      });
+      for await (const batch of consumer) {
+        const what = draw();
+        const store = () =>
+          batch.commit({ observations: batch.messages.map(({ n }) => ({ type: 'change', title: `${n}` })) });
+        // One that lost its lease has stored nothing: the messages come again.
+        const lost = (error) => assert.equal(error.code, 'ERR_LEASE_LOST');
+        if (draw() < 0.3) await sleep(draw() * 8);
+        if (what < 0.5) await store().catch(lost);
+        else if (what < 0.6) await batch.release({ countAttempt: draw() < 0.5 }).catch(lost);
+        else if (what < 0.65) batch.dispose();
+        else if (what < 0.7) break;
+        else if (what < 0.75) consumer.dispose();
+        else if (what < 0.8) await opened.memory.sessions.delete(id);
+        else if (what < 0.85) {
+          await queue.pause(id);
+          await store().catch(lost);
+          await queue.resume(id);
+        } else if (what < 0.9) await Promise.allSettled([store(), batch.release(), store()]);
+        else if (what < 0.95) {
+          const stored = store();
+          consumer.dispose();
+          await stored.catch(lost);
+        }
+      }
+      consumer.dispose();
+    }
+
+    const producer = (async () => {
+      for (let n = 0; n < SENT; n += 1) {
+        await Promise.all(ids.map((id) => opened.memory.queue.enqueue(id, message('x', { n }))));
+        if (draw() < 0.1) await sleep(1);
+      }
+      produced = true;
+    })();
+    const consumers = ids.map(async (id) => {
+      while (!isDone(id)) await turn(id);
+    });
+    await settled(Promise.all([producer, ...consumers]));
+    assert.deepEqual([opened.memory.queue.depth(), opened.memory.queue.bytes()], [0, 0]);
+    const expected = Array.from({ length: SENT }, (_, n) => `${n}`);
+    const { memory } = opened;
+    for (const name of ['a', 'b', 'c']) {
+      const rows = await foreign.query(
+        opened.database,
+        `SELECT title FROM observations WHERE sdk_session_id = '${name}' ORDER BY id`,
+      );
+      assert.deepEqual(
+        rows.map(({ title }) => title),
+        expected,
+      );
+    }
+    const { handles, queue } = await memory.health();
+    assert.deepEqual([handles.batches, handles.consumers, queue.inFlight], [0, 0, 0]);
+    assert.deepEqual(await memory.queue.discover(), []);
+    const again = await opened.reopen();
+    assert.equal(again.queue.depth(), 0);
   });
 });

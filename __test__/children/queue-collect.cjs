@@ -14,16 +14,24 @@ async function collected(condition) {
   }
 }
 
+/** The next step of a consumer that nobody keeps: an async function would, in its registers. */
+function step(memory, id) {
+  return memory.queue.consume(id).next();
+}
+
+/** Whether the next batch came; it is not kept. */
+const came = (step) => step.then(({ done }) => !done);
+
 /** A pending next() is somebody's, whether or not its consumer or iterator is. */
 async function pendingOnes(memory, id) {
-  const pending = memory.queue.consume(id).next();
-  const offered = memory.queue.ready().next();
+  const delivered = came(step(memory, id));
+  const offered = (() => memory.queue.ready().next())();
   for (let n = 0; n < 5; n += 1) {
     globalThis.gc();
     await sleep(300);
   }
   await memory.queue.enqueue(id, { type: 'observation' });
-  if ((await pending).done) throw new Error('a pending next() was ended by the garbage collector');
+  if (!(await delivered)) throw new Error('a pending next() was ended by the garbage collector');
   // Its consumer and its batch are collected; then the session is offered.
   await collected(() => !memory.queue.hasConsumer(id));
   if ((await offered).value?.sessionDbId !== id) throw new Error('a pending ready() was dropped');
@@ -31,13 +39,13 @@ async function pendingOnes(memory, id) {
 
 /** A consumer with an open batch, and an iterator. */
 async function openOnes(memory, id) {
-  memory.queue.ready();
-  await memory.queue.consume(id).next();
+  (() => memory.queue.ready())();
+  if (!(await came(step(memory, id)))) throw new Error('nothing was delivered');
   await collected(async () => {
     const { consumers, batches, ready } = (await memory.health()).handles;
     return consumers === 0 && batches === 0 && ready === 0;
   });
-  const { value: batch } = await memory.queue.consume(id).next();
+  const { value: batch } = await step(memory, id);
   if (batch.messages[0].attempts !== 0) throw new Error('an attempt was counted');
   await batch.commit();
 }
@@ -53,6 +61,8 @@ async function use(dataDir) {
 async function main() {
   const dataDir = fs.mkdtempSync(path.join(os.tmpdir(), 'claude-mem-native-test-'));
   process.on('exit', () => fs.rmSync(dataDir, { recursive: true, force: true }));
+  // A wait does not keep the process alive.
+  const alive = setInterval(() => {}, 1_000);
   await use(dataDir);
   let next;
   await collected(async () => {
@@ -62,6 +72,7 @@ async function main() {
     return next !== undefined;
   });
   await next.dispose();
+  clearInterval(alive);
   fs.writeSync(1, 'released');
 }
 
