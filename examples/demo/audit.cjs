@@ -19,7 +19,8 @@ async function countStored(port) {
   const count = (number) => {
     if (number !== null) rows.set(number, (rows.get(number) ?? 0) + 1);
   };
-  for await (const { facts } of rowsOf(port, 'observations')) count(markedNumber(facts));
+  // The agent adds the mark as the last fact; facts before it quote files, which may hold anything.
+  for await (const { facts } of rowsOf(port, 'observations')) count(markedNumber(JSON.parse(facts ?? '[]').at(-1)));
   for await (const { next_steps: nextSteps } of rowsOf(port, 'summaries')) count(markedNumber(nextSteps));
   return rows;
 }

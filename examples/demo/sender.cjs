@@ -4,7 +4,7 @@
 const { setTimeout: sleep } = require('node:timers/promises');
 const { requestJson } = require('./http-client.cjs');
 
-const SESSIONS_AT_A_TIME = 24;
+const SESSIONS_AT_A_TIME = 8;
 const RETRY_MS = 50;
 const GIVE_UP_MS = 60_000;
 

@@ -4,12 +4,14 @@
 //! too. A number may come as a decimal string (query strings). Half of a surrogate pair in a string becomes
 //! U+FFFD. Only an object's own enumerable properties count, so that nothing comes in through a prototype.
 
-use std::{borrow::Cow, fmt, ops::RangeInclusive, ptr};
+use std::{borrow::Cow, ops::RangeInclusive, ptr};
 
 use napi::{Unknown, ValueType, sys};
 
+pub use super::fields::Fields;
 use super::{
     errors::{exception_text, raw_of},
+    place::{Place, integer_from, show_number, show_text},
     suggestion::closest,
     values::{Scope, check, make},
 };
@@ -18,58 +20,13 @@ use crate::error::{Error, Result};
 /// The largest integer that JavaScript counts exactly: 2^53 − 1.
 pub const MAX_SAFE_INTEGER: i64 = (1 << 53) - 1;
 
-/// Characters of a value that an error shows.
-const SHOWN: usize = 60;
-
 /// One JavaScript value and where it came from.
 #[derive(Clone)]
 pub struct Argument<'e> {
-    scope: Scope,
-    value: sys::napi_value,
-    place: Place,
+    pub(super) scope: Scope,
+    pub(super) value: sys::napi_value,
+    pub(super) place: Place,
     _env: std::marker::PhantomData<&'e ()>,
-}
-
-/// How an error calls the value: `argument 'id'`, `option 'lockWaitMs'`, `observations[2].title`.
-#[derive(Clone)]
-enum Place {
-    Argument(&'static str),
-    Option(String),
-    Inside(String),
-}
-
-impl Place {
-    fn member(&self, key: &str, options: bool) -> Self {
-        match self {
-            _ if options => Self::Option(key.to_owned()),
-            Self::Argument(name) => Self::Inside(format!("{name}.{key}")),
-            Self::Option(path) | Self::Inside(path) => Self::Inside(format!("{path}.{key}")),
-        }
-    }
-
-    fn element(&self, index: u32) -> Self {
-        match self {
-            Self::Argument(name) => Self::Inside(format!("{name}[{index}]")),
-            Self::Option(path) | Self::Inside(path) => Self::Inside(format!("{path}[{index}]")),
-        }
-    }
-
-    fn name(&self) -> &str {
-        match self {
-            Self::Argument(name) => name,
-            Self::Option(path) | Self::Inside(path) => path,
-        }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Argument(name) => write!(f, "argument '{name}'"),
-            Self::Option(name) => write!(f, "option '{name}'"),
-            Self::Inside(path) => write!(f, "'{path}'"),
-        }
-    }
 }
 
 impl<'e> Argument<'e> {
@@ -81,11 +38,11 @@ impl<'e> Argument<'e> {
         Self { scope, value, place: Place::Argument(name), _env: std::marker::PhantomData }
     }
 
-    fn at(&self, value: sys::napi_value, place: Place) -> Self {
+    pub(super) fn at(&self, value: sys::napi_value, place: Place) -> Self {
         Self { scope: self.scope, value, place, _env: std::marker::PhantomData }
     }
 
-    fn kind(&self) -> ValueType {
+    pub(super) fn kind(&self) -> ValueType {
         let mut kind = 0;
         // SAFETY: the handle belongs to the scope.
         let status = unsafe { sys::napi_typeof(self.scope.env(), self.value, &raw mut kind) };
@@ -139,7 +96,7 @@ impl<'e> Argument<'e> {
     }
 
     fn raw_string(&self) -> Result<String> {
-        read_string(self.scope, self.value)
+        self.scope.read_string(self.value)
     }
 
     fn is_array(&self) -> bool {
@@ -431,98 +388,11 @@ impl<'e> Argument<'e> {
     }
 
     /// A getter or a proxy has thrown.
-    fn unreadable(&self, place: &Place, error: Error) -> Error {
+    pub(super) fn unreadable(&self, place: &Place, error: Error) -> Error {
         let thrown = self.scope.take_exception().and_then(|thrown| exception_text(self.scope, thrown));
         let reason = thrown.unwrap_or(error.message);
         Error::invalid(format!("{place} cannot be read: {reason}")).with("argument", place.name().to_owned())
     }
-}
-
-/// The own enumerable properties of an object.
-pub struct Fields<'e> {
-    of: Argument<'e>,
-    names: Vec<String>,
-    options: bool,
-}
-
-impl<'e> Fields<'e> {
-    /// The names, in the object's order.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.names.iter().map(String::as_str)
-    }
-
-    /// The property `key`, or none where it is missing, `undefined` or `null`.
-    ///
-    /// # Errors
-    /// `ERR_INVALID_ARG` where its getter throws.
-    pub fn get(&self, key: &str) -> Result<Option<Argument<'e>>> {
-        Ok(self.property(key)?.and_then(Argument::given))
-    }
-
-    /// The property `key`, `null` included, or none where it is missing or `undefined`.
-    ///
-    /// # Errors
-    /// `ERR_INVALID_ARG` where its getter throws.
-    pub fn property(&self, key: &str) -> Result<Option<Argument<'e>>> {
-        if !self.names.iter().any(|name| name == key) {
-            return Ok(None);
-        }
-        let place = self.of.place.member(key, self.options);
-        let value =
-            self.of.scope.get_property(self.of.value, key).map_err(|error| self.of.unreadable(&place, error))?;
-        let property = self.of.at(value, place);
-        Ok((property.kind() != ValueType::Undefined).then_some(property))
-    }
-
-    /// The property `key`.
-    ///
-    /// # Errors
-    /// `ERR_INVALID_ARG` where it is missing, `undefined` or `null`.
-    pub fn required(&self, key: &str) -> Result<Argument<'e>> {
-        self.get(key)?.ok_or_else(|| {
-            let place = self.of.place.member(key, self.options);
-            Error::invalid(format!("{place} is missing")).with("argument", place.name().to_owned())
-        })
-    }
-
-    /// The property `key` decoded, or none.
-    ///
-    /// # Errors
-    /// Those of `decode`.
-    pub fn read<T>(&self, key: &str, decode: impl FnOnce(&Argument<'e>) -> Result<T>) -> Result<Option<T>> {
-        self.get(key)?.as_ref().map(decode).transpose()
-    }
-}
-
-/// The text of a JavaScript string.
-pub(super) fn read_string(scope: Scope, value: sys::napi_value) -> Result<String> {
-    // Most texts are short: one call, one copy. A last character can need up to four bytes, so what ends
-    // earlier was not cut.
-    const SHORT: usize = 512;
-    let mut short = [0_u8; SHORT];
-    let mut written = 0;
-    // SAFETY: the handle belongs to the scope, and the buffer is as long as said.
-    let status = unsafe {
-        sys::napi_get_value_string_utf8(scope.env(), value, short.as_mut_ptr().cast(), SHORT, &raw mut written)
-    };
-    check(status, "read a string")?;
-    if written < SHORT - 4 {
-        return Ok(String::from_utf8_lossy(&short[..written]).into_owned());
-    }
-    let mut length = 0;
-    // SAFETY: without a buffer the call only measures.
-    let status = unsafe { sys::napi_get_value_string_utf8(scope.env(), value, ptr::null_mut(), 0, &raw mut length) };
-    check(status, "measure a string")?;
-    // With room for the NUL that N-API writes.
-    let mut bytes = vec![0_u8; length + 1];
-    // SAFETY: the buffer is as long as said.
-    let status = unsafe {
-        sys::napi_get_value_string_utf8(scope.env(), value, bytes.as_mut_ptr().cast(), bytes.len(), &raw mut written)
-    };
-    check(status, "read a string")?;
-    bytes.truncate(written);
-    // V8 has already written U+FFFD for lone surrogates; this keeps the promise whatever it writes.
-    Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
 /// A plain decimal number: no exponent, no hexadecimal, no blanks.
@@ -533,33 +403,9 @@ fn decimal(text: &str) -> Option<f64> {
     if plain { text.parse().ok() } else { None }
 }
 
-fn integer_from(range: &RangeInclusive<i64>, unit: &str) -> String {
-    let unit = if unit.is_empty() { String::new() } else { format!(" {unit}") };
-    match (*range.start(), *range.end()) {
-        (start, MAX_SAFE_INTEGER..) if start > -MAX_SAFE_INTEGER => format!("an integer from {start}{unit}"),
-        (start, end) if start > -MAX_SAFE_INTEGER => format!("an integer from {start} to {end}{unit}"),
-        _ => format!("an integer{unit}"),
-    }
-}
-
-fn show_number(number: f64) -> String {
-    if number.is_infinite() {
-        return if number > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
-    }
-    number.to_string()
-}
-
-fn show_text(text: &str) -> String {
-    let mut shown: String = text.chars().take(SHOWN).collect();
-    if shown.len() < text.len() {
-        shown.push('…');
-    }
-    format!("'{shown}'")
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{MAX_SAFE_INTEGER, decimal, integer_from, show_number, show_text};
+    use super::decimal;
 
     #[test]
     fn numeric_strings_are_plain_decimals() {
@@ -568,20 +414,5 @@ mod tests {
         for text in ["", " 1", "1e3", "0x10", "1.2.3", "-", ".5", "inf", "NaN", "+1"] {
             assert_eq!(decimal(text), None, "{text}");
         }
-    }
-
-    #[test]
-    fn bounds_are_named() {
-        assert_eq!(integer_from(&(0..=10), "ms"), "an integer from 0 to 10 ms");
-        assert_eq!(integer_from(&(1..=MAX_SAFE_INTEGER), ""), "an integer from 1");
-        assert_eq!(integer_from(&(i64::MIN..=i64::MAX), ""), "an integer");
-    }
-
-    #[test]
-    fn values_are_shown_short() {
-        assert_eq!(show_text("a"), "'a'");
-        assert_eq!(show_text(&"é".repeat(100)), format!("'{}…'", "é".repeat(60)));
-        assert_eq!(show_number(f64::NEG_INFINITY), "-Infinity");
-        assert_eq!(show_number(1.5), "1.5");
     }
 }

@@ -280,6 +280,9 @@ impl Batch {
 const KEEP: &str =
     "((batch, messages) => Object.defineProperty(batch, 'messages', { value: messages, enumerable: true }))";
 
+/// What the engine says of a message; it goes before fields of the same name.
+const OWN: [&str; 3] = ["id", "attempts", "enqueuedAtEpoch"];
+
 /// Gives a message its own fields, and an accessor for each large text.
 const FINISH: &str = "((batch, message, index, id, attempts, enqueuedAtEpoch, ...large) => {
   for (const field of large) {
@@ -305,7 +308,7 @@ fn messages(env: &Env, scope: Scope, batch: sys::napi_value, messages: &[Deliver
             scope.integer(message.attempts.into())?,
             scope.integer(message.enqueued_at_epoch)?,
         ];
-        for (field, _) in &split.large {
+        for (field, _) in split.large.iter().filter(|(field, _)| !OWN.contains(&&**field)) {
             arguments.push(scope.string(field)?);
         }
         scope.set_element(array, index, scope.call(finish, &arguments)?)?;

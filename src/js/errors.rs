@@ -51,7 +51,7 @@ pub(super) fn exception_text(scope: Scope, exception: sys::napi_value) -> Option
     // SAFETY: the handle belongs to the scope.
     unsafe { sys::napi_is_error(scope.env(), exception, &raw mut is_error) };
     let text = if is_error { scope.get_property(exception, "message").ok()? } else { exception };
-    super::arguments::read_string(scope, text).ok()
+    scope.read_string(text).ok()
 }
 
 /// Runs `work`; a panic in it becomes `ERR_INTERNAL`.

@@ -2,7 +2,7 @@
 //!
 //! # The crossing
 //! - [`call`]: the two shapes of every method, [`call::promise`] and [`call::immediate`].
-//! - [`arguments`]: decodes what JavaScript gives.
+//! - [`arguments`]: decodes what JavaScript gives; `fields`: its objects; `place`, `suggestion`: what errors say of it.
 //! - [`answer`]: what it gets back.
 //! - `completions`: the port by which promises are settled; `building`, `row_factory`, `values`: how answers become
 //!   JavaScript values; `errors`: how errors do.
@@ -89,10 +89,12 @@ pub mod consumer;
 pub mod dead_letters;
 pub mod environment;
 mod errors;
+mod fields;
 pub mod health;
 pub mod memory;
 pub mod open_options;
 pub mod pages;
+mod place;
 pub mod queue;
 pub mod queue_options;
 mod row_factory;

@@ -127,6 +127,37 @@ impl Scope {
         make!(self, "call a function", napi_call_function(this, function, arguments.len(), arguments.as_ptr()))
     }
 
+    /// The text of a JavaScript string.
+    pub(super) fn read_string(self, value: sys::napi_value) -> Result<String> {
+        // Most texts are short: one call, one copy. A last character can need up to four bytes, so what ends
+        // earlier was not cut.
+        const SHORT: usize = 512;
+        let mut short = [0_u8; SHORT];
+        let mut written = 0;
+        // SAFETY: the handle belongs to the scope, and the buffer is as long as said.
+        let status = unsafe {
+            sys::napi_get_value_string_utf8(self.env, value, short.as_mut_ptr().cast(), SHORT, &raw mut written)
+        };
+        check(status, "read a string")?;
+        if written < SHORT - 4 {
+            return Ok(String::from_utf8_lossy(&short[..written]).into_owned());
+        }
+        let mut length = 0;
+        // SAFETY: without a buffer the call only measures.
+        let status = unsafe { sys::napi_get_value_string_utf8(self.env, value, ptr::null_mut(), 0, &raw mut length) };
+        check(status, "measure a string")?;
+        // With room for the NUL that N-API writes.
+        let mut bytes = vec![0_u8; length + 1];
+        // SAFETY: the buffer is as long as said.
+        let status = unsafe {
+            sys::napi_get_value_string_utf8(self.env, value, bytes.as_mut_ptr().cast(), bytes.len(), &raw mut written)
+        };
+        check(status, "read a string")?;
+        bytes.truncate(written);
+        // V8 has already written U+FFFD for lone surrogates; this keeps the promise whatever it writes.
+        Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    }
+
     /// Evaluates `source` as a script. Unlike `new Function` this works under
     /// `--disallow-code-generation-from-strings`.
     pub(super) fn run_script(self, source: &str) -> Result<sys::napi_value> {

@@ -91,6 +91,9 @@ impl Batch {
     /// `ERR_LEASE_LOST` where the lease is over.
     pub fn extend(&self, by: Duration) -> Result<()> {
         self.shared.with(|state, effects| {
+            if state.closed {
+                return Err(Error::disposed("memory"));
+            }
             let lease = state.lease_mut(self.session_id, self.token).ok_or_else(|| release::lost(self.session_id))?;
             lease.deadline = Instant::now() + by;
             state.registry.touch(self.session_id);
@@ -254,7 +257,7 @@ fn settle(
                     Reply::ignore(),
                 ));
             }
-            (Ok(Found::Foreign), _) => return dead_letters::bury_foreign(shared, session_id, effects),
+            (Ok(Found::Foreign), _) => return dead_letters::bury_strangers(shared, session_id, effects),
             (Ok(Found::Nothing), _) => {
                 // The tables are right, the counters were not (somebody else wrote the file): mend them.
                 let (count, bytes) = (session.durable, session.bytes);

@@ -190,16 +190,8 @@ fn finish(shared: &Arc<Shared>, session_id: i64, token: i64, upto: i64, ids: Vec
         },
         Reply::new(move |head: Result<Option<(i64, i64, u32)>>| {
             let Ok(head) = head else { return };
-            shared.with(|state, _| {
-                if let Some(session) = state.sessions.get_mut(&session_id).filter(|session| session.depth > 0) {
-                    if let Some((_, epoch, attempts)) = head {
-                        session.oldest_epoch = Some(epoch);
-                        session.attempts = attempts;
-                    } else {
-                        session.attempts = 0;
-                    }
-                }
-            });
+            let head = head.map(|(_, epoch, attempts)| (epoch, attempts));
+            shared.with(|state, _| state.set_head(session_id, head));
         }),
     ));
 }

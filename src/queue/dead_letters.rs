@@ -8,9 +8,9 @@ use super::{
     claim::Batch,
     effects::Effects,
     engine::{Queue, Shared, on_queue},
-    enqueue::Enqueued,
+    enqueue::{self, Enqueued},
     release::lost,
-    state::Phase,
+    state::{Phase, State},
     storage::{self, NewMessage},
 };
 use crate::{
@@ -177,6 +177,43 @@ impl Queue {
     }
 }
 
+/// What moving messages to the dead letters did.
+pub struct Burial {
+    pub count: usize,
+    bytes: usize,
+    evicted: usize,
+    /// The session's oldest message now.
+    head: Option<(i64, u32)>,
+}
+
+impl Burial {
+    /// Brings the counters up to it.
+    pub fn apply(&self, state: &mut State, session_id: i64) {
+        state.count_out(session_id, self.count, self.bytes, true);
+        state.set_head(session_id, self.head);
+        state.metrics.dead = (state.metrics.dead + self.count).saturating_sub(self.evicted);
+        state.metrics.dead_evicted += self.evicted as u64;
+    }
+}
+
+/// Moves messages of a session to the dead letters, which stay bounded in number and age. The caller commits
+/// with `synchronous=FULL` before any watermark may pass them.
+pub fn bury(
+    shared: &Shared,
+    db: &Connection,
+    session_id: i64,
+    ids: &[i64],
+    reason: &str,
+    error: Option<&str>,
+) -> Result<Burial> {
+    let (now, bounds) = (clock::now_epoch(), &shared.settings.bounds);
+    let (count, bytes) = storage::move_to_dead_letters(db, ids, reason, error, now)?;
+    let age = i64::try_from(bounds.dead_letter_age.as_millis()).unwrap_or(i64::MAX);
+    let evicted = storage::evict_dead_letters(db, now.saturating_sub(age), bounds.dead_letters)?;
+    let head = storage::head(db, session_id, shared.directory.watermark(session_id)?)?;
+    Ok(Burial { count, bytes, evicted, head: head.map(|(_, epoch, attempts)| (epoch, attempts)) })
+}
+
 struct Retried {
     id: i64,
     session_id: i64,
@@ -206,6 +243,10 @@ fn retry(shared: &Shared, db: &Connection, id: i64) -> Result<Retried> {
             ),
         ));
     }
+    shared.read(|state| {
+        let waiting = state.sessions.get(&session_id).map_or((0, 0), |session| (session.depth, session.bytes));
+        enqueue::check_bounds(&shared.settings.bounds, session_id, payload.len(), waiting, state.bytes)
+    })?;
     let (new_id, epoch) = (shared.take_id(db)?, clock::now_epoch());
     storage::insert(
         db,
@@ -232,6 +273,9 @@ impl Batch {
     pub fn dead_letter(&self, ids: Vec<i64>, error: Option<String>, reply: Reply<usize>) {
         let (shared, session_id, token) = (Arc::clone(&self.shared), self.session_id, self.token);
         let started = shared.with(|state, _| {
+            if state.closed {
+                return Err(Error::disposed("memory"));
+            }
             let lease = state.lease_mut(session_id, token).ok_or_else(|| lost(session_id))?;
             if lease.phase != Phase::Leased {
                 return Err(Error::invalid("a commit or release of this batch is pending; await it first"));
@@ -249,29 +293,28 @@ impl Batch {
         if let Err(refusal) = started {
             return reply.settle(Err(refusal));
         }
-        let settle = Arc::clone(&shared);
+        let (core, settle) = (Arc::clone(&shared), Arc::clone(&shared));
         let moved = ids.clone();
         on_queue(
             &shared,
             "deadLetter",
             Durability::Full,
-            move |db| storage::move_to_dead_letters(db, &ids, REJECTED, error.as_deref(), clock::now_epoch()),
-            Reply::new(move |outcome: Result<(usize, usize)>| {
+            move |db| bury(&core, db, session_id, &ids, REJECTED, error.as_deref()),
+            Reply::new(move |outcome: Result<Burial>| {
                 settle.with(|state, effects| {
                     if let Some(lease) = state.lease_mut(session_id, token) {
                         lease.phase = Phase::Leased;
-                        if let Ok((_, bytes)) = outcome {
+                        if let Ok(burial) = &outcome {
                             let gone: HashSet<i64> = moved.into_iter().collect();
                             lease.ids.retain(|id| !gone.contains(id));
-                            lease.bytes = lease.bytes.saturating_sub(bytes);
+                            lease.bytes = lease.bytes.saturating_sub(burial.bytes);
                         }
                     }
-                    if let Ok((count, bytes)) = outcome {
-                        state.count_out(session_id, count, bytes, true);
-                        state.metrics.dead += count;
+                    if let Ok(burial) = &outcome {
+                        burial.apply(state, session_id);
                     }
                     state.follow_up(session_id, effects);
-                    effects.then(move || reply.settle(outcome.map(|(count, _)| count)));
+                    effects.then(move || reply.settle(outcome.map(|burial| burial.count)));
                 });
             }),
         );
@@ -279,16 +322,17 @@ impl Batch {
 }
 
 /// Sends the messages of a session that is gone, or is another one now, to the dead letters, in steps.
-pub fn bury_foreign(shared: &Arc<Shared>, session_id: i64, effects: &mut Effects) {
+pub fn bury_strangers(shared: &Arc<Shared>, session_id: i64, effects: &mut Effects) {
     let (lookup, settle) = (Arc::clone(shared), Arc::clone(shared));
     // No claim may come between: it would find the same messages again.
     effects.queue(
         Call::new(
-            "bury-foreign",
+            "bury-strangers",
             Shared::bookkeeping_deadline(),
             move |db: &Connection| {
                 let owner = lookup.directory.find(session_id)?;
-                let upto = owner.as_ref().map_or(0, |entry| entry.upto);
+                // Asked for by itself: what is acknowledged is done, also where the session's row is gone.
+                let upto = lookup.directory.watermark(session_id)?;
                 let name = owner.as_ref().map(|entry| &*entry.row.claude_session_id);
                 let ids: Vec<i64> = db
                     .prepare_cached(
@@ -298,16 +342,16 @@ pub fn bury_foreign(shared: &Arc<Shared>, session_id: i64, effects: &mut Effects
                     .query_map(params![session_id, upto, name, STEP], |row| row.get(0))?
                     .collect::<rusqlite::Result<_>>()?;
                 let error = "the session's row was deleted, or its number belongs to another session now";
-                storage::move_to_dead_letters(db, &ids, SESSION_GONE, Some(error), clock::now_epoch())
+                bury(&lookup, db, session_id, &ids, SESSION_GONE, Some(error))
             },
-            Reply::new(move |outcome: Result<(usize, usize)>| {
+            Reply::new(move |outcome: Result<Burial>| {
                 settle.with(|state, effects| {
-                    if let Ok((count, bytes)) = outcome {
-                        state.count_out(session_id, count, bytes, true);
-                        state.metrics.dead += count;
-                        if count == 0 {
-                            // Nothing foreign is left: what the counters still hold beyond the tables is mended
-                            // by the next claim.
+                    if let Ok(burial) = outcome {
+                        burial.apply(state, session_id);
+                        if burial.count == 0 {
+                            // The tables are right, the counters were not; a claim for them would come back here.
+                            let (count, bytes) = state.sessions.get(&session_id).map_or((0, 0), |s| (s.durable, s.bytes));
+                            state.count_out(session_id, count, bytes, true);
                         }
                     }
                     state.follow_up(session_id, effects);

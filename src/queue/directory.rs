@@ -53,6 +53,14 @@ impl Directory {
         self.find(session_id)?.ok_or_else(|| unknown(session_id))
     }
 
+    /// A session's watermark, whether or not its row is still there.
+    pub fn watermark(&self, session_id: i64) -> Result<i64> {
+        let guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let db = guard.as_ref().ok_or_else(|| Error::disposed("memory"))?;
+        let mut statement = db.prepare_cached("SELECT upto FROM native_ack WHERE session_id = ?1")?;
+        Ok(statement.query_row([session_id], |row| row.get(0)).optional()?.unwrap_or(0))
+    }
+
     /// Every watermark, and the highest of them or of the ledger's floor.
     pub fn watermarks(&self) -> Result<(Vec<(i64, i64)>, i64)> {
         let guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);

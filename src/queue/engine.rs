@@ -5,7 +5,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{
         Arc, Mutex, OnceLock, PoisonError, Weak,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -58,6 +58,8 @@ pub struct Shared {
     touched: Mutex<Vec<i64>>,
     next_id: AtomicI64,
     id_floor: AtomicI64,
+    /// Dedupe keys remembered since open.
+    dedupe_keys: AtomicU64,
     clock: Sender<()>,
     me: Weak<Shared>,
 }
@@ -117,6 +119,11 @@ impl Shared {
         if !touched.contains(&session_id) {
             touched.push(session_id);
         }
+    }
+
+    /// Counts a dedupe key that is remembered; how many it makes since open.
+    pub fn count_dedupe_key(&self) -> u64 {
+        self.dedupe_keys.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// The next message id; runs inside the queue writer's transaction. Ids of a transaction that is rolled
@@ -226,6 +233,7 @@ impl Queue {
             touched: Mutex::default(),
             next_id: AtomicI64::new(next_id),
             id_floor: AtomicI64::new(next_id),
+            dedupe_keys: AtomicU64::new(0),
             clock: wake,
             me: Weak::clone(me),
         });

@@ -78,8 +78,8 @@ impl Queue {
                 return Err(Error::disposed("memory"));
             }
             let session = state.sessions.get(&session_id);
-            let (depth, bytes) = session.map_or((0, 0), |session| (session.depth, session.bytes));
-            check_bounds(&shared.settings.bounds, session_id, payload.len(), depth, bytes, state.bytes)?;
+            let waiting = session.map_or((0, 0), |session| (session.depth, session.bytes));
+            check_bounds(&shared.settings.bounds, session_id, payload.len(), waiting, state.bytes)?;
             state.count_in(session_id, payload.len(), epoch);
             Ok(())
         });
@@ -107,7 +107,14 @@ impl Queue {
     }
 }
 
-fn check_bounds(bounds: &Bounds, session_id: i64, size: usize, depth: usize, bytes: usize, total: usize) -> Result<()> {
+/// Whether a message of `size` bytes may be added to a session in which `(depth, bytes)` wait.
+pub fn check_bounds(
+    bounds: &Bounds,
+    session_id: i64,
+    size: usize,
+    (depth, bytes): (usize, usize),
+    total: usize,
+) -> Result<()> {
     let full = |what: &str, value: usize, limit: usize, remedy: &str| {
         Err(Error::new(Code::QueueFull, format!("{what}: {value} would exceed the limit of {limit}; {remedy}"))
             .with("sessionDbId", session_id)
@@ -158,6 +165,12 @@ struct Enqueue {
 }
 
 impl Enqueue {
+    /// Dedupe keys from before this time are forgotten, epoch ms.
+    fn forgotten_before(&self) -> i64 {
+        let age = self.shared.settings.bounds.dedupe_age.as_millis();
+        self.epoch.saturating_sub(i64::try_from(age).unwrap_or(i64::MAX))
+    }
+
     fn store(&mut self, db: &Connection) -> Result<Outcome> {
         if self.envelope.is_none() {
             self.envelope = Some(Envelope::parse(&self.payload)?);
@@ -166,7 +179,7 @@ impl Enqueue {
         let entry = self.shared.directory.get(self.session_id)?;
         let prompt_number = envelope.prompt_number;
         if let Some(key) = &self.options.dedupe_key
-            && let Some(id) = storage::find_dedupe_key(db, self.session_id, key)?
+            && let Some(id) = storage::find_dedupe_key(db, self.session_id, key, self.forgotten_before())?
         {
             // Asked of the tables, not of the counters: acknowledged and purged look the same from outside.
             let duplicate = if storage::is_dead(db, id)? {
@@ -195,10 +208,9 @@ impl Enqueue {
         let mut evicted = 0;
         if let Some(key) = &self.options.dedupe_key {
             storage::remember_dedupe_key(db, self.session_id, key, id, self.epoch)?;
-            if id.unsigned_abs().is_multiple_of(EVICT_EVERY) {
-                let bounds = &self.shared.settings.bounds;
-                let age = i64::try_from(bounds.dedupe_age.as_millis()).unwrap_or(i64::MAX);
-                evicted = storage::evict_dedupe_keys(db, self.epoch.saturating_sub(age), bounds.dedupe_keys)?;
+            if self.shared.count_dedupe_key().is_multiple_of(EVICT_EVERY) {
+                let keep = self.shared.settings.bounds.dedupe_keys;
+                evicted = storage::evict_dedupe_keys(db, self.forgotten_before(), keep)?;
             }
         }
         self.shared.touch(self.session_id);

@@ -1,8 +1,9 @@
 //! What the queue itself reads of a message: its type and its prompt number. Everything else is text that
 //! passes through untouched.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
+use serde_core::de::{Deserialize, Deserializer, Visitor};
 use serde_json::value::RawValue;
 
 use crate::error::{Error, Result};
@@ -20,7 +21,33 @@ pub struct Envelope {
     pub prompt_number: Option<i64>,
 }
 
-type Fields<'a> = BTreeMap<String, &'a RawValue>;
+/// A field's name, as bytes: JSON allows half of a surrogate pair in it, UTF-8 does not.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Name(Vec<u8>);
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Bytes;
+        impl Visitor<'_> for Bytes {
+            type Value = Name;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+            fn visit_bytes<E: serde_core::de::Error>(self, bytes: &[u8]) -> std::result::Result<Name, E> {
+                Ok(Name(bytes.to_owned()))
+            }
+        }
+        deserializer.deserialize_bytes(Bytes)
+    }
+}
+
+impl std::borrow::Borrow<[u8]> for Name {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+type Fields<'a> = BTreeMap<Name, &'a RawValue>;
 
 fn fields(json: &str) -> Result<Fields<'_>> {
     serde_json::from_str(json)
@@ -34,7 +61,7 @@ impl Envelope {
     /// `ERR_INVALID_ARG` where it is not.
     pub fn parse(json: &str) -> Result<Self> {
         let fields = fields(json)?;
-        let raw = |name: &str| fields.get(name).map(|value| value.get());
+        let raw = |name: &str| fields.get(name.as_bytes()).map(|value| value.get());
         Ok(Self {
             kind: raw("type").and_then(|text| serde_json::from_str::<String>(text).ok()).map(Into::into),
             prompt_number: raw("prompt_number").and_then(|text| serde_json::from_str(text).ok()),
@@ -63,6 +90,7 @@ impl Split {
         let Ok(fields) = fields(payload) else { return whole };
         let mut large: Vec<(Box<str>, std::ops::Range<usize>)> = fields
             .into_iter()
+            .filter_map(|(name, value)| Some((String::from_utf8(name.0).ok()?, value)))
             .filter(|(name, value)| {
                 // An accessor called __proto__ would be no own property; such a field is parsed.
                 value.get().len() >= LARGE_TEXT && value.get().starts_with('"') && name != "__proto__"
@@ -100,7 +128,8 @@ mod tests {
         assert_eq!(envelope, Envelope { kind: Some("observation".into()), prompt_number: Some(3) });
         assert_eq!(Envelope::parse(r#"{"type":7,"prompt_number":"x"}"#).unwrap(), Envelope::default());
         // Lone surrogates are legal JSON escapes.
-        assert!(Envelope::parse(r#"{"type":"a","x":"\ud800"}"#).is_ok());
+        let lone = Envelope::parse(r#"{"\ud800":1,"type":"a","x":"\ud800","prompt_number":2}"#).unwrap();
+        assert_eq!(lone, Envelope { kind: Some("a".into()), prompt_number: Some(2) });
     }
 
     #[test]

@@ -46,6 +46,7 @@ impl Queue {
                         state.count_out(session_id, count, bytes, true);
                         if let Some(session) = state.sessions.get_mut(&session_id) {
                             session.not_before = None;
+                            session.attempts = 0;
                         }
                     }
                     state.follow_up(session_id, effects);
@@ -143,7 +144,7 @@ fn drain(
 
 /// Runs on the queue's thread: no claim can come between this and its settling.
 fn remove(shared: &Shared, db: &Connection, session_id: i64) -> Result<(usize, usize)> {
-    let upto = shared.directory.find(session_id)?.map_or(0, |entry| entry.upto);
+    let upto = shared.directory.watermark(session_id)?;
     // A batch in somebody's hands is revoked first, so that no commit can begin for messages that are going;
     // one that is being committed keeps its messages.
     let kept = shared.with(|state, _| {

@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     claim::Batch,
+    dead_letters::{self, Burial},
     effects::Effects,
     engine::Shared,
     state::{Phase, State},
@@ -83,7 +84,12 @@ impl Batch {
     /// Gives the batch back: for errors, aborts, quota, sign-in.
     pub fn release(&self, options: ReleaseOptions, reply: Reply<Released>) {
         let (session_id, token) = (self.session_id, self.token);
-        self.shared.with(|state, effects| begin(state, effects, session_id, token, options, reply));
+        self.shared.with(|state, effects| {
+            if state.closed {
+                return effects.then(move || reply.settle(Err(Error::disposed("memory"))));
+            }
+            begin(state, effects, session_id, token, options, reply);
+        });
     }
 }
 
@@ -120,13 +126,13 @@ pub fn write(
     options: ReleaseOptions,
     reply: Reply<Released>,
 ) {
-    let (retry, bounds) = (shared.settings.retry.clone(), shared.settings.bounds.clone());
+    let retry = shared.settings.retry.clone();
     // Attempts and dead letters must be on the disk before any watermark passes them.
     let durability = if options.count_attempt { Durability::Full } else { Durability::Normal };
     let fence = Arc::clone(shared);
     let run = move |db: &rusqlite::Connection| {
         let now = clock::now_epoch();
-        let mut done = Done { attempts: 0, not_before: None, dead: Vec::new(), dead_bytes: 0, evicted: 0 };
+        let mut done = Done { attempts: 0, not_before: None, dead: Vec::new(), burial: None };
         done.attempts = match ids.first() {
             Some(first) if !options.count_attempt => storage::attempts(db, *first)?,
             _ => storage::count_attempt(db, session_id, &ids, options.error.as_deref())?,
@@ -134,14 +140,11 @@ pub fn write(
         storage::clear_lease(db, session_id, token)?;
         let last_try = options.count_attempt && ids.len() == 1 && done.attempts >= retry.max_attempts;
         if last_try && fence_off(&fence, session_id, token) {
-            let error = options.error.as_deref();
-            let (count, bytes) = storage::move_to_dead_letters(db, &ids, MAX_ATTEMPTS, error, now)?;
-            if count > 0 {
+            let burial = dead_letters::bury(&fence, db, session_id, &ids, MAX_ATTEMPTS, options.error.as_deref())?;
+            if burial.count > 0 {
                 done.dead.clone_from(&ids);
-                done.dead_bytes = bytes;
             }
-            let age = i64::try_from(bounds.dead_letter_age.as_millis()).unwrap_or(i64::MAX);
-            done.evicted = storage::evict_dead_letters(db, now.saturating_sub(age), bounds.dead_letters)?;
+            done.burial = Some(burial);
         } else {
             let delay = options.delay.unwrap_or_else(|| retry.backoff(done.attempts));
             if !delay.is_zero() {
@@ -177,8 +180,7 @@ struct Done {
     attempts: u32,
     not_before: Option<(Instant, i64)>,
     dead: Vec<i64>,
-    dead_bytes: usize,
-    evicted: usize,
+    burial: Option<Burial>,
 }
 
 fn settle(shared: &Shared, session_id: i64, token: i64, outcome: Result<Done>, reply: Reply<Released>) {
@@ -192,10 +194,8 @@ fn settle(shared: &Shared, session_id: i64, token: i64, outcome: Result<Done>, r
                 if session.lease.is_none() && session.depth > 0 {
                     session.not_before = done.not_before;
                 }
-                if !done.dead.is_empty() {
-                    state.count_out(session_id, done.dead.len(), done.dead_bytes, true);
-                    state.metrics.dead = (state.metrics.dead + done.dead.len()).saturating_sub(done.evicted);
-                    state.metrics.dead_evicted += done.evicted as u64;
+                if let Some(burial) = &done.burial {
+                    burial.apply(state, session_id);
                 }
                 let depth = state.sessions.get(&session_id).map_or(0, |session| session.depth);
                 let ready_at_epoch = done.not_before.map(|(_, epoch)| epoch);

@@ -196,6 +196,15 @@ impl State {
         self.bytes -= bytes;
     }
 
+    /// Takes over what the queue's file says of a session's oldest message: when it came, counted attempts.
+    pub fn set_head(&mut self, id: i64, head: Option<(i64, u32)>) {
+        let Some(session) = self.sessions.get_mut(&id).filter(|session| session.depth > 0) else { return };
+        session.attempts = head.map_or(0, |(_, attempts)| attempts);
+        if let Some((epoch, _)) = head {
+            session.oldest_epoch = Some(epoch);
+        }
+    }
+
     /// Makes a session active or refreshes it; the one that the cap sends away loses its consumer.
     pub fn activate(&mut self, id: i64, row: &SessionRow, prompt_number: Option<i64>, effects: &mut Effects) {
         if let Some(evicted) = self.registry.activate(id, row, prompt_number) {
@@ -283,13 +292,13 @@ impl State {
 
     /// The next moment at which something of this session is due.
     fn next_deadline(&self, id: i64) -> Option<Instant> {
-        let now = Instant::now();
         let session = self.sessions.get(&id);
         let lease = session.and_then(|session| session.lease.as_ref()).filter(|lease| lease.phase == Phase::Leased);
         [
             lease.map(|lease| lease.deadline),
             session.and_then(|session| session.consumer.as_ref()).and_then(Slot::idle_deadline),
-            session.and_then(|session| session.not_before).map(|(until, _)| until).filter(|until| *until > now),
+            // Also one that has just passed: whoever asked a moment ago found nothing deliverable.
+            session.and_then(|session| session.not_before).map(|(until, _)| until),
             session.and_then(|session| session.pause.as_ref()?.until).map(|(until, _)| until),
             self.registry.expires(id),
         ]

@@ -128,11 +128,13 @@ pub fn set_meta(db: &Connection, key: &str, value: i64) -> Result<()> {
     Ok(())
 }
 
-/// The message that a remembered dedupe key stands for.
-pub fn find_dedupe_key(db: &Connection, session_id: i64, key: &str) -> Result<Option<i64>> {
+/// The message that a dedupe key stands for, where it is remembered since `not_before` or later.
+pub fn find_dedupe_key(db: &Connection, session_id: i64, key: &str, not_before: i64) -> Result<Option<i64>> {
     Ok(db
-        .prepare_cached("SELECT message_id FROM dedupe_keys WHERE session_id = ?1 AND key = ?2")?
-        .query_row(params![session_id, key], |row| row.get(0))
+        .prepare_cached(
+            "SELECT message_id FROM dedupe_keys WHERE session_id = ?1 AND key = ?2 AND created_at_epoch >= ?3",
+        )?
+        .query_row(params![session_id, key, not_before], |row| row.get(0))
         .optional()?)
 }
 

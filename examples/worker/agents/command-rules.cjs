@@ -89,7 +89,7 @@ function observeCommand(call) {
   const line = lookedAt(String(call.input.command ?? '')).slice(0, MAX_COMMAND_CHARS);
   const command = mainCommand(line);
   if (command === '') return null;
-  const shown = shorten(command, 120);
+  const shown = shorten(command.replace(/\b([0-9a-f]{10})[0-9a-f]{30}\b/g, '$1'), 120);
   const output = call.responseText;
   const errors = errorLines(output);
   const files = pathsIn(command.slice(0, 1_000), call.cwd);
@@ -164,7 +164,7 @@ function observeCommand(call) {
   }
   if (TRIVIAL.test(command) || BUILD.test(command) || output.trim() === '') return null;
   if (HISTORY.test(command)) {
-    return observation('discovery', `History: ${shorten(command, 100)}`, {
+    return observation('discovery', `History: ${shorten(shown, 100)}`, {
       facts: historyFacts(output),
       narrative: `The history was looked at with "${shown}" (${plural(countLines(output), 'line')} of output).`,
       concepts: ['why-it-exists', 'what-changed'],

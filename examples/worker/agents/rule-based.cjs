@@ -1,6 +1,7 @@
 'use strict';
 // The agent that comes with the worker: it derives typed observations from tool calls by rules, without a model, a
 // key or a network. The same messages always give the same answer.
+const { setImmediate: nextTurn } = require('node:timers/promises');
 const { readToolCall } = require('./tool-call.cjs');
 const { observeEdit } = require('./edit-rules.cjs');
 const { observeCommand } = require('./command-rules.cjs');
@@ -45,7 +46,12 @@ function createAgent() {
   return {
     name: 'rules',
     async observe(messages, context) {
-      const observations = messages.map((message) => observeMessage(message, context)).filter(Boolean);
+      const observations = [];
+      for (const message of messages) {
+        const observation = observeMessage(message, context);
+        if (observation !== null) observations.push(observation);
+        await nextTurn(); // a large message takes some milliseconds: requests come first
+      }
       const summarize = messages.findLast((message) => message.type === 'summarize');
       const summary =
         summarize === undefined

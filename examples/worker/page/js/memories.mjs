@@ -4,7 +4,7 @@ import { ago, plural } from './format.mjs';
 import { readJson } from './worker-client.mjs';
 
 const PAGE = 20;
-const KEPT_LIVE = 200;
+const KEPT_LIVE = 60;
 const TYPE_DELAY_MS = 220;
 
 let request = null; // the newest reading: an older one that answers late is not shown
