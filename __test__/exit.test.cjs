@@ -50,7 +50,10 @@ describe('a process that has nothing left to do', () => {
       assert.deepEqual(leftovers(directory), []);
       const found = await inspect(directory);
       assert.equal(found.depth, depth);
-      assert.deepEqual(found.waiting.map(({ attempts }) => attempts), depth ? [0] : []);
+      assert.deepEqual(
+        found.waiting.map(({ attempts }) => attempts),
+        depth ? [0] : [],
+      );
     });
   }
 });

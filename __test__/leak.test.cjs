@@ -72,7 +72,10 @@ describe('a handle that is only garbage-collected is released', () => {
       const { directory } = dataDirectory(t);
       const child = await runChild('leak-garbage.cjs', { args: [kind, directory], nodeArgs: ['--expose-gc'] });
       const { code, signal, stdout, stderr } = child;
-      assert.deepEqual({ code, signal, stdout: stdout.trim(), stderr }, { code: 0, signal: null, stdout: printed, stderr: '' });
+      assert.deepEqual(
+        { code, signal, stdout: stdout.trim(), stderr },
+        { code: 0, signal: null, stdout: printed, stderr: '' },
+      );
     });
   }
 });

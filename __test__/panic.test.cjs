@@ -14,7 +14,10 @@ const foreign = require('./foreign/index.cjs');
 async function run(directory, scenario, faults) {
   const env = { CLAUDE_MEM_NATIVE_FAULT: faults, RUST_BACKTRACE: '0' };
   const child = await runChild('fault-scenario.cjs', { args: [scenario, directory], env });
-  const seen = child.stdout.split('\n').filter(Boolean).map((line) => JSON.parse(line));
+  const seen = child.stdout
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line));
   return { ...child, seen };
 }
 
@@ -60,7 +63,13 @@ describe('a panic', () => {
   test("of the queue's thread behind its COMMIT: told to have failed, stored once", async (t) => {
     const answers = await seen(t, 'thread', 'after-commit:enqueue=panic-once');
     assert.deepEqual([answers.enqueue, answers['enqueue later']], [['ERR_INTERNAL'], ['ERR_INTERNAL']]);
-    assert.deepEqual([answers.health, answers.dispose], [['critical', true], ['ok', 'ok']]);
+    assert.deepEqual(
+      [answers.health, answers.dispose],
+      [
+        ['critical', true],
+        ['ok', 'ok'],
+      ],
+    );
     assert.deepEqual(answers['next owner'], [1, 1]);
   });
 
@@ -132,7 +141,13 @@ describe('a process that dies', () => {
       assert.equal(child.signal ?? child.code, process.platform === 'win32' ? 134 : 'SIGABRT', child.stderr);
       const told = (what) => child.seen.filter(([word]) => word === what).map(([, marker]) => marker);
 
-      const memory = await openMemory({ dataDir: directory, maxAttempts: 100, backoffBaseMs: 1, backoffMaxMs: 2, lockWaitMs: 0 });
+      const memory = await openMemory({
+        dataDir: directory,
+        maxAttempts: 100,
+        backoffBaseMs: 1,
+        backoffMaxMs: 2,
+        lockWaitMs: 0,
+      });
       const [session] = await foreign.query(database, 'SELECT id FROM sdk_sessions');
       const drained = [];
       const consumer = memory.queue.consume(session.id, { keepAlive: true });
@@ -140,25 +155,41 @@ describe('a process that dies', () => {
         const { value: batch } = await consumer.next();
         const markers = batch.messages.map(({ marker }) => marker);
         drained.push(...markers);
-        await batch.commit({ observations: markers.map((title) => ({ type: 'discovery', title, facts: [], concepts: [] })) });
+        await batch.commit({
+          observations: markers.map((title) => ({ type: 'discovery', title, facts: [], concepts: [] })),
+        });
       }
       const dead = await memory.queue.deadLetters();
-      const deadMarkers = await Promise.all(dead.map(async ({ id }) => (await memory.queue.getDeadLetter(id)).message.marker));
+      const deadMarkers = await Promise.all(
+        dead.map(async ({ id }) => (await memory.queue.getDeadLetter(id)).message.marker),
+      );
       await memory.dispose();
 
-      const stored = (await foreign.query(database, 'SELECT title FROM observations ORDER BY id')).map(({ title }) => title);
+      const stored = (await foreign.query(database, 'SELECT title FROM observations ORDER BY id')).map(
+        ({ title }) => title,
+      );
       assert.deepEqual([...new Set(stored)], stored, 'stored twice');
       for (const marker of told('C')) {
         assert.ok(stored.includes(marker) && !drained.includes(marker), `${marker} was committed, and came again`);
       }
       for (const marker of told('D')) assert.ok(deadMarkers.includes(marker), `${marker} was a dead letter`);
       const kept = [...stored, ...deadMarkers];
-      assert.deepEqual(told('E').filter((marker) => !kept.includes(marker)), [], 'acknowledged and lost');
+      assert.deepEqual(
+        told('E').filter((marker) => !kept.includes(marker)),
+        [],
+        'acknowledged and lost',
+      );
       assert.deepEqual([...new Set(kept)], kept, 'both stored and dead');
       const number = (marker) => Number(marker.slice(1));
-      assert.deepEqual(stored, [...stored].sort((a, b) => number(a) - number(b)), 'out of order');
+      assert.deepEqual(
+        stored,
+        [...stored].sort((a, b) => number(a) - number(b)),
+        'out of order',
+      );
       for (const file of ['claude-mem.db', 'native/queue.db']) {
-        assert.deepEqual(await foreign.query(`${directory}/${file}`, 'PRAGMA integrity_check'), [{ integrity_check: 'ok' }]);
+        assert.deepEqual(await foreign.query(`${directory}/${file}`, 'PRAGMA integrity_check'), [
+          { integrity_check: 'ok' },
+        ]);
       }
     });
   }

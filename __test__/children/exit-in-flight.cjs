@@ -16,7 +16,13 @@ async function main() {
   for (let i = 0; i < 6_000; i++) {
     memory.queue.enqueue(session, { type: 'observation', n: i, text: 'x'.repeat(1_000) }).then(() => acknowledged++);
     if (i % 10 === 0) memory.store.getStats();
-    if (i % 100 === 0) memory.store.storeObservation('claude', 'project', { type: 'discovery', title: `row ${i}`, facts: [], concepts: [] });
+    if (i % 100 === 0)
+      memory.store.storeObservation('claude', 'project', {
+        type: 'discovery',
+        title: `row ${i}`,
+        facts: [],
+        concepts: [],
+      });
   }
   memory.queue.consume(waiting).next();
   memory.queue.ready().next();

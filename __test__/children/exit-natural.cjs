@@ -7,14 +7,23 @@ const [kind, dataDir] = process.argv.slice(2);
 let memory;
 
 const kinds = {
-  consumer: (session) => void memory.queue.consume(session).next().finally(() => console.log('settled')),
-  ready: () => void memory.queue.ready().next().finally(() => console.log('settled')),
+  consumer: (session) =>
+    void memory.queue
+      .consume(session)
+      .next()
+      .finally(() => console.log('settled')),
+  ready: () =>
+    void memory.queue
+      .ready()
+      .next()
+      .finally(() => console.log('settled')),
   async 'kept consumer'(session) {
     const consumer = memory.queue.consume(session, { keepAlive: true, idleTimeoutMs: 300 });
     const { done } = await consumer.next();
     console.log(`done ${done}: ${consumer.endReason}`);
   },
-  write: (session) => void memory.queue.enqueue(session, { type: 'observation' }).then(({ id }) => console.log(`stored ${id > 0}`)),
+  write: (session) =>
+    void memory.queue.enqueue(session, { type: 'observation' }).then(({ id }) => console.log(`stored ${id > 0}`)),
   dispose: () => void memory.dispose().then(() => console.log('disposed')),
   async leased(session) {
     await memory.queue.enqueue(session, { type: 'observation' });

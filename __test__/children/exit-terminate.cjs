@@ -25,7 +25,8 @@ async function rounds(dataDir, count, how) {
     const { observations } = await memory.store.getStats();
     const found = memory.queue.depth() + observations;
     const [acknowledged, sent] = [Atomics.load(counts, 0), Atomics.load(counts, 1)];
-    if (found < acknowledged || found > sent) throw new Error(`round ${round}: ${found} found, ${acknowledged} acknowledged, ${sent} sent`);
+    if (found < acknowledged || found > sent)
+      throw new Error(`round ${round}: ${found} found, ${acknowledged} acknowledged, ${sent} sent`);
     const { handles } = await memory.health();
     if (handles.memories !== 1) throw new Error(`round ${round}: ${handles.memories} memories are open`);
     await memory.dispose();
@@ -42,14 +43,18 @@ async function traffic({ dataDir, how, round, counts }) {
     for (;;) {
       const burst = Array.from({ length: 20 }, () => {
         Atomics.add(counts, 1, 1);
-        return memory.queue.enqueue(session, { type: 'observation', text: 'x'.repeat(500) }).then(() => Atomics.add(counts, 0, 1));
+        return memory.queue
+          .enqueue(session, { type: 'observation', text: 'x'.repeat(500) })
+          .then(() => Atomics.add(counts, 0, 1));
       });
       await Promise.all(burst);
     }
   };
   const consume = async (session) => {
     for await (const batch of memory.queue.consume(session, { keepAlive: true })) {
-      await batch.commit({ observations: batch.messages.map(({ id }) => ({ type: 'discovery', title: `${id}`, facts: [], concepts: [] })) });
+      await batch.commit({
+        observations: batch.messages.map(({ id }) => ({ type: 'discovery', title: `${id}`, facts: [], concepts: [] })),
+      });
     }
   };
   const read = async () => {

@@ -88,7 +88,7 @@ const scenarios = {
     const consumer = memory.queue.consume(session, { maxBatch: 2, keepAlive: true });
     const first = await consumer.next();
     await first.value.release({ error: 'on purpose', delayMs: 0 });
-    for (let left = 12; left > 0; ) {
+    for (let left = 12; left > 0;) {
       const { value: batch } = await consumer.next();
       const markers = batch.messages.map(({ marker }) => marker);
       if (markers.includes('m7')) {

@@ -35,7 +35,9 @@ const kinds = {
       memory.queue.ready({ limit: 5 }).next();
       memory.queue.ready({ limit: 5 }).next();
     });
-    const next = await collectUntil(() => openMemory({ dataDir, lockWaitMs: 0 }).catch((error) => void assertLocked(error)));
+    const next = await collectUntil(() =>
+      openMemory({ dataDir, lockWaitMs: 0 }).catch((error) => void assertLocked(error)),
+    );
     console.log(`depth ${next.queue.depth()}, memories ${(await handles(next)).memories}`);
     await next.dispose();
   },

@@ -2,7 +2,7 @@
 // Enqueues, claims and commits on a data directory until it is killed: `node sigkill-worker.cjs <directory>`. It starts
 // when a line of JSON comes in: {round, sessions}. What was promised to it goes out the moment its promise resolves,
 // in one synchronous write a line:
-//   open
+//   open <ms it took>
 //   E <session> <marker> <id>         an enqueue was acknowledged
 //   B <session> <marker>=<attempts> … a batch was handed out
 //   C <session> <marker> …            its commit was acknowledged
@@ -18,7 +18,7 @@ const WAITING = 40;
 const say = (...words) => fs.writeSync(1, `${words.join(' ')}\n`);
 
 async function produce(memory, session, round) {
-  for (let number = 0; ; ) {
+  for (let number = 0; ;) {
     const burst = [];
     // Bursts of several sizes, so that groups and lone commands are both met.
     for (let i = 0; i < 1 + (number % 7); i++, number++) {
@@ -41,8 +41,9 @@ async function consume(memory, session) {
 }
 
 async function run({ round, sessions }) {
+  const startedAt = performance.now();
   const memory = await openMemory({ dataDir, ...OPTIONS });
-  say('open');
+  say('open', performance.now() - startedAt);
   await Promise.all(sessions.flatMap((session) => [produce(memory, session, round), consume(memory, session)]));
 }
 
