@@ -382,7 +382,8 @@ describe('handles', () => {
       for (let n = 0; n < 100; n += 1) await round();
       // Threads end in their own time.
       for (let n = 0; n < 500 && count('task') > before[1]; n += 1) await new Promise((done) => setTimeout(done, 10));
-      assert.deepEqual([count('fd'), count('task')], before);
+      const [descriptors, threads] = [count('fd'), count('task')];
+      assert.ok(descriptors <= before[0] && threads <= before[1], `${descriptors}, ${threads}; before ${before}`);
     },
   );
 });

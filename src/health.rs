@@ -14,10 +14,9 @@ use rusqlite::Connection;
 use crate::{
     clock,
     db::{
-        Readers, Writer,
+        Budget, Readers, Writer,
         activity::{Activity, Slowest},
         layout::{Layout, beside},
-        writer::Budget,
     },
     error::Result,
     queue::{Figures, Queue},

@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::{
-    db::{Readers, Writer, activity::Activity, connection, layout::Layout, owner::OwnerLock, schema, writer::Budget},
+    db::{Budget, Readers, Writer, activity::Activity, connection, layout::Layout, owner::OwnerLock, schema},
     error::{Error, Result},
     fault,
     health::{Health, Sampler},

@@ -1,6 +1,8 @@
 //! The files: opening them, their schema, and the threads that own their connections.
 
 pub mod activity;
+pub mod budget;
+pub mod command;
 pub mod connection;
 pub mod layout;
 pub mod owner;
@@ -9,6 +11,8 @@ pub mod rows;
 pub mod schema;
 pub mod writer;
 
+pub use budget::Budget;
+pub use command::{Call, Durability, Follow, Write};
 pub use reader::Readers;
 pub use rows::{Cell, Rows};
-pub use writer::{Durability, Write, Writer};
+pub use writer::Writer;

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     clock,
-    db::{Write, writer::Call},
+    db::{Call, Write},
     error::{Error, Result},
     reply::Reply,
     store::opening::SessionRow,

@@ -11,7 +11,7 @@ use super::{
     claim::Batch, consumer::EndReason, effects::Effects, engine::Shared, reclaim, release::lost, state::Phase, storage,
 };
 use crate::{
-    db::writer::Call,
+    db::Call,
     error::{Code, Error, Result},
     reply::Reply,
     store::response::{self, Response, StoredResponse},

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     clock,
-    db::writer::{Call, Durability},
+    db::{Call, Durability},
     error::{Code, Error, Result},
     reply::Reply,
 };

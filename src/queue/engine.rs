@@ -27,11 +27,7 @@ use super::{
     storage,
 };
 use crate::{
-    db::{
-        Write, Writer,
-        activity::Activity,
-        writer::{Budget, Call, Durability, Follow},
-    },
+    db::{Budget, Call, Durability, Follow, Write, Writer, activity::Activity},
     error::{Error, Result},
     reply::Reply,
     sessions::SessionInfo,

@@ -13,7 +13,7 @@ use super::{
     engine::{Queue, on_queue},
     state::{ALL, Pause, State},
 };
-use crate::{clock, db::writer::Durability, error::Result, reply::Reply};
+use crate::{clock, db::Durability, error::Result, reply::Reply};
 
 impl Queue {
     /// Stops deliveries of a session, or of all. Live consumers end with `paused`; an open batch may still be

@@ -11,7 +11,7 @@ use super::{
     state::{Phase, State},
 };
 use crate::{
-    db::writer::Durability,
+    db::Durability,
     error::{Error, Result},
     reply::Reply,
     store::opening::SessionRow,

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use super::{engine::Shared, state::Unpurged, storage};
 use crate::{
     clock,
-    db::writer::{Call, Durability},
+    db::{Call, Durability},
     error::Result,
     reply::Reply,
 };

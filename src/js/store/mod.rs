@@ -21,7 +21,7 @@ use super::{
     answer::IntoAnswer,
     call::{Pending, Promised, promise},
 };
-use crate::{db::writer::Call, error::Result, memory::Memory, reply::Reply};
+use crate::{db::Call, error::Result, memory::Memory, reply::Reply};
 
 pub use options::{ByIdsOptions, ContextOptions, DateRange, RowOptions, SearchOptions, WriteOptions};
 pub use response::{Answered, ObservationInput, SessionResponse, StoredRow, SummaryInput, observations_of, summary_of};

@@ -1,0 +1,106 @@
+//! Commands of a writer: what runs inside its transactions, and who is told.
+
+use std::time::Instant;
+
+use rusqlite::Connection;
+
+use crate::{
+    error::{Error, Result},
+    reply::Reply,
+};
+
+/// When a resolved promise survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Durability {
+    /// `synchronous=NORMAL`: survives the death of the process; a power cut may take the last moments.
+    #[default]
+    Normal,
+    /// `synchronous=FULL`: survives a power cut.
+    Full,
+}
+
+/// One command of a writer.
+pub trait Write: Send {
+    /// What health and errors call it.
+    fn name(&self) -> &'static str;
+    /// Payload bytes, for the byte budget and the group's size.
+    fn bytes(&self) -> usize {
+        0
+    }
+    /// Until when a lock is waited for; later the command is rejected with `ERR_BUSY` and never runs.
+    fn deadline(&self) -> Instant;
+    /// What its COMMIT must survive.
+    fn durability(&self) -> Durability {
+        Durability::Normal
+    }
+    /// Does the work inside the open transaction. Runs again where the first transaction was lost to another
+    /// command of its group, so it must not consume what it needs.
+    ///
+    /// # Errors
+    /// Rolls back this command alone.
+    fn run(&mut self, db: &Connection) -> Result<()>;
+    /// Told the truth, once: after the COMMIT, or with the failure.
+    fn settle(self: Box<Self>, outcome: Result<()>);
+}
+
+/// Adds commands to a group that has run and is about to commit: the claim of a waiting consumer is written
+/// in the enqueue's own transaction.
+pub trait Follow: Send {
+    /// Commands to run in the same transaction.
+    fn follow_ups(&mut self) -> Vec<Box<dyn Write>>;
+}
+
+/// A command made of a closure and a reply.
+pub struct Call<T, F> {
+    name: &'static str,
+    bytes: usize,
+    deadline: Instant,
+    durability: Durability,
+    run: F,
+    value: Option<T>,
+    reply: Reply<T>,
+}
+
+impl<T, F: FnMut(&Connection) -> Result<T>> Call<T, F> {
+    /// A command called `name` that runs `run` and settles `reply` with its value.
+    pub fn new(name: &'static str, deadline: Instant, run: F, reply: Reply<T>) -> Self {
+        Self { name, bytes: 0, deadline, durability: Durability::Normal, run, value: None, reply }
+    }
+
+    /// Counts `bytes` against the budget.
+    #[must_use]
+    pub fn bytes(mut self, bytes: usize) -> Self {
+        self.bytes = bytes;
+        self
+    }
+
+    /// Commits with at least this durability.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+}
+
+impl<T: Send, F: FnMut(&Connection) -> Result<T> + Send> Write for Call<T, F> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+    fn deadline(&self) -> Instant {
+        self.deadline
+    }
+    fn durability(&self) -> Durability {
+        self.durability
+    }
+    fn run(&mut self, db: &Connection) -> Result<()> {
+        self.value = Some((self.run)(db)?);
+        Ok(())
+    }
+    fn settle(self: Box<Self>, outcome: Result<()>) {
+        let Self { value, reply, .. } = *self;
+        reply.settle(outcome.and_then(|()| value.ok_or_else(|| Error::internal("committed without a value"))));
+    }
+}
