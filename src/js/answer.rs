@@ -61,6 +61,18 @@ impl Answer {
         }))
     }
 
+    /// Bytes of text and rows that it holds: what waiting for the JS thread costs.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Text(text) | Self::Json(text) => text.len(),
+            Self::Rows(rows) | Self::Row(rows) => rows.bytes(),
+            Self::List(values) | Self::Object(_, values) => {
+                values.len() * size_of::<Self>() + values.iter().map(Self::weight).sum::<usize>()
+            }
+            _ => 0,
+        }
+    }
+
     /// An object with `keys`, one value each.
     pub fn object<const N: usize>(keys: &'static [&'static str; N], values: [Self; N]) -> Self {
         Self::Object(keys, values.into())

@@ -10,21 +10,19 @@ use std::{
     ffi::c_void,
     panic::{AssertUnwindSafe, catch_unwind},
     ptr,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use napi::sys;
 
 use super::{
-    answer::{IntoAnswer, Outcome},
+    answer::IntoAnswer,
     building::{self, Built, Partial},
     call::with_exception,
     environment::{Environment, closing},
     errors::{caught, to_js},
+    port::{Deferred, Port, Settlement, Wakers, wake},
     values::{Scope, check},
 };
 use crate::{
@@ -36,7 +34,7 @@ use crate::{
 const SLICE: Duration = Duration::from_millis(1);
 
 /// Places for settlements that an empty queue keeps.
-const KEPT: usize = 4_096;
+pub(super) const KEPT: usize = 4_096;
 
 /// Whether the process stays alive for a promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,104 +53,10 @@ impl Pending {
     }
 }
 
-/// Half of a promise: what settles it. The other half is with JavaScript.
-#[derive(Clone, Copy)]
-struct Deferred {
-    raw: sys::napi_deferred,
-    pending: Pending,
-}
-
-// SAFETY: a foreign thread only carries it; it is used on the JS thread alone.
-unsafe impl Send for Deferred {}
-
-struct Settlement {
-    deferred: Deferred,
-    outcome: Outcome,
-}
-
 /// What the JS thread has taken from the port and not finished.
-enum Work {
+pub(super) enum Work {
     Fresh(Settlement),
     Started(Deferred, Partial),
-}
-
-/// The thread-safe functions of an open port.
-#[derive(Clone, Copy)]
-struct Wakers {
-    /// Drains the queue.
-    drain: sys::napi_threadsafe_function,
-    /// Calls `drain`. Node runs a thread-safe function that is called from its own callback again in the same
-    /// turn; by way of a second one it comes in a later turn.
-    next_turn: sys::napi_threadsafe_function,
-}
-
-// SAFETY: N-API lets any thread call a thread-safe function; the port's lock proves that it still exists.
-unsafe impl Send for Wakers {}
-
-struct Queue {
-    /// None before the port opens and after it has closed.
-    wakers: Option<Wakers>,
-    waiting: VecDeque<Settlement>,
-    /// Whether a call of `drain` or `next_turn` is under way, so that thousands of settlements need one.
-    woken: bool,
-}
-
-/// The side of the port that core threads hold.
-struct Port {
-    queue: Mutex<Queue>,
-    /// Whether something waits; changed under the lock, read without it.
-    filled: AtomicBool,
-}
-
-impl Port {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Hands a settlement to the JS thread.
-    ///
-    /// The race with the environment's teardown is resolved by the lock: whoever gets it first. Before `close`,
-    /// the wakers exist and stay so until the lock is free again; after it, there is nobody to tell, and the
-    /// settlement is dropped. Its deferred goes with the environment.
-    fn settle(&self, settlement: Settlement) {
-        let mut queue = self.lock();
-        let Some(wakers) = queue.wakers else {
-            drop(queue);
-            // An answer may hold handles whose drop settles other promises: never under the lock.
-            drop(settlement);
-            return;
-        };
-        queue.waiting.push_back(settlement);
-        self.filled.store(true, Ordering::Relaxed);
-        if !queue.woken {
-            // Refused only by a closing function, and `close` would have taken it away before that.
-            queue.woken = wake(wakers.drain);
-        }
-    }
-
-    /// Moves what has come to `work`. Where nothing has, the next settlement wakes the JS thread again, and the
-    /// answer is false.
-    fn take(&self, work: &mut VecDeque<Work>) -> bool {
-        let mut queue = self.lock();
-        if queue.waiting.is_empty() {
-            queue.woken = false;
-            self.filled.store(false, Ordering::Relaxed);
-            return false;
-        }
-        work.extend(queue.waiting.drain(..).map(Work::Fresh));
-        // A burst does not keep its memory.
-        queue.waiting.shrink_to(KEPT);
-        true
-    }
-}
-
-fn wake(function: sys::napi_threadsafe_function) -> bool {
-    // SAFETY: callers have got the function from an open port, whose lock they hold or on whose JS thread they
-    // are; only the JS thread closes the port, under the lock.
-    let status = unsafe {
-        sys::napi_call_threadsafe_function(function, ptr::null_mut(), sys::ThreadsafeFunctionCallMode::nonblocking)
-    };
-    status == sys::Status::napi_ok
 }
 
 /// The side of the port that the JS thread holds.
@@ -171,10 +75,9 @@ pub(super) struct Completions {
 
 impl Completions {
     pub(super) fn new(env: sys::napi_env) -> Self {
-        let queue = Queue { wakers: None, waiting: VecDeque::new(), woken: false };
         Self {
             env,
-            port: Arc::new(Port { queue: Mutex::new(queue), filled: AtomicBool::new(false) }),
+            port: Arc::new(Port::new()),
             wakers: Cell::new(None),
             work: RefCell::default(),
             operations: Cell::new(0),
@@ -197,10 +100,7 @@ impl Completions {
     /// Ends all settling, on the JS thread, by the environment's cleanup hook or where it could not be set up.
     pub(super) fn close(&self) {
         self.wakers.set(None);
-        let mut queue = self.port.lock();
-        let wakers = queue.wakers.take();
-        let waiting = std::mem::take(&mut queue.waiting);
-        drop(queue);
+        let (wakers, waiting) = self.port.close();
         // Nobody can call the functions any more: see `Port::settle`.
         if let Some(Wakers { drain, next_turn }) = wakers {
             abort(drain);
@@ -209,6 +109,12 @@ impl Completions {
         drop(waiting);
         // Partly built answers hold references, which are deleted while the environment is there.
         drop(self.work.take());
+    }
+
+    /// Bytes of large answers on their way.
+    #[cfg(feature = "fault-injection")]
+    pub(super) fn backlog(&self) -> usize {
+        self.port.bytes()
     }
 
     /// A promise, and the deferred half that settles it.
@@ -223,7 +129,7 @@ impl Completions {
         if pending == Pending::Operation {
             self.one_more();
         }
-        Ok((Deferred { raw, pending }, promise))
+        Ok((Deferred { raw, pending, weight: 0 }, promise))
     }
 
     fn one_more(&self) {
@@ -282,6 +188,7 @@ impl Completions {
     }
 
     fn settled(&self, deferred: Deferred) {
+        self.port.free(deferred);
         if deferred.pending == Pending::Operation {
             self.one_less();
         }

@@ -181,6 +181,12 @@ impl CrossingProbe {
         self.ask(env, move || Ok(rows(&columns, count, filler)))
     }
 
+    /// Bytes of large answers on their way to this environment.
+    #[napi(catch_unwind)]
+    pub fn backlog<'e>(&self, env: &'e Env) -> napi::Result<Unknown<'e>> {
+        immediate(env, || Ok(super::environment::Environment::of(env)?.completions().backlog()))
+    }
+
     /// The first of `count` rows, or null.
     #[napi(catch_unwind)]
     pub fn row<'e>(&self, env: &'e Env, columns: Vec<String>, count: u32) -> napi::Result<Promised<'e>> {

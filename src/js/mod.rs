@@ -95,6 +95,7 @@ pub mod memory;
 pub mod open_options;
 pub mod pages;
 mod place;
+mod port;
 pub mod queue;
 pub mod queue_options;
 mod row_factory;

@@ -131,6 +131,9 @@ impl Queue {
             Durability::Full,
             move |db| retry(&shared, db, id),
             Reply::new(move |outcome: Result<Retried>| {
+                if let Ok(retried) = &outcome {
+                    settle.confirm_id(retried.id);
+                }
                 settle.with(|state, effects| {
                     let answer = outcome.map(|retried| {
                         state.metrics.dead = state.metrics.dead.saturating_sub(1);

@@ -126,28 +126,41 @@ impl Shared {
     /// back are skipped, never given again.
     pub fn take_id(&self, db: &Connection) -> Result<i64> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        if id >= self.id_floor.load(Ordering::Relaxed) {
-            let floor = id + ID_BLOCK;
+        let floor = floor_above(id);
+        // In memory it rises only with the COMMIT: until then each transaction writes it again.
+        if floor > self.id_floor.load(Ordering::Relaxed) {
             storage::set_meta(db, "id_floor", floor)?;
-            self.id_floor.store(floor, Ordering::Relaxed);
-            // The other file's floor follows when its lock is free: an enqueue never waits for it. Should it
-            // be missed, the watermarks there still bound what could be swallowed.
-            self.main_writer.call(
-                "raise-id-floor",
-                Self::bookkeeping_deadline(),
-                move |db| {
-                    db.prepare_cached(
-                        "INSERT INTO native_ledger(key, value) VALUES ('id_floor', ?1)
-                         ON CONFLICT(key) DO UPDATE SET value = max(CAST(value AS INTEGER), excluded.value)",
-                    )?
-                    .execute([floor])?;
-                    Ok(())
-                },
-                Reply::ignore(),
-            );
         }
         Ok(id)
     }
+
+    /// Notes that an id of [`Shared::take_id`] was committed, and with it its floor.
+    pub fn confirm_id(&self, id: i64) {
+        let floor = floor_above(id);
+        if self.id_floor.fetch_max(floor, Ordering::Relaxed) >= floor {
+            return;
+        }
+        // The other file's floor follows when its lock is free: an enqueue never waits for it. Should it be
+        // missed, the watermarks there still bound what could be swallowed.
+        self.main_writer.call(
+            "raise-id-floor",
+            Self::bookkeeping_deadline(),
+            move |db| {
+                db.prepare_cached(
+                    "INSERT INTO native_ledger(key, value) VALUES ('id_floor', ?1)
+                     ON CONFLICT(key) DO UPDATE SET value = max(CAST(value AS INTEGER), excluded.value)",
+                )?
+                .execute([floor])?;
+                Ok(())
+            },
+            Reply::ignore(),
+        );
+    }
+}
+
+/// The end of the block that `id` lies in.
+const fn floor_above(id: i64) -> i64 {
+    (id / ID_BLOCK + 1) * ID_BLOCK
 }
 
 /// Claims of waiting consumers, written in the enqueue's own transaction.

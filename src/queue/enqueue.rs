@@ -239,6 +239,9 @@ impl Write for Enqueue {
 }
 
 fn settle(shared: &Shared, session_id: i64, bytes: usize, outcome: Result<Outcome>, reply: Reply<Enqueued>) {
+    if let Ok(Outcome { id, duplicate: None, .. }) = &outcome {
+        shared.confirm_id(*id);
+    }
     shared.with(|state, effects| {
         let answer = match outcome {
             Ok(Outcome { entry, prompt_number, id, duplicate, evicted }) => {

@@ -569,3 +569,26 @@ fn counters_follow_and_the_group_survives_a_bad_command() {
     assert_eq!(bench.one::<i64>("native/queue.db", "SELECT count(*) FROM messages"), 180);
     dispose(&memory);
 }
+
+#[test]
+fn an_id_is_never_given_twice() {
+    let bench = Bench::new();
+    let memory = bench.open();
+    let session = bench.session("a");
+    let last = put(&memory, session, "x").unwrap().id;
+    dispose(&memory);
+    // The floor is kept in both files: either of them may be deleted alone.
+    for suffix in ["", "-wal", "-shm"] {
+        drop(std::fs::remove_file(bench.folder.path().join(format!("native/queue.db{suffix}"))));
+    }
+    let memory = bench.open();
+    let next = put(&memory, session, "y").unwrap().id;
+    assert!(next > last, "{next} after {last}");
+    dispose(&memory);
+    bench.sql("claude-mem.db", "DELETE FROM native_ledger; DELETE FROM native_ack");
+    bench.sql("native/queue.db", "DELETE FROM messages");
+    let memory = bench.open();
+    let third = put(&memory, session, "z").unwrap().id;
+    assert!(third > next, "{third} after {next}");
+    dispose(&memory);
+}
