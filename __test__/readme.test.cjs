@@ -90,7 +90,7 @@ describe('tables of README.md', () => {
   });
 
   test('options of queue.consume', () => {
-    assert.deepEqual(tableBelow(markdown, 'Options of `queue.consume'), membersOf('ConsumeCallOptions'));
+    assert.deepEqual(tableBelow(markdown, 'Options of `queue.consume'), membersOf('ConsumeOptions'));
   });
 
   test('error codes', () => {

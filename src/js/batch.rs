@@ -71,7 +71,7 @@ pub struct CommitResult {
 }
 
 /// How a batch goes back.
-#[napi(object, object_to_js = false)]
+#[napi(object, object_to_js = false, js_name = "ReleaseOptions")]
 #[derive(Debug)]
 pub struct ReleaseCallOptions {
     /// Why, for people; kept with the attempt.
@@ -214,7 +214,7 @@ impl Batch {
     /// attempt on the batch is halved, down to one message; only a batch of one becomes a dead letter by itself, after
     /// `maxAttempts`. Rejects with `ERR_LEASE_LOST` where the batch is no longer held.
     #[napi(
-        ts_args_type = "options?: ReleaseCallOptions | null",
+        ts_args_type = "options?: ReleaseOptions | null",
         ts_return_type = "Promise<ReleaseResult>",
         catch_unwind
     )]

@@ -87,7 +87,7 @@ impl Queue {
     /// Rejects with `ERR_NOT_FOUND` (no such session), `ERR_QUEUE_FULL` (with `depth`, `bytes` and `limit`; nothing
     /// was dropped), `ERR_BUSY`, `ERR_DISK_FULL`, and `ERR_INVALID_ARG` for what has no JSON.
     #[napi(
-        ts_args_type = "sessionDbId: number, message: object, options?: EnqueueCallOptions | null",
+        ts_args_type = "sessionDbId: number, message: object, options?: EnqueueOptions | null",
         ts_return_type = "Promise<EnqueueResult>",
         catch_unwind
     )]
@@ -103,7 +103,7 @@ impl Queue {
 
     /// As `enqueue`, for JSON text straight from a request body; it is parsed and checked off the JS thread.
     #[napi(
-        ts_args_type = "sessionDbId: number, json: Uint8Array, options?: EnqueueCallOptions | null",
+        ts_args_type = "sessionDbId: number, json: Uint8Array, options?: EnqueueOptions | null",
         ts_return_type = "Promise<EnqueueResult>",
         catch_unwind
     )]
@@ -125,7 +125,7 @@ impl Queue {
     /// Starts the consumer of a session. Throws `ERR_LOCKED` where it has a live one, `ERR_DISPOSED`,
     /// `ERR_INVALID_ARG`.
     #[napi(
-        ts_args_type = "sessionDbId: number, options?: ConsumeCallOptions | null",
+        ts_args_type = "sessionDbId: number, options?: ConsumeOptions | null",
         ts_return_type = "Consumer",
         catch_unwind
     )]

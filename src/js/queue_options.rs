@@ -8,7 +8,7 @@ use super::{arguments::Argument, call::Pending, open_options::milliseconds};
 use crate::{error::Result, queue::ConsumeOptions};
 
 /// How a message is enqueued.
-#[napi(object, object_to_js = false)]
+#[napi(object, object_to_js = false, js_name = "EnqueueOptions")]
 #[derive(Debug)]
 pub struct EnqueueCallOptions {
     /// A second message of the session with this key is not stored; its answer says what became of the first.
@@ -35,7 +35,7 @@ pub struct EnqueueResult {
 }
 
 /// How a consumer pulls.
-#[napi(object, object_to_js = false)]
+#[napi(object, object_to_js = false, js_name = "ConsumeOptions")]
 #[derive(Debug)]
 pub struct ConsumeCallOptions {
     /// Messages a batch at most (1 to 10,000). Default 8.
