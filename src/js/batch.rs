@@ -213,11 +213,7 @@ impl Batch {
     /// Gives the messages back, for errors, aborts, quota, sign-in; they come again after the backoff. From the second
     /// attempt on the batch is halved, down to one message; only a batch of one becomes a dead letter by itself, after
     /// `maxAttempts`. Rejects with `ERR_LEASE_LOST` where the batch is no longer held.
-    #[napi(
-        ts_args_type = "options?: ReleaseOptions | null",
-        ts_return_type = "Promise<ReleaseResult>",
-        catch_unwind
-    )]
+    #[napi(ts_args_type = "options?: ReleaseOptions | null", ts_return_type = "Promise<ReleaseResult>", catch_unwind)]
     pub fn release<'e>(&self, env: &'e Env, options: Unknown<'e>) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {
             let core = self.core()?;
