@@ -60,7 +60,7 @@ describe('settling', () => {
     const probe = new CrossingProbe();
     // 100 answers of some 4 MiB each, and an event loop that looks at none of them for a while.
     const answers = Array.from({ length: 100 }, () => probe.rows(columns(2), 2_000, 2_000));
-    for (const until = performance.now() + 400; performance.now() < until; );
+    for (const until = performance.now() + 400; performance.now() < until;);
     const backlog = probe.backlog();
     assert.ok(backlog > 0 && backlog <= 64 * 1024 * 1024, `${backlog} bytes`);
     for (const rows of answers) assert.equal((await rows).length, 2_000);
