@@ -15,8 +15,8 @@ use super::{
     dead_letters,
     engine::Shared,
     envelope::Split,
+    lease::{Lease, Phase},
     release::{self, ReleaseOptions},
-    state::{Lease, Phase},
     storage,
 };
 use crate::{

@@ -13,9 +13,10 @@ use super::{
     consumer::EndReason,
     effects::Effects,
     engine::Shared,
+    lease::Phase,
     pause, reclaim,
     release::{self, ReleaseOptions},
-    state::{ALL, Phase, State},
+    state::{ALL, State},
 };
 use crate::{error::Result, fault, reply::Reply};
 

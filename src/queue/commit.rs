@@ -8,7 +8,7 @@ use std::{
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    claim::Batch, consumer::EndReason, effects::Effects, engine::Shared, reclaim, release::lost, state::Phase, storage,
+    claim::Batch, consumer::EndReason, effects::Effects, engine::Shared, lease::Phase, reclaim, release::lost, storage,
 };
 use crate::{
     db::Call,

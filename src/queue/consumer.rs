@@ -12,8 +12,8 @@ use super::{
     claim::{Batch, Claim},
     effects::Effects,
     engine::{Queue, Shared},
+    lease::Phase,
     release::{self, ReleaseOptions},
-    state::Phase,
 };
 use crate::{
     error::{Code, Error, Result},

@@ -9,8 +9,9 @@ use super::{
     effects::Effects,
     engine::{Queue, Shared, on_queue},
     enqueue::{self, Enqueued},
+    lease::Phase,
     release::lost,
-    state::{Phase, State},
+    state::State,
     storage::{self, NewMessage},
 };
 use crate::{
@@ -132,7 +133,7 @@ impl Queue {
             move |db| retry(&shared, db, id),
             Reply::new(move |outcome: Result<Retried>| {
                 if let Ok(retried) = &outcome {
-                    settle.confirm_id(retried.id);
+                    settle.ids.confirm(retried.id, &settle.main_writer);
                 }
                 settle.with(|state, effects| {
                     let answer = outcome.map(|retried| {
@@ -250,7 +251,7 @@ fn retry(shared: &Shared, db: &Connection, id: i64) -> Result<Retried> {
         let waiting = state.sessions.get(&session_id).map_or((0, 0), |session| (session.depth, session.bytes));
         enqueue::check_bounds(&shared.settings.bounds, session_id, payload.len(), waiting, state.bytes)
     })?;
-    let (new_id, epoch) = (shared.take_id(db)?, clock::now_epoch());
+    let (new_id, epoch) = (shared.ids.take(db)?, clock::now_epoch());
     storage::insert(
         db,
         &NewMessage {

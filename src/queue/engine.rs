@@ -5,7 +5,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{
         Arc, Mutex, OnceLock, PoisonError, Weak,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -20,10 +20,12 @@ use super::{
     directory::Directory,
     effects::Effects,
     figures::Figures,
+    lease::Phase,
+    message_ids::MessageIds,
     ready::Offers,
     recovery,
     release::{self, ReleaseOptions},
-    state::{Phase, State, Waiting},
+    state::{State, Waiting},
     storage,
 };
 use crate::{
@@ -37,8 +39,6 @@ use crate::{
 
 /// See [`Shared::bookkeeping_deadline`].
 const BOOKKEEPING: Duration = Duration::from_secs(60);
-/// Message ids are reserved in blocks, so that the floors are written rarely.
-const ID_BLOCK: i64 = 65_536;
 
 /// What every part of the queue works on.
 pub struct Shared {
@@ -52,8 +52,8 @@ pub struct Shared {
     state: Mutex<State>,
     /// Sessions that the group now running has enqueued to.
     touched: Mutex<Vec<i64>>,
-    next_id: AtomicI64,
-    id_floor: AtomicI64,
+    /// Where message ids come from.
+    pub ids: MessageIds,
     /// Dedupe keys remembered since open.
     dedupe_keys: AtomicU64,
     clock: Sender<()>,
@@ -121,46 +121,6 @@ impl Shared {
     pub fn count_dedupe_key(&self) -> u64 {
         self.dedupe_keys.fetch_add(1, Ordering::Relaxed) + 1
     }
-
-    /// The next message id; runs inside the queue writer's transaction. Ids of a transaction that is rolled
-    /// back are skipped, never given again.
-    pub fn take_id(&self, db: &Connection) -> Result<i64> {
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let floor = floor_above(id);
-        // In memory it rises only with the COMMIT: until then each transaction writes it again.
-        if floor > self.id_floor.load(Ordering::Relaxed) {
-            storage::set_meta(db, "id_floor", floor)?;
-        }
-        Ok(id)
-    }
-
-    /// Notes that an id of [`Shared::take_id`] was committed, and with it its floor.
-    pub fn confirm_id(&self, id: i64) {
-        let floor = floor_above(id);
-        if self.id_floor.fetch_max(floor, Ordering::Relaxed) >= floor {
-            return;
-        }
-        // The other file's floor follows when its lock is free: an enqueue never waits for it. Should it be
-        // missed, the watermarks there still bound what could be swallowed.
-        self.main_writer.call(
-            "raise-id-floor",
-            Self::bookkeeping_deadline(),
-            move |db| {
-                db.prepare_cached(
-                    "INSERT INTO native_ledger(key, value) VALUES ('id_floor', ?1)
-                     ON CONFLICT(key) DO UPDATE SET value = max(CAST(value AS INTEGER), excluded.value)",
-                )?
-                .execute([floor])?;
-                Ok(())
-            },
-            Reply::ignore(),
-        );
-    }
-}
-
-/// The end of the block that `id` lies in.
-const fn floor_above(id: i64) -> i64 {
-    (id / ID_BLOCK + 1) * ID_BLOCK
 }
 
 /// Claims of waiting consumers, written in the enqueue's own transaction.
@@ -240,8 +200,7 @@ impl Queue {
             queue_writer: OnceLock::new(),
             state: Mutex::new(state),
             touched: Mutex::default(),
-            next_id: AtomicI64::new(next_id),
-            id_floor: AtomicI64::new(next_id),
+            ids: MessageIds::starting_at(next_id),
             dedupe_keys: AtomicU64::new(0),
             clock: wake,
             me: Weak::clone(me),

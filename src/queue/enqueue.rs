@@ -191,7 +191,7 @@ impl Enqueue {
             };
             return Ok(Outcome { entry, prompt_number, id, duplicate: Some(duplicate), evicted: 0 });
         }
-        let id = self.shared.take_id(db)?;
+        let id = self.shared.ids.take(db)?;
         storage::insert(
             db,
             &NewMessage {
@@ -240,7 +240,7 @@ impl Write for Enqueue {
 
 fn settle(shared: &Shared, session_id: i64, bytes: usize, outcome: Result<Outcome>, reply: Reply<Enqueued>) {
     if let Ok(Outcome { id, duplicate: None, .. }) = &outcome {
-        shared.confirm_id(*id);
+        shared.ids.confirm(*id, &shared.main_writer);
     }
     shared.with(|state, effects| {
         let answer = match outcome {

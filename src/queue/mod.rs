@@ -19,6 +19,8 @@ pub mod engine;
 mod enqueue;
 mod envelope;
 mod figures;
+mod lease;
+mod message_ids;
 pub mod metrics;
 mod pause;
 mod purge;

@@ -7,8 +7,9 @@ use rusqlite::{Connection, params};
 use super::{
     consumer::EndReason,
     engine::{Queue, Shared, on_queue},
+    lease::Phase,
     release::{self, ReleaseOptions},
-    state::{Phase, State},
+    state::State,
 };
 use crate::{
     db::Durability,

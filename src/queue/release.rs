@@ -10,7 +10,8 @@ use super::{
     dead_letters::{self, Burial},
     effects::Effects,
     engine::Shared,
-    state::{Phase, State},
+    lease::Phase,
+    state::State,
     storage,
 };
 use crate::{
