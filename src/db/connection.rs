@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use crate::error::{Error, Result};
 
@@ -29,7 +29,7 @@ pub fn open_writer(path: &Path, before_wal: &str) -> Result<Connection> {
 pub fn open_writer_waiting(path: &Path, before_wal: &str, wait: Duration) -> Result<Connection> {
     naming(path, || {
         let db = Connection::open(path)?;
-        db.set_prepared_statement_cache_capacity(128);
+        tune(&db)?;
         db.busy_timeout(wait)?;
         db.execute_batch(before_wal)?;
         db.execute_batch(&format!(
@@ -49,7 +49,7 @@ pub fn open_reader(path: &Path) -> Result<Connection> {
     naming(path, || {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(path, flags)?;
-        db.set_prepared_statement_cache_capacity(128);
+        tune(&db)?;
         // A reader meets a lock only while the log is recovered after a crash.
         db.busy_timeout(Duration::from_secs(5))?;
         db.execute_batch(&format!(
@@ -57,6 +57,16 @@ pub fn open_reader(path: &Path) -> Result<Connection> {
         ))?;
         Ok(db)
     })
+}
+
+/// What every connection has in common.
+fn tune(db: &Connection) -> Result<()> {
+    db.set_prepared_statement_cache_capacity(128);
+    // SQLite is built with STAT4 here, and would prepare a cached statement again whenever a bound value changes, in
+    // case statistics (which these files do not have) wanted another plan. Measured with 20,000 enqueues of 300 bytes
+    // in flight: 28 to 40 thousand a second without this, 50 to 57 thousand with it.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
 }
 
 /// Creates an empty file for this user alone where there is none; SQLite gives its log the same mode.
