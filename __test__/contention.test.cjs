@@ -59,7 +59,8 @@ const median = (numbers) => numbers.sort((a, b) => a - b)[numbers.length >> 1].t
 const count = async (database, table) => (await foreign.query(database, `SELECT count(*) AS n FROM ${table}`))[0].n;
 
 test('a process that writes all the time costs nobody an error', async (t) => {
-  const { memory, database, sessionDbId } = await opened(t);
+  // As many messages as three seconds bring.
+  const { memory, database, sessionDbId } = await opened(t, { maxSessionMessages: 1_000_000 });
   const report = watchEventLoop(t);
   const hook = await foreign.write(database);
   const until = Date.now() + 3_000;

@@ -5,6 +5,7 @@
 const path = require('node:path');
 const { spawn } = require('node:child_process');
 const { createInterface } = require('node:readline');
+const { after } = require('node:test');
 
 const ROOT = path.join(__dirname, '..', '..');
 
@@ -43,10 +44,17 @@ function ended(child) {
   });
 }
 
+// A test that fails before it stops its process must not hold the test run for ever.
+const running = new Set();
+after(() => {
+  for (const child of running) child.kill('SIGKILL');
+});
+
 /** Starts a command; `next()` resolves with its next value, `stop()` closes its input and waits for its end. */
 async function start(...args) {
   const child = spawn(await executable(), args, { stdio: ['pipe', 'pipe', 'pipe'] });
-  const end = ended(child);
+  running.add(child);
+  const end = ended(child).finally(() => running.delete(child));
   // It may have ended by itself before its input is closed.
   child.stdin.on('error', () => {});
   let complaint = '';
