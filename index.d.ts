@@ -183,7 +183,7 @@ export declare class Queue {
   discover(): Promise<WaitingSession[]>
   /**
    * Stops deliveries of a session, or of all; what comes is still enqueued. Live consumers end with `'paused'`;
-   * an open batch may still be committed. Survives a restart.
+   * an open batch may still be committed, and one whose lease ends meanwhile counts no attempt. Survives a restart.
    */
   pause(sessionDbId?: number | null, options?: PauseOptions | null): Promise<void>
   /** Resumes deliveries of a session, or of all. A session that was paused for itself stays so when all resume. */

@@ -168,7 +168,7 @@ impl Queue {
     }
 
     /// Stops deliveries of a session, or of all; what comes is still enqueued. Live consumers end with `'paused'`;
-    /// an open batch may still be committed. Survives a restart.
+    /// an open batch may still be committed, and one whose lease ends meanwhile counts no attempt. Survives a restart.
     #[napi(
         ts_args_type = "sessionDbId?: number | null, options?: PauseOptions | null",
         ts_return_type = "Promise<void>",

@@ -233,6 +233,7 @@ fn settle(
                     watermark,
                     phase: Phase::Leased,
                     deadline: Instant::now() + options.lease,
+                    extension: options.auto_extend.then_some(options.lease),
                     ends_batch,
                     claimed: Instant::now(),
                     abandoned: Arc::clone(&abandoned),

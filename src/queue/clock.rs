@@ -107,17 +107,14 @@ fn expire(state: &mut State, id: i64, now: Instant, effects: &mut Effects) {
         if session.not_before.is_some_and(|(until, _)| until <= now) {
             session.not_before = None;
         }
-        // A lease that extends itself ends with its handle, not with the clock.
-        let extends = session.consumer.as_ref().is_some_and(|slot| slot.options.auto_extend);
-        let extension = session.consumer.as_ref().map(|slot| slot.options.lease);
         if let Some(lease) = &mut session.lease
             && lease.phase == Phase::Leased
             && lease.deadline <= now
         {
-            if let (true, Some(extension)) = (extends, extension) {
-                lease.deadline = now + extension;
-            } else {
-                lapse(state, id, effects);
+            match lease.extension {
+                // It ends with its handle, not with the clock.
+                Some(extension) => lease.deadline = now + extension,
+                None => lapse(state, id, effects),
             }
         }
     }
@@ -145,6 +142,8 @@ fn lapse(state: &mut State, id: i64, effects: &mut Effects) {
     if session.consumer.as_ref().is_some_and(|slot| slot.id == consumer) {
         state.end_consumer(id, EndReason::Expired, effects);
     }
+    // Nobody could be asked to finish what was paused: that counts no attempt.
+    let count_attempt = !state.is_paused(id);
     effects.then_with(move |shared| {
         let after = Arc::clone(shared);
         release::write(
@@ -152,7 +151,7 @@ fn lapse(state: &mut State, id: i64, effects: &mut Effects) {
             id,
             token,
             ids,
-            ReleaseOptions::lapsed(),
+            ReleaseOptions { count_attempt, ..ReleaseOptions::lapsed() },
             Reply::new(move |_| {
                 after.with(|state, effects| {
                     state.session(id).lapsing = false;

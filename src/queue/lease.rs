@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, atomic::AtomicBool},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// Where a batch is between its claim and its end.
@@ -32,6 +32,8 @@ pub struct Lease {
     pub watermark: i64,
     pub phase: Phase,
     pub deadline: Instant,
+    /// By how much it extends itself while its handle is alive, whatever becomes of the consumer.
+    pub extension: Option<Duration>,
     pub ends_batch: bool,
     pub claimed: Instant,
     /// Set by the finalizer of a batch that nobody disposed.

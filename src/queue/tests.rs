@@ -592,3 +592,39 @@ fn an_id_is_never_given_twice() {
     assert!(third > next, "{third} after {next}");
     dispose(&memory);
 }
+
+#[test]
+fn a_lease_that_extends_itself_outlives_its_consumer() {
+    let mut bench = Bench::new();
+    bench.settings.session_ttl = Duration::from_millis(60);
+    let memory = bench.open();
+    let session = bench.session("a");
+    put_all(&memory, session, 1);
+    let options = ConsumeOptions { lease: Duration::from_millis(40), auto_extend: true, ..quick() };
+    let consumer = memory.queue().consume(session, options).unwrap();
+    let batch = pull(&consumer).unwrap();
+    assert!(pull_end(&consumer, EndReason::Expired));
+    std::thread::sleep(Duration::from_millis(200));
+    // Nobody else is offered what is still in somebody's hands.
+    assert!(!memory.queue().is_ready(session));
+    assert_eq!(commit(&batch, 1).unwrap().depth, 0);
+    dispose(&memory);
+}
+
+#[test]
+fn a_lease_that_runs_out_during_a_pause_counts_no_attempt() {
+    let bench = Bench::new();
+    let memory = bench.open();
+    let session = bench.session("a");
+    put_all(&memory, session, 1);
+    let options = ConsumeOptions { lease: Duration::from_millis(150), ..quick() };
+    let consumer = memory.queue().consume(session, options).unwrap();
+    let batch = pull(&consumer).unwrap();
+    wait(|reply| memory.queue().pause(Some(session), None, None, reply)).unwrap();
+    std::thread::sleep(Duration::from_millis(400));
+    assert!(batch.extend(Duration::from_secs(1)).is_err(), "the lease is over");
+    wait(|reply| memory.queue().resume(Some(session), reply)).unwrap();
+    let again = pull(&memory.queue().consume(session, quick()).unwrap()).unwrap();
+    assert_eq!(again.messages()[0].attempts, 0);
+    dispose(&memory);
+}
