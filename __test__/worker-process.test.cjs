@@ -141,7 +141,8 @@ for (const signal of ['SIGTERM', 'SIGINT']) {
       const idleConnection = net.connect(worker.port, '127.0.0.1');
       idleConnection.on('error', () => {});
       await worker.post(`/sessions/${id}/observations`, readCall('kept'));
-      await worker.until(async () => (await worker.get('/health')).agents.running === 1, 'the agent');
+      // Its place is taken before it has looked at anything.
+      await worker.until(async () => fs.existsSync(path.join(steering, 'log')), 'the agent');
       const startedAt = performance.now();
       worker.child.kill(signal);
       await sleep(30);
