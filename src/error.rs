@@ -31,6 +31,10 @@ pub enum Code {
     DiskFull,
     /// The operating system refused a read, a write or an open.
     Io,
+    /// The file, its directory or the handle may only be read; nothing was stored.
+    ReadOnly,
+    /// This memory was opened without the part, or in a role, that the call needs.
+    NotOpen,
     /// A constraint of the schema (CHECK, NOT NULL, FOREIGN KEY, UNIQUE) refused the row.
     Constraint,
     /// A fault of this module: a panic, or a state that must not occur.
@@ -53,6 +57,8 @@ impl Code {
             Self::Corrupt => "ERR_CORRUPT",
             Self::DiskFull => "ERR_DISK_FULL",
             Self::Io => "ERR_IO",
+            Self::ReadOnly => "ERR_READ_ONLY",
+            Self::NotOpen => "ERR_NOT_OPEN",
             Self::Constraint => "ERR_CONSTRAINT",
             Self::Internal => "ERR_INTERNAL",
         }
@@ -171,7 +177,10 @@ impl From<rusqlite::Error> for Error {
                 (Code::Corrupt, "; restore the file from a backup or move it away")
             }
             Sqlite::DiskFull => (Code::DiskFull, "; free some space and try again"),
-            Sqlite::ReadOnly | Sqlite::PermissionDenied | Sqlite::CannotOpen => {
+            Sqlite::ReadOnly => {
+                (Code::ReadOnly, "; make the file and its directory writable, or open the memory with readOnly")
+            }
+            Sqlite::PermissionDenied | Sqlite::CannotOpen => {
                 (Code::Io, "; check that the file and its directory exist and are writable")
             }
             Sqlite::SystemIoFailure => (Code::Io, "; check the disk"),
@@ -187,6 +196,7 @@ impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
         let code = match error.kind() {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Code::DiskFull,
+            std::io::ErrorKind::ReadOnlyFilesystem => Code::ReadOnly,
             _ => Code::Io,
         };
         Self::new(code, error.to_string())
