@@ -108,6 +108,8 @@ export declare class Consumer {
 export declare class Memory {
   /** The data directory, absolute. */
   get dataDir(): string
+  /** What this memory is to its data directory. */
+  get role(): 'owner' | 'client'
   /** The tables, and full-text search in them. */
   get store(): Store
   /** The viewer's lists. */
@@ -146,7 +148,12 @@ export declare class Pages {
   getPrompts(offset: number, limit: number, project?: string | null): Promise<PromptPage>
 }
 
-/** Durable queues, one FIFO a session. What waits lies in `native/queue.db`, not on the JavaScript heap. */
+/**
+ * Durable queues, one FIFO a session. What waits lies in `native/queue.db`, not on the JavaScript heap.
+ *
+ * A client (`openMemory({role: 'client'})`) has `enqueue`, `enqueueRaw`, `discover`, `deadLetters` and
+ * `getDeadLetter`; everything else is the owner's and answers `ERR_NOT_OPEN`, `consume` `ERR_LOCKED`.
+ */
 export declare class Queue {
   /** Lists dead letters, the newest first, without their messages. */
   deadLetters(options?: DeadLettersOptions | null): Promise<DeadLetter[]>
@@ -169,8 +176,14 @@ export declare class Queue {
   /** As `enqueue`, for JSON text straight from a request body; it is parsed and checked off the JS thread. */
   enqueueRaw(sessionDbId: number, json: Uint8Array, options?: EnqueueOptions | null): Promise<EnqueueResult>
   /**
-   * Starts the consumer of a session. Throws `ERR_LOCKED` where it has a live one, `ERR_DISPOSED`,
-   * `ERR_INVALID_ARG`.
+   * For the owner: takes over at once what clients have enqueued, so that a waiting consumer or `ready()` sees it.
+   * A hook that has enqueued by itself tells the worker so. Without it the owner finds such messages within a
+   * second, and at the latest at its next claim. Resolves the depth of the session, or of all.
+   */
+  poke(sessionDbId?: number | null): Promise<number>
+  /**
+   * Starts the consumer of a session. Throws `ERR_LOCKED` where it has a live one and on a client, which cannot
+   * consume; `ERR_DISPOSED`, `ERR_INVALID_ARG`.
    */
   consume(sessionDbId: number, options?: ConsumeOptions | null): Consumer
   /**
@@ -179,7 +192,7 @@ export declare class Queue {
    * when something changes for it. Throws `ERR_DISPOSED`.
    */
   ready(options?: ReadyOptions | null): ReadySessions
-  /** All sessions with waiting messages, the one with the oldest first. */
+  /** All sessions with waiting messages, the one with the oldest first. A client reads them from the file. */
   discover(): Promise<WaitingSession[]>
   /**
    * Stops deliveries of a session, or of all; what comes is still enqueued. Live consumers end with `'paused'`;
@@ -228,7 +241,8 @@ export declare class ReadySessions {
 /**
  * Active sessions: bounded in number (`maxSessions`) and in time (`sessionTtlMs` without activity). Enqueue
  * registers a session by itself; enqueue, claim and commit refresh it. One that expires or goes at the cap ends its
- * consumer (`'expired'`) and leaves its messages queued.
+ * consumer (`'expired'`) and leaves its messages queued. It is the owner's: on a client everything answers
+ * `ERR_NOT_OPEN`.
  */
 export declare class Sessions {
   /**
@@ -629,6 +643,11 @@ export interface Handles {
 
 /** How a memory does. */
 export interface Health {
+  /**
+   * What this memory is to its data directory. A client's queue figures are those of the file when it was last
+   * sampled (`queueDatabase.sampledAtEpoch`), and it has no sessions.
+   */
+  role: 'owner' | 'client'
   /** The worst of the findings: `warn` from 80 % of a limit, `critical` from 90 %. */
   status: 'ok' | 'warn' | 'critical'
   /** What was found, a sentence each; empty where all is well. */
@@ -934,7 +953,8 @@ export interface ObservationRow {
 
 /**
  * Opens a data directory: brings the database up to claude-mem 6.0.2's schema, takes the owner lock, recovers the
- * queues. Nothing of it runs on the JS thread.
+ * queues. Nothing of it runs on the JS thread. With `role: 'client'` it only looks at the database, and opens it
+ * when it is first needed.
  *
  * Rejects with `ERR_LOCKED` where another process or handle owns the directory (the message names it),
  * `ERR_SCHEMA_UNSUPPORTED` where a claude-mem that this engine does not know has made the database (which is left
@@ -947,6 +967,14 @@ export declare function openMemory(options?: OpenOptions | null): Promise<Memory
 export interface OpenOptions {
   /** The data directory; created where it is missing. Default: `CLAUDE_MEM_DATA_DIR`, else `~/.claude-mem`. */
   dataDir?: string
+  /**
+   * `'owner'`: the one that consumes; it takes the owner lock and brings the schema up to date. `'client'`: any
+   * number beside it (hooks, search servers, command lines): reads, writes, searches and enqueues, opens its files
+   * and threads when they are first needed, and changes no schema. Default `'owner'`.
+   */
+  role?: 'owner' | 'client'
+  /** For a client: it writes nothing, and where there is no database it reads an empty memory. Default false. */
+  readOnly?: boolean
   /** How long to wait for another owner of the directory to go away, ms (0 to 600,000). Default 10,000. */
   lockWaitMs?: number
   /**
@@ -959,7 +987,7 @@ export interface OpenOptions {
    * Default `'normal'`.
    */
   durability?: 'normal' | 'full'
-  /** Reader threads (1 to 16). Default 2. */
+  /** Reader threads (1 to 16). Default 2; 1 for a client. */
   readers?: number
   /**
    * Bytes of writes in flight at most, over all calls (65,536 to 4 GiB); one write is always admitted.

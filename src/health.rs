@@ -19,9 +19,9 @@ use crate::{
         layout::{Layout, beside},
     },
     error::Result,
-    queue::{Figures, Queue},
+    queue::{ClientQueue, Figures, Queue},
     reply::Reply,
-    settings::Settings,
+    settings::{Role, Settings},
 };
 
 /// A share of a limit from which it is worth a warning.
@@ -119,11 +119,38 @@ impl Sampler {
 
     /// Asks for new samples where the last ones are old; nobody waits for them.
     pub fn refresh(self: &Arc<Self>, readers: &Readers, queue: &Queue) {
+        if !self.begin(readers) {
+            return;
+        }
+        let (ask, told) = (Arc::clone(self), Arc::clone(self));
+        queue.writer().call(
+            "sample",
+            Instant::now() + SAMPLE_AGE,
+            move |db| sample(db, &ask.queue),
+            Reply::new(move |answer| told.tell_queue(answer)),
+        );
+    }
+
+    /// As [`Sampler::refresh`], for a client: its queue's figures are a sample as well.
+    pub fn refresh_client(self: &Arc<Self>, readers: &Readers, queue: &ClientQueue) {
+        if !self.begin(readers) {
+            return;
+        }
+        let (ask, told, look) = (Arc::clone(self), Arc::clone(self), queue.look());
+        queue.readers().call(
+            "sample",
+            move |db| look(db).and_then(|()| sample(db, &ask.queue)),
+            Reply::new(move |answer| told.tell_queue(answer)),
+        );
+    }
+
+    /// Asks for a sample of the database; false where the last one is fresh, or not here yet.
+    fn begin(self: &Arc<Self>, readers: &Readers) -> bool {
         let fresh =
             self.samples.lock().unwrap_or_else(PoisonError::into_inner).2.is_some_and(|at| at.elapsed() < SAMPLE_AGE);
         // One question at a time, however long the disk takes.
         if fresh || self.pending.swap(true, Ordering::AcqRel) {
-            return;
+            return false;
         }
         let (ask, told) = (Arc::clone(self), Arc::clone(self));
         readers.call(
@@ -139,17 +166,13 @@ impl Sampler {
                 told.pending.store(false, Ordering::Release);
             }),
         );
-        let (ask, told) = (Arc::clone(self), Arc::clone(self));
-        queue.writer().call(
-            "sample",
-            Instant::now() + SAMPLE_AGE,
-            move |db| sample(db, &ask.queue),
-            Reply::new(move |answer: Result<FileSample>| {
-                if let Ok(sample) = answer {
-                    told.samples.lock().unwrap_or_else(PoisonError::into_inner).1 = sample;
-                }
-            }),
-        );
+        true
+    }
+
+    fn tell_queue(&self, answer: Result<FileSample>) {
+        if let Ok(sample) = answer {
+            self.samples.lock().unwrap_or_else(PoisonError::into_inner).1 = sample;
+        }
     }
 
     fn last(&self) -> (FileSample, FileSample) {
@@ -192,6 +215,8 @@ impl NativeBytes {
 /// Everything that is known without JavaScript.
 #[derive(Debug, Clone)]
 pub struct Health {
+    /// What the memory is to its data directory.
+    pub role: Role,
     /// The worst of the findings.
     pub status: Status,
     /// What was found.
@@ -221,14 +246,15 @@ impl Health {
     pub fn collect(
         settings: &Settings,
         opened: Instant,
-        queue: &Queue,
+        figures: Figures,
+        sessions: usize,
         writer: &Writer,
+        queue_writer: &Writer,
         readers: &Readers,
         budget: &Budget,
         activity: &Activity,
         sampler: &Sampler,
     ) -> Self {
-        let figures = queue.figures(None);
         let (database, queue_database) = sampler.last();
         let file = |sample: FileSample, writer: &Writer| {
             let figures = writer.figures();
@@ -241,6 +267,7 @@ impl Health {
             }
         };
         let mut health = Self {
+            role: settings.role,
             status: Status::Ok,
             reasons: Vec::new(),
             uptime: opened.elapsed(),
@@ -250,13 +277,13 @@ impl Health {
                 queue: figures.native_bytes as u64,
             },
             queue: figures,
-            sessions: queue.session_count(),
+            sessions,
             database: file(database, writer),
-            queue_database: file(queue_database, queue.writer()),
+            queue_database: file(queue_database, queue_writer),
             waiting_reads: readers.waiting(),
             slowest: activity.slowest(),
         };
-        health.judge(settings, writer, queue);
+        health.judge(settings, writer, queue_writer);
         health
     }
 
@@ -269,12 +296,12 @@ impl Health {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "shares are for people")]
-    fn judge(&mut self, settings: &Settings, writer: &Writer, queue: &Queue) {
+    fn judge(&mut self, settings: &Settings, writer: &Writer, queue_writer: &Writer) {
         let (bytes, limit) = (self.queue.bytes, settings.bounds.total_bytes);
         self.find(Status::of_share(bytes as f64 / limit.max(1) as f64), || {
             format!("the queue holds {bytes} of at most {limit} bytes; let consumers catch up or raise maxQueueBytes")
         });
-        for (name, failed) in [("writer", writer.has_failed()), ("queue", queue.writer().has_failed())] {
+        for (name, failed) in [("writer", writer.has_failed()), ("queue", queue_writer.has_failed())] {
             let status = if failed { Status::Critical } else { Status::Ok };
             self.find(status, || format!("the {name} thread failed; dispose this memory and open a new one"));
         }

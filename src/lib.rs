@@ -5,9 +5,10 @@
 //! that ever crosses back is a settled promise.
 //!
 //! Layers, each importing only what stands below it: [`js`] (the N-API surface), [`memory`] (opens, wires and
-//! closes the parts), [`queue`] and [`sessions`], [`store`] (one file a table), [`db`] (connections, schema,
+//! closes the parts; [`client`] those of a client), [`queue`] and [`sessions`], [`store`] (one file a table), [`db`] (connections, schema,
 //! writer and reader threads), and at the bottom [`settings`], [`error`], [`reply`], [`clock`] and [`fault`].
 
+pub mod client;
 pub mod clock;
 pub mod db;
 pub mod error;

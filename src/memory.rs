@@ -12,14 +12,26 @@ use std::{
 };
 
 use crate::{
-    db::{Budget, Readers, Writer, activity::Activity, connection, layout::Layout, owner::OwnerLock, schema},
-    error::{Error, Result},
+    client,
+    db::{
+        Budget, Readers, Writer,
+        activity::Activity,
+        connection,
+        in_process::{self, Held},
+        layout::Layout,
+        owner::OwnerLock,
+        schema,
+    },
+    error::{Code, Error, Result},
     fault,
     health::{Health, Sampler},
-    queue::{Queue, engine::Parts, open_storage},
+    queue::{
+        ClientQueue, DeadLetter, EnqueueOptions, Enqueued, Queue, Waiting, client::only_the_owner, engine::Parts,
+        open_storage,
+    },
     reply::Reply,
     sessions::SessionSnapshot,
-    settings::Settings,
+    settings::{Role, Settings},
     store::opening::{self, Opening},
 };
 
@@ -31,14 +43,27 @@ pub struct Memory {
     settings: Arc<Settings>,
     readers: Arc<Readers>,
     writer: Arc<Writer>,
-    queue: Queue,
+    queue: Queues,
     budget: Arc<Budget>,
     activity: Arc<Activity>,
     sampler: Arc<Sampler>,
-    owner: Mutex<Option<Arc<OwnerLock>>>,
+    owner: Mutex<Option<Arc<Ownership>>>,
     closing: Mutex<Closing>,
     open: OpenCount,
     opened: Instant,
+}
+
+/// The queues, as the memory's role has them.
+#[derive(Debug)]
+enum Queues {
+    Owner(Queue),
+    Client(ClientQueue),
+}
+
+/// What an owner gives up last.
+struct Ownership {
+    _lock: OwnerLock,
+    _held: Held,
 }
 
 /// Memories that are open in this process.
@@ -97,9 +122,13 @@ impl Memory {
     /// # Errors
     /// `ERR_LOCKED`, `ERR_SCHEMA_UNSUPPORTED`, `ERR_CORRUPT`, `ERR_IO`, `ERR_DISK_FULL`, `ERR_BUSY`.
     pub fn open_here(settings: Settings) -> Result<Arc<Self>> {
+        if settings.role == Role::Client {
+            return Self::open_client(settings);
+        }
         let settings = Arc::new(settings);
         let layout = Layout::new(settings.data_dir.clone());
-        let owner = Arc::new(own(&layout, &settings)?);
+        let lock = own(&layout, &settings)?;
+        let owner = Arc::new(Ownership { _lock: lock, _held: in_process::hold(&layout.database()) });
         let db = schema::prepare(&layout.database(), settings.deadline)?;
         let budget = Arc::new(Budget::new(settings.max_in_flight_bytes));
         let activity = Arc::new(Activity::default());
@@ -117,6 +146,7 @@ impl Memory {
         let queue = Queue::open(Parts {
             settings: Arc::clone(&settings),
             queue_db: open_storage(&layout.queue(), settings.secure_delete)?,
+            watched: connection::open_reader(&layout.queue())?,
             directory: connection::open_reader(&layout.database())?,
             main_writer: Arc::clone(&writer),
             budget: Arc::clone(&budget),
@@ -128,7 +158,7 @@ impl Memory {
             settings,
             readers,
             writer,
-            queue,
+            queue: Queues::Owner(queue),
             budget,
             activity,
             sampler,
@@ -137,8 +167,38 @@ impl Memory {
             open: OpenCount::one_more(),
             opened: Instant::now(),
         });
-        memory.sampler.refresh(&memory.readers, &memory.queue);
+        memory.refresh_samples();
         Ok(memory)
+    }
+
+    /// Opens nothing but what it looks at; see [`client`].
+    fn open_client(settings: Settings) -> Result<Arc<Self>> {
+        let settings = Arc::new(settings);
+        let budget = Arc::new(Budget::new(settings.max_in_flight_bytes));
+        let activity = Arc::new(Activity::default());
+        let client::Parts { readers, writer, queue } = client::open(&settings, &budget, &activity)?;
+        let sampler = Arc::new(Sampler::new(&Layout::new(settings.data_dir.clone())));
+        Ok(Arc::new(Self {
+            settings,
+            readers: Arc::new(readers),
+            writer: Arc::new(writer),
+            queue: Queues::Client(queue),
+            budget,
+            activity,
+            sampler,
+            owner: Mutex::new(None),
+            closing: Mutex::new(Closing::Open),
+            open: OpenCount::one_more(),
+            opened: Instant::now(),
+        }))
+    }
+
+    /// Asks the disk for what health tells, in the background.
+    fn refresh_samples(&self) {
+        match &self.queue {
+            Queues::Owner(queue) => self.sampler.refresh(&self.readers, queue),
+            Queues::Client(queue) => self.sampler.refresh_client(&self.readers, queue),
+        }
     }
 
     /// What this memory was opened with.
@@ -159,10 +219,47 @@ impl Memory {
         &self.writer
     }
 
-    /// The queues and the session registry.
-    #[must_use]
-    pub fn queue(&self) -> &Queue {
-        &self.queue
+    /// The owner's queues and session registry.
+    ///
+    /// # Errors
+    /// `ERR_NOT_OPEN` on a client.
+    pub fn queue(&self) -> Result<&Queue> {
+        match &self.queue {
+            Queues::Owner(queue) => Ok(queue),
+            Queues::Client(_) => Err(only_the_owner(Code::NotOpen, "this")),
+        }
+    }
+
+    /// Enqueues the JSON text of one object. Resolved, it is durable.
+    pub fn enqueue(&self, session_id: i64, payload: String, options: EnqueueOptions, reply: Reply<Enqueued>) {
+        match &self.queue {
+            Queues::Owner(queue) => queue.enqueue(session_id, payload, options, reply),
+            Queues::Client(queue) => queue.enqueue(session_id, payload, options, reply),
+        }
+    }
+
+    /// Every session with waiting messages, the one with the oldest first.
+    pub fn discover(&self, reply: Reply<Vec<Waiting>>) {
+        match &self.queue {
+            Queues::Owner(queue) => reply.settle(Ok(queue.discover())),
+            Queues::Client(queue) => queue.discover(reply),
+        }
+    }
+
+    /// Lists dead letters, the newest first, without their text.
+    pub fn dead_letters(&self, session_id: Option<i64>, limit: i64, offset: i64, reply: Reply<Vec<DeadLetter>>) {
+        match &self.queue {
+            Queues::Owner(queue) => queue.dead_letters(session_id, limit, offset, reply),
+            Queues::Client(queue) => queue.dead_letters(session_id, limit, offset, reply),
+        }
+    }
+
+    /// One dead letter with its text, or `None`.
+    pub fn dead_letter(&self, id: i64, reply: Reply<Option<DeadLetter>>) {
+        match &self.queue {
+            Queues::Owner(queue) => queue.dead_letter(id, reply),
+            Queues::Client(queue) => queue.dead_letter(id, reply),
+        }
     }
 
     /// Until when a write waits for a lock, where the call says nothing else.
@@ -183,7 +280,7 @@ impl Memory {
         let reply = Reply::new(move |found: Result<Opening>| {
             reply.settle(found.and_then(|opening| {
                 let number = prompt_number.or(opening.last_prompt_number);
-                let info = memory.queue.activate_session(session_id, &opening.row, number)?;
+                let info = memory.queue()?.activate_session(session_id, &opening.row, number)?;
                 Ok(SessionSnapshot { info, user_prompt: user_prompt.or(opening.user_prompt) })
             }));
         });
@@ -193,12 +290,18 @@ impl Memory {
     /// How this memory does. Waits for no disk: figures from there are sampled and carry their age.
     #[must_use]
     pub fn health(&self) -> Health {
-        self.sampler.refresh(&self.readers, &self.queue);
+        self.refresh_samples();
+        let (figures, sessions, queue_writer) = match &self.queue {
+            Queues::Owner(queue) => (queue.figures(None), queue.session_count(), queue.writer()),
+            Queues::Client(queue) => (queue.figures(), 0, queue.writer()),
+        };
         Health::collect(
             &self.settings,
             self.opened,
-            &self.queue,
+            figures,
+            sessions,
             &self.writer,
+            queue_writer,
             &self.readers,
             &self.budget,
             &self.activity,
@@ -282,6 +385,22 @@ impl Memory {
     #[must_use]
     pub fn is_disposed(&self) -> bool {
         !matches!(*self.closing.lock().unwrap_or_else(PoisonError::into_inner), Closing::Open)
+    }
+}
+
+impl Queues {
+    fn dispose(&self) {
+        match self {
+            Self::Owner(queue) => queue.dispose(),
+            Self::Client(queue) => queue.dispose(),
+        }
+    }
+
+    fn close(&self, bound: Duration) {
+        match self {
+            Self::Owner(queue) => queue.close(bound),
+            Self::Client(queue) => queue.close(bound),
+        }
     }
 }
 

@@ -119,7 +119,7 @@ impl Queue {
             let limit = given.read("limit", |value| value.integer(1..=10_000, ""))?.unwrap_or(100);
             let offset = given.read("offset", |value| value.integer(ANY_INTEGER, ""))?.unwrap_or(0);
             let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<Vec<DeadLetter>>| memory.queue().dead_letters(session, limit, offset, reply))
+            Ok(move |reply: Reply<Vec<DeadLetter>>| memory.dead_letters(session, limit, offset, reply))
         })
     }
 
@@ -133,7 +133,7 @@ impl Queue {
         promise(env, Pending::Operation, || {
             let id = Argument::new("id", &id).id()?;
             let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<Option<DeadLetter>>| memory.queue().dead_letter(id, reply))
+            Ok(move |reply: Reply<Option<DeadLetter>>| memory.dead_letter(id, reply))
         })
     }
 
@@ -143,8 +143,8 @@ impl Queue {
     pub fn retry_dead_letter<'e>(&self, env: &'e Env, id: Unknown<'e>) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {
             let id = Argument::new("id", &id).id()?;
-            let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<Enqueued>| memory.queue().retry_dead_letter(id, reply))
+            let queue = self.owner("retryDeadLetter()")?;
+            Ok(move |reply: Reply<Enqueued>| queue.retry_dead_letter(id, reply))
         })
     }
 
@@ -158,8 +158,8 @@ impl Queue {
                 session_db_id: given.read("sessionDbId", |value| value.id())?,
                 older_than_epoch: given.read("olderThanEpoch", |value| value.integer(ANY_INTEGER, "ms"))?,
             };
-            let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<usize>| memory.queue().purge_dead_letters(filter, reply))
+            let queue = self.owner("purgeDeadLetters()")?;
+            Ok(move |reply: Reply<usize>| queue.purge_dead_letters(filter, reply))
         })
     }
 }

@@ -19,6 +19,10 @@ use crate::{
 #[napi(object, object_from_js = false, use_nullable = true)]
 #[derive(Debug)]
 pub struct Health {
+    /// What this memory is to its data directory. A client's queue figures are those of the file when it was last
+    /// sampled (`queueDatabase.sampledAtEpoch`), and it has no sessions.
+    #[napi(ts_type = "'owner' | 'client'")]
+    pub role: String,
     /// The worst of the findings: `warn` from 80 % of a limit, `critical` from 90 %.
     #[napi(ts_type = "'ok' | 'warn' | 'critical'")]
     pub status: String,
@@ -242,6 +246,7 @@ pub fn report(env: &Env, memory: &Memory) -> Result<Health> {
         ready: core.queue.ready as f64,
     };
     Ok(Health {
+        role: core.role.as_str().to_owned(),
         status: core.status.as_str().to_owned(),
         reasons: core.reasons,
         timestamp: now as f64,

@@ -8,7 +8,7 @@ use super::arguments::{Argument, Fields};
 use crate::{
     db::Durability,
     error::{Error, Result},
-    settings::Settings,
+    settings::{Role, Settings},
 };
 
 /// How a data directory is opened. Every option has a default; an unknown one is refused with the right name.
@@ -17,6 +17,13 @@ use crate::{
 pub struct OpenOptions {
     /// The data directory; created where it is missing. Default: `CLAUDE_MEM_DATA_DIR`, else `~/.claude-mem`.
     pub data_dir: Option<String>,
+    /// `'owner'`: the one that consumes; it takes the owner lock and brings the schema up to date. `'client'`: any
+    /// number beside it (hooks, search servers, command lines): reads, writes, searches and enqueues, opens its files
+    /// and threads when they are first needed, and changes no schema. Default `'owner'`.
+    #[napi(ts_type = "'owner' | 'client'")]
+    pub role: Option<String>,
+    /// For a client: it writes nothing, and where there is no database it reads an empty memory. Default false.
+    pub read_only: Option<bool>,
     /// How long to wait for another owner of the directory to go away, ms (0 to 600,000). Default 10,000.
     pub lock_wait_ms: Option<u32>,
     /// How long a write waits for a lock that another process holds, ms (1 to 600,000); each call can say its
@@ -26,7 +33,7 @@ pub struct OpenOptions {
     /// Default `'normal'`.
     #[napi(ts_type = "'normal' | 'full'")]
     pub durability: Option<String>,
-    /// Reader threads (1 to 16). Default 2.
+    /// Reader threads (1 to 16). Default 2; 1 for a client.
     pub readers: Option<u32>,
     /// Bytes of writes in flight at most, over all calls (65,536 to 4 GiB); one write is always admitted.
     /// Beyond it `ERR_BUSY`. Default 64 MiB.
@@ -67,6 +74,8 @@ pub struct OpenOptions {
 
 const NAMES: &[&str] = &[
     "dataDir",
+    "role",
+    "readOnly",
     "lockWaitMs",
     "deadlineMs",
     "durability",
@@ -100,6 +109,15 @@ pub fn settings(options: &Argument<'_>) -> Result<Settings> {
         None => default_data_dir()?,
     };
     let mut settings = Settings::new(std::path::absolute(data_dir)?);
+    if let Some(role) = given.read("role", |value| value.one_of(&[("owner", Role::Owner), ("client", Role::Client)]))? {
+        settings.role = role;
+    }
+    settings.read_only = given.read("readOnly", |value| value.boolean())?.unwrap_or(false);
+    if settings.role == Role::Client {
+        settings.readers = 1;
+    } else if settings.read_only {
+        return Err(Error::invalid("option 'readOnly' is for clients: an owner writes; add role: 'client'"));
+    }
     set_ms(&given, "lockWaitMs", 0..=600_000, &mut settings.lock_wait)?;
     set_ms(&given, "deadlineMs", 1..=600_000, &mut settings.deadline)?;
     set_ms(&given, "backoffBaseMs", 1..=DAY_MS, &mut settings.retry.backoff_base)?;

@@ -15,9 +15,9 @@ use super::{
     queue_options::{consume_options, pending},
 };
 use crate::{
-    error::{Error, Result},
+    error::{Code, Error, Result},
     memory::Memory,
-    queue::{EnqueueOptions, Enqueued, Waiting},
+    queue::{EnqueueOptions, Enqueued, Waiting, client::only_the_owner},
     reply::Reply,
 };
 
@@ -39,6 +39,9 @@ impl IntoAnswer for Enqueued {
 }
 
 /// Durable queues, one FIFO a session. What waits lies in `native/queue.db`, not on the JavaScript heap.
+///
+/// A client (`openMemory({role: 'client'})`) has `enqueue`, `enqueueRaw`, `discover`, `deadLetters` and
+/// `getDeadLetter`; everything else is the owner's and answers `ERR_NOT_OPEN`, `consume` `ERR_LOCKED`.
 #[napi]
 pub struct Queue {
     pub(super) memory: Arc<Memory>,
@@ -70,7 +73,7 @@ impl Queue {
             };
             let payload = payload()?;
             let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<Enqueued>| memory.queue().enqueue(session, payload, options, reply))
+            Ok(move |reply: Reply<Enqueued>| memory.enqueue(session, payload, options, reply))
         })
     }
 }
@@ -122,8 +125,20 @@ impl Queue {
         })
     }
 
-    /// Starts the consumer of a session. Throws `ERR_LOCKED` where it has a live one, `ERR_DISPOSED`,
-    /// `ERR_INVALID_ARG`.
+    /// For the owner: takes over at once what clients have enqueued, so that a waiting consumer or `ready()` sees it.
+    /// A hook that has enqueued by itself tells the worker so. Without it the owner finds such messages within a
+    /// second, and at the latest at its next claim. Resolves the depth of the session, or of all.
+    #[napi(ts_args_type = "sessionDbId?: number | null", ts_return_type = "Promise<number>", catch_unwind)]
+    pub fn poke<'e>(&self, env: &'e Env, session_db_id: Unknown<'e>) -> napi::Result<Promised<'e>> {
+        promise(env, Pending::Operation, || {
+            let session = session_or_all(&session_db_id)?;
+            let queue = self.owner("poke()")?;
+            Ok(move |reply: Reply<usize>| queue.poke(session, reply))
+        })
+    }
+
+    /// Starts the consumer of a session. Throws `ERR_LOCKED` where it has a live one and on a client, which cannot
+    /// consume; `ERR_DISPOSED`, `ERR_INVALID_ARG`.
     #[napi(
         ts_args_type = "sessionDbId: number, options?: ConsumeOptions | null",
         ts_return_type = "Consumer",
@@ -138,7 +153,8 @@ impl Queue {
         immediate(env, || {
             let session = Argument::new("sessionDbId", &session_db_id).id()?;
             let (options, pending) = consume_options(&Argument::new("options", &options))?;
-            let consumer = self.memory.queue().consume(session, options)?;
+            let queue = self.memory.queue().map_err(|_| only_the_owner(Code::Locked, "consuming"))?;
+            let consumer = queue.consume(session, options)?;
             Ok(Answer::instance(Consumer::new(consumer, pending)))
         })
     }
@@ -152,18 +168,18 @@ impl Queue {
             let given = Argument::new("options", &options).options(&["limit", "keepAlive"])?;
             let limit = given.read("limit", |value| value.size(1..=1_000_000_000, ""))?;
             let keep_alive = given.read("keepAlive", |value| value.boolean())?.unwrap_or(false);
-            let ready = self.memory.queue().ready(limit)?;
+            let ready = self.owner("ready()")?.ready(limit)?;
             Ok(Answer::instance(ReadySessions::new(ready, pending(keep_alive))))
         })
     }
 
-    /// All sessions with waiting messages, the one with the oldest first.
+    /// All sessions with waiting messages, the one with the oldest first. A client reads them from the file.
     #[napi(ts_return_type = "Promise<WaitingSession[]>", catch_unwind)]
     pub fn discover<'e>(&self, env: &'e Env) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {
             self.check_open()?;
-            let waiting = self.memory.queue().discover();
-            Ok(move |reply: Reply<Vec<Waiting>>| reply.settle(Ok(waiting)))
+            let memory = Arc::clone(&self.memory);
+            Ok(move |reply: Reply<Vec<Waiting>>| memory.discover(reply))
         })
     }
 
@@ -185,8 +201,8 @@ impl Queue {
             let given = Argument::new("options", &options).options(&["untilEpoch", "reason"])?;
             let until = given.read("untilEpoch", |value| value.integer(ANY_INTEGER, "ms"))?;
             let reason = given.read("reason", |value| value.text())?;
-            let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<()>| memory.queue().pause(session, until, reason, reply))
+            let queue = self.owner("pause()")?;
+            Ok(move |reply: Reply<()>| queue.pause(session, until, reason, reply))
         })
     }
 
@@ -195,8 +211,8 @@ impl Queue {
     pub fn resume<'e>(&self, env: &'e Env, session_db_id: Unknown<'e>) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {
             let session = session_or_all(&session_db_id)?;
-            let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<()>| memory.queue().resume(session, reply))
+            let queue = self.owner("resume()")?;
+            Ok(move |reply: Reply<()>| queue.resume(session, reply))
         })
     }
 
@@ -207,8 +223,8 @@ impl Queue {
     pub fn purge<'e>(&self, env: &'e Env, session_db_id: Unknown<'e>) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {
             let session = Argument::new("sessionDbId", &session_db_id).id()?;
-            let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<usize>| memory.queue().purge(session, reply))
+            let queue = self.owner("purge()")?;
+            Ok(move |reply: Reply<usize>| queue.purge(session, reply))
         })
     }
 
@@ -237,7 +253,7 @@ impl Queue {
         immediate(env, || {
             let session = Argument::new("sessionDbId", &session_db_id).id()?;
             self.check_open()?;
-            Ok(self.memory.queue().is_ready(session))
+            Ok(self.owner("isReady()")?.is_ready(session))
         })
     }
 
@@ -247,7 +263,7 @@ impl Queue {
         immediate(env, || {
             let session = Argument::new("sessionDbId", &session_db_id).id()?;
             self.check_open()?;
-            Ok(self.memory.queue().has_consumer(session))
+            Ok(self.owner("hasConsumer()")?.has_consumer(session))
         })
     }
 
@@ -257,12 +273,17 @@ impl Queue {
         immediate(env, || {
             let session = session_or_all(&session_db_id)?;
             self.check_open()?;
-            Ok(health::answer(health::queue_metrics(&self.memory.queue().figures(session))))
+            Ok(health::answer(health::queue_metrics(&self.owner("metrics()")?.figures(session))))
         })
     }
 }
 
 impl Queue {
+    /// The owner's queue; a client is told that `what` is not its.
+    pub(super) fn owner(&self, what: &str) -> Result<crate::queue::Queue> {
+        self.memory.queue().cloned().map_err(|_| only_the_owner(Code::NotOpen, what))
+    }
+
     fn check_open(&self) -> Result<()> {
         if self.memory.is_disposed() { Err(Error::disposed("memory")) } else { Ok(()) }
     }
@@ -276,7 +297,7 @@ impl Queue {
         immediate(env, || {
             let session = session_or_all(session)?;
             self.check_open()?;
-            Ok(read(self.memory.queue(), session))
+            Ok(read(&self.owner("a counter in memory (await queue.discover() reads the file)")?, session))
         })
     }
 }

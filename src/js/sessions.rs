@@ -11,9 +11,9 @@ use super::{
     call::{Pending, Promised, immediate, promise},
 };
 use crate::{
-    error::{Error, Result},
+    error::{Code, Error, Result},
     memory::Memory,
-    queue::Deletion,
+    queue::{Deletion, client::only_the_owner},
     reply::Reply,
     sessions::{SessionInfo, SessionSnapshot},
 };
@@ -146,7 +146,8 @@ pub struct DeleteResult {
 
 /// Active sessions: bounded in number (`maxSessions`) and in time (`sessionTtlMs` without activity). Enqueue
 /// registers a session by itself; enqueue, claim and commit refresh it. One that expires or goes at the cap ends its
-/// consumer (`'expired'`) and leaves its messages queued.
+/// consumer (`'expired'`) and leaves its messages queued. It is the owner's: on a client everything answers
+/// `ERR_NOT_OPEN`.
 #[napi]
 pub struct Sessions {
     memory: Arc<Memory>,
@@ -155,6 +156,10 @@ pub struct Sessions {
 impl Sessions {
     pub(super) const fn new(memory: Arc<Memory>) -> Self {
         Self { memory }
+    }
+
+    fn owner(&self) -> Result<crate::queue::Queue> {
+        self.memory.queue().cloned().map_err(|_| only_the_owner(Code::NotOpen, "the registry of active sessions"))
     }
 
     fn check_open(&self) -> Result<()> {
@@ -182,6 +187,7 @@ impl Sessions {
             let given = Argument::new("options", &options).options(&["userPrompt", "promptNumber"])?;
             let prompt = given.read("userPrompt", |value| value.text())?;
             let number = given.read("promptNumber", |value| value.integer(0..=MAX_SAFE_INTEGER, ""))?;
+            self.owner()?;
             let memory = Arc::clone(&self.memory);
             Ok(move |reply: Reply<SessionSnapshot>| memory.initialize_session(session, prompt, number, reply))
         })
@@ -193,7 +199,7 @@ impl Sessions {
         immediate(env, || {
             let session = Argument::new("sessionDbId", &session_db_id).id()?;
             self.check_open()?;
-            Ok(self.memory.queue().session(session))
+            Ok(self.owner()?.session(session))
         })
     }
 
@@ -202,7 +208,7 @@ impl Sessions {
     pub fn list<'e>(&self, env: &'e Env) -> napi::Result<Unknown<'e>> {
         immediate(env, || {
             self.check_open()?;
-            Ok(self.memory.queue().sessions())
+            Ok(self.owner()?.sessions())
         })
     }
 
@@ -211,7 +217,7 @@ impl Sessions {
     pub fn count<'e>(&self, env: &'e Env) -> napi::Result<Unknown<'e>> {
         immediate(env, || {
             self.check_open()?;
-            Ok(self.memory.queue().session_count())
+            Ok(self.owner()?.session_count())
         })
     }
 
@@ -233,8 +239,8 @@ impl Sessions {
             let drain =
                 given.read("mode", |value| value.one_of(&[("drain", true), ("abort", false)]))?.unwrap_or(false);
             let purge = given.read("purge", |value| value.boolean())?.unwrap_or(false);
-            let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<Deletion>| memory.queue().delete_session(session, drain, purge, reply))
+            let queue = self.owner()?;
+            Ok(move |reply: Reply<Deletion>| queue.delete_session(session, drain, purge, reply))
         })
     }
 }

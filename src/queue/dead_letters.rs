@@ -85,6 +85,27 @@ fn read(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
     })
 }
 
+/// Dead letters, the newest first, without their text.
+pub fn list(db: &Connection, session_id: Option<i64>, limit: i64, offset: i64) -> Result<Vec<DeadLetter>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM dead_letters WHERE ?1 IS NULL OR session_id = ?1
+         ORDER BY dead_at_epoch DESC, id DESC LIMIT ?2 OFFSET ?3"
+    );
+    Ok(db
+        .prepare_cached(&sql)?
+        .query_map(params![session_id, limit, offset], read)?
+        .collect::<rusqlite::Result<_>>()?)
+}
+
+/// One dead letter with its text.
+pub fn find(db: &Connection, id: i64) -> Result<Option<DeadLetter>> {
+    let sql = format!("SELECT {COLUMNS}, payload FROM dead_letters WHERE id = ?1");
+    Ok(db
+        .prepare_cached(&sql)?
+        .query_row([id], |row| Ok(DeadLetter { payload: row.get(10)?, ..read(row)? }))
+        .optional()?)
+}
+
 impl Queue {
     /// Lists dead letters, the newest first, without their text.
     pub fn dead_letters(&self, session_id: Option<i64>, limit: i64, offset: i64, reply: Reply<Vec<DeadLetter>>) {
@@ -92,35 +113,14 @@ impl Queue {
             self.shared(),
             "deadLetters",
             Durability::Normal,
-            move |db| {
-                let sql = format!(
-                    "SELECT {COLUMNS} FROM dead_letters WHERE ?1 IS NULL OR session_id = ?1
-                     ORDER BY dead_at_epoch DESC, id DESC LIMIT ?2 OFFSET ?3"
-                );
-                Ok(db
-                    .prepare_cached(&sql)?
-                    .query_map(params![session_id, limit, offset], read)?
-                    .collect::<rusqlite::Result<_>>()?)
-            },
+            move |db| list(db, session_id, limit, offset),
             reply,
         );
     }
 
     /// One dead letter with its text, or `None`.
     pub fn dead_letter(&self, id: i64, reply: Reply<Option<DeadLetter>>) {
-        on_queue(
-            self.shared(),
-            "getDeadLetter",
-            Durability::Normal,
-            move |db| {
-                let sql = format!("SELECT {COLUMNS}, payload FROM dead_letters WHERE id = ?1");
-                Ok(db
-                    .prepare_cached(&sql)?
-                    .query_row([id], |row| Ok(DeadLetter { payload: row.get(10)?, ..read(row)? }))
-                    .optional()?)
-            },
-            reply,
-        );
+        on_queue(self.shared(), "getDeadLetter", Durability::Normal, move |db| find(db, id), reply);
     }
 
     /// Enqueues a dead letter again, at the tail and under a new id: its place in the order is given up.

@@ -14,6 +14,7 @@ use crossbeam_channel::Sender;
 use rusqlite::Connection;
 
 use super::{
+    arrivals::{Arrivals, Watch},
     claim::Claim,
     clock,
     consumer::EndReason,
@@ -49,6 +50,7 @@ pub struct Shared {
     /// The writer of `claude-mem.db`.
     pub main_writer: Arc<Writer>,
     queue_writer: OnceLock<Writer>,
+    watch: Mutex<Option<Watch>>,
     state: Mutex<State>,
     /// Sessions that the group now running has enqueued to.
     touched: Mutex<Vec<i64>>,
@@ -123,13 +125,22 @@ impl Shared {
     }
 }
 
-/// Claims of waiting consumers, written in the enqueue's own transaction.
+/// What each transaction of the queue's writer begins and ends with: messages of other processes are noticed, and
+/// claims of waiting consumers written in the enqueue's own transaction.
 struct ClaimsInTransaction {
     shared: Weak<Shared>,
+    arrivals: Arrivals,
     _guard: Arc<dyn Any + Send + Sync>,
 }
 
 impl Follow for ClaimsInTransaction {
+    fn begun(&mut self, db: &Connection) -> Result<()> {
+        match self.shared.upgrade() {
+            Some(shared) => self.arrivals.notice(&shared, db),
+            None => Ok(()),
+        }
+    }
+
     fn follow_ups(&mut self) -> Vec<Box<dyn Write>> {
         let Some(shared) = self.shared.upgrade() else { return Vec::new() };
         let touched = std::mem::take(&mut *shared.touched.lock().unwrap_or_else(PoisonError::into_inner));
@@ -169,6 +180,8 @@ pub struct Parts {
     pub settings: Arc<Settings>,
     /// The write connection of `queue.db`.
     pub queue_db: Connection,
+    /// A read-only connection to `queue.db`, by which messages of other processes are seen.
+    pub watched: Connection,
     /// A read-only connection to `claude-mem.db`.
     pub directory: Connection,
     /// The writer of `claude-mem.db`.
@@ -187,7 +200,7 @@ impl Queue {
     /// # Errors
     /// `ERR_CORRUPT`, `ERR_IO`, `ERR_BUSY`.
     pub fn open(parts: Parts) -> Result<Self> {
-        let Parts { settings, mut queue_db, directory, main_writer, budget, activity, guard } = parts;
+        let Parts { settings, mut queue_db, watched, directory, main_writer, budget, activity, guard } = parts;
         let directory = Directory::new(directory);
         let mut state = State::new(&settings);
         let mut effects = Effects::default();
@@ -198,6 +211,7 @@ impl Queue {
             directory,
             main_writer,
             queue_writer: OnceLock::new(),
+            watch: Mutex::default(),
             state: Mutex::new(state),
             touched: Mutex::default(),
             ids: MessageIds::starting_at(next_id),
@@ -205,11 +219,16 @@ impl Queue {
             clock: wake,
             me: Weak::clone(me),
         });
-        let follow = Box::new(ClaimsInTransaction { shared: Arc::downgrade(&shared), _guard: guard });
+        let follow = Box::new(ClaimsInTransaction {
+            shared: Arc::downgrade(&shared),
+            arrivals: Arrivals::default(),
+            _guard: guard,
+        });
         let writer = Writer::start("cm-queue", queue_db, settings.durability, budget, activity, Some(follow))?;
         shared.queue_writer.set(writer).map_err(|_| Error::internal("the queue's writer was started twice"))?;
         effects.run(&shared);
         clock::start(&shared, wakes)?;
+        *shared.watch.lock().unwrap_or_else(PoisonError::into_inner) = Some(Watch::start(&shared, watched)?);
         Ok(Self { shared })
     }
 
@@ -347,6 +366,10 @@ impl Queue {
         // Every commit has settled. A lease that is left was claimed while this memory went: a graceful end counts
         // no attempt. Behind every claim that is still queued.
         on_queue(&self.shared, "void-leases", Durability::Normal, storage::clear_leases, Reply::ignore());
+        let watch = self.shared.watch.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(watch) = watch {
+            watch.close(bound);
+        }
         self.shared.queue_writer().close(bound);
         self.shared.directory.close();
     }

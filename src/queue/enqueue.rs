@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use rusqlite::Connection;
 
 use super::{
-    directory::Entry,
+    directory::{Directory, Entry},
     engine::{Queue, Shared},
     envelope::Envelope,
     storage::{self, NewMessage},
@@ -21,7 +21,7 @@ use crate::{
 /// The name of the type that ends a batch unless the caller says otherwise.
 const SUMMARIZE: &str = "summarize";
 /// Every so many remembered keys the old ones are evicted.
-const EVICT_EVERY: u64 = 256;
+pub const EVICT_EVERY: u64 = 256;
 
 /// How a message is enqueued.
 #[derive(Debug, Clone, Default)]
@@ -72,38 +72,28 @@ impl Queue {
     /// Enqueues the JSON text of one object. Resolved, it is durable.
     pub fn enqueue(&self, session_id: i64, payload: String, options: EnqueueOptions, reply: Reply<Enqueued>) {
         let shared = Arc::clone(self.shared());
-        let epoch = clock::now_epoch();
+        let message = Incoming::new(session_id, payload, options);
+        let bytes = message.payload.len();
         let accepted = shared.with(|state, _| {
             if state.closed {
                 return Err(Error::disposed("memory"));
             }
             let session = state.sessions.get(&session_id);
             let waiting = session.map_or((0, 0), |session| (session.depth, session.bytes));
-            check_bounds(&shared.settings.bounds, session_id, payload.len(), waiting, state.bytes)?;
-            state.count_in(session_id, payload.len(), epoch);
+            check_bounds(&shared.settings.bounds, session_id, bytes, waiting, state.bytes)?;
+            state.count_in(session_id, bytes, message.epoch);
             Ok(())
         });
         if let Err(refusal) = accepted {
             return reply.settle(Err(refusal));
         }
-        let deadline = options.deadline.unwrap_or_else(|| shared.deadline());
-        let bytes = payload.len();
+        let deadline = message.options.deadline.unwrap_or_else(|| shared.deadline());
         // However the command ends, also dropped unanswered, what was counted in is settled here.
         let reply = Reply::new({
             let shared = Arc::clone(&shared);
             move |outcome| settle(&shared, session_id, bytes, outcome, reply)
         });
-        shared.queue_writer().submit(Enqueue {
-            shared: Arc::clone(&shared),
-            session_id,
-            payload,
-            options,
-            deadline,
-            epoch,
-            envelope: None,
-            outcome: None,
-            reply,
-        });
+        shared.queue_writer().submit(Enqueue { shared: Arc::clone(&shared), message, deadline, outcome: None, reply });
     }
 }
 
@@ -144,42 +134,53 @@ pub fn check_bounds(
     Ok(())
 }
 
-struct Outcome {
-    entry: Entry,
-    prompt_number: Option<i64>,
-    id: i64,
-    duplicate: Option<Duplicate>,
-    evicted: usize,
-}
-
-struct Enqueue {
-    shared: Arc<Shared>,
-    session_id: i64,
-    payload: String,
-    options: EnqueueOptions,
-    deadline: Instant,
-    epoch: i64,
+/// A message that is to be stored.
+pub struct Incoming {
+    pub session_id: i64,
+    pub payload: String,
+    pub options: EnqueueOptions,
+    /// When it came, epoch ms.
+    pub epoch: i64,
     envelope: Option<Envelope>,
-    outcome: Option<Outcome>,
-    reply: Reply<Outcome>,
 }
 
-impl Enqueue {
-    /// Dedupe keys from before this time are forgotten, epoch ms.
-    fn forgotten_before(&self) -> i64 {
-        let age = self.shared.settings.bounds.dedupe_age.as_millis();
-        self.epoch.saturating_sub(i64::try_from(age).unwrap_or(i64::MAX))
+/// What became of it.
+pub struct Outcome {
+    pub entry: Entry,
+    pub prompt_number: Option<i64>,
+    pub id: i64,
+    pub duplicate: Option<Duplicate>,
+    pub evicted: usize,
+}
+
+impl Incoming {
+    pub fn new(session_id: i64, payload: String, options: EnqueueOptions) -> Self {
+        Self { session_id, payload, options, epoch: clock::now_epoch(), envelope: None }
     }
 
-    fn store(&mut self, db: &Connection) -> Result<Outcome> {
+    /// Dedupe keys from before this time are forgotten, epoch ms.
+    fn forgotten_before(&self, bounds: &Bounds) -> i64 {
+        self.epoch.saturating_sub(i64::try_from(bounds.dedupe_age.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// Stores it inside the open transaction of `db`, unless its key was seen before. `take` gives the id of a
+    /// session's message; `evict` says for the id of one with a key whether old keys are to go.
+    pub fn store(
+        &mut self,
+        db: &Connection,
+        directory: &Directory,
+        bounds: &Bounds,
+        take: impl FnOnce(&Entry) -> Result<i64>,
+        evict: impl FnOnce(i64) -> bool,
+    ) -> Result<Outcome> {
         if self.envelope.is_none() {
             self.envelope = Some(Envelope::parse(&self.payload)?);
         }
         let envelope = self.envelope.as_ref().map_or_else(Envelope::default, Clone::clone);
-        let entry = self.shared.directory.get(self.session_id)?;
+        let entry = directory.get(self.session_id)?;
         let prompt_number = envelope.prompt_number;
         if let Some(key) = &self.options.dedupe_key
-            && let Some(id) = storage::find_dedupe_key(db, self.session_id, key, self.forgotten_before())?
+            && let Some(id) = storage::find_dedupe_key(db, self.session_id, key, self.forgotten_before(bounds))?
         {
             // Asked of the tables, not of the counters: acknowledged and purged look the same from outside.
             let duplicate = if storage::is_dead(db, id)? {
@@ -191,7 +192,7 @@ impl Enqueue {
             };
             return Ok(Outcome { entry, prompt_number, id, duplicate: Some(duplicate), evicted: 0 });
         }
-        let id = self.shared.ids.take(db)?;
+        let id = take(&entry)?;
         storage::insert(
             db,
             &NewMessage {
@@ -208,13 +209,36 @@ impl Enqueue {
         let mut evicted = 0;
         if let Some(key) = &self.options.dedupe_key {
             storage::remember_dedupe_key(db, self.session_id, key, id, self.epoch)?;
-            if self.shared.count_dedupe_key().is_multiple_of(EVICT_EVERY) {
-                let keep = self.shared.settings.bounds.dedupe_keys;
-                evicted = storage::evict_dedupe_keys(db, self.forgotten_before(), keep)?;
+            if evict(id) {
+                evicted = storage::evict_dedupe_keys(db, self.forgotten_before(bounds), bounds.dedupe_keys)?;
             }
         }
-        self.shared.touch(self.session_id);
         Ok(Outcome { entry, prompt_number, id, duplicate: None, evicted })
+    }
+}
+
+struct Enqueue {
+    shared: Arc<Shared>,
+    message: Incoming,
+    deadline: Instant,
+    outcome: Option<Outcome>,
+    reply: Reply<Outcome>,
+}
+
+impl Enqueue {
+    fn store(&mut self, db: &Connection) -> Result<Outcome> {
+        let shared = &self.shared;
+        let outcome = self.message.store(
+            db,
+            &shared.directory,
+            &shared.settings.bounds,
+            |_| shared.ids.take(db),
+            |_| shared.count_dedupe_key().is_multiple_of(EVICT_EVERY),
+        )?;
+        if outcome.duplicate.is_none() {
+            shared.touch(self.message.session_id);
+        }
+        Ok(outcome)
     }
 }
 
@@ -223,7 +247,7 @@ impl Write for Enqueue {
         "enqueue"
     }
     fn bytes(&self) -> usize {
-        self.payload.len()
+        self.message.payload.len()
     }
     fn deadline(&self) -> Instant {
         self.deadline

@@ -3,7 +3,7 @@
 use super::{metrics::Metrics, state::State};
 
 /// Queue figures, of one session or in all.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Figures {
     /// Messages waiting or leased.
     pub depth: usize,

@@ -8,7 +8,9 @@
 //! [`engine`] ties both to the writer threads; each further file is one operation. Lock order: the state's
 //! mutex is never held while a command is submitted or a reply is settled ([`effects::Effects`]).
 
+mod arrivals;
 mod claim;
+pub mod client;
 mod clock;
 mod commit;
 mod consumer;
@@ -34,6 +36,7 @@ mod storage;
 mod tests;
 
 pub use claim::{Batch, Delivered};
+pub use client::ClientQueue;
 pub use commit::{Answer, Committed};
 pub use consumer::{ConsumeOptions, Consumer, EndReason};
 pub use dead_letters::{DeadLetter, DeadLetterFilter};
@@ -45,4 +48,4 @@ pub use purge::Deletion;
 pub use ready::{ReadySession, ReadySessions};
 pub use release::{ReleaseOptions, Released};
 pub use state::Waiting;
-pub use storage::open as open_storage;
+pub use storage::{is_ready as storage_is_ready, open as open_storage, stand_in as stand_in_storage};

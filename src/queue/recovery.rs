@@ -11,6 +11,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use super::{
     directory::Directory,
     effects::Effects,
+    message_ids,
     pause::pause,
     state::{ALL, State},
     storage,
@@ -41,6 +42,9 @@ pub fn recover(
     transaction.prepare("DELETE FROM pauses WHERE until_epoch <= ?1")?.execute([now])?;
     transaction.prepare("DELETE FROM backoffs WHERE ready_at_epoch <= ?1")?.execute([now])?;
     transaction.commit()?;
+    // One snapshot: what a client commits meanwhile lies above every id that is seen here, and is noticed later.
+    let snapshot = db.transaction()?;
+    let db = &*snapshot;
     count_messages(db, &watermarks, state)?;
     take_over_waits(db, settings, now, state, effects)?;
     let dead: i64 = db.query_row("SELECT count(*) FROM dead_letters", [], |row| row.get(0))?;
@@ -49,12 +53,7 @@ pub fn recover(
     for id in ids {
         state.follow_up(id, effects);
     }
-    let own: i64 = db.query_row(
-        "SELECT max(coalesce((SELECT max(id) FROM messages), 0), coalesce((SELECT max(id) FROM dead_letters), 0),
-           coalesce((SELECT value FROM meta WHERE key = 'id_floor'), 0))",
-        [],
-        |row| row.get(0),
-    )?;
+    let own = message_ids::highest_stored(db)?.max(message_ids::floor(db)?);
     // Above the highest id and watermark of both files: either of them may have been restored alone.
     Ok(own.max(highest) + 1)
 }

@@ -12,6 +12,28 @@ use crate::{
 /// The format of `queue.db` that this engine writes.
 const FORMAT: i64 = 1;
 
+/// An empty `queue.db` in memory, for whoever reads one that is missing.
+///
+/// # Errors
+/// What SQLite answers.
+pub fn stand_in() -> Result<Connection> {
+    let mut db = Connection::open_in_memory()?;
+    create(&mut db)?;
+    Ok(db)
+}
+
+/// Whether an open `queue.db` has its tables; not yet where somebody is just creating it.
+///
+/// # Errors
+/// `ERR_SCHEMA_UNSUPPORTED` where a later engine wrote it.
+pub fn is_ready(db: &Connection, path: &Path) -> Result<bool> {
+    match db.query_row("PRAGMA user_version", [], |row| row.get(0))? {
+        FORMAT => Ok(true),
+        0 => Ok(false),
+        newer => Err(newer_format(path, newer)),
+    }
+}
+
 /// Opens `queue.db` read-write, creating it where it is missing.
 ///
 /// # Errors
@@ -23,28 +45,31 @@ pub fn open(path: &Path, secure_delete: bool) -> Result<Connection> {
     let fresh = std::fs::metadata(path).is_ok_and(|file| file.len() == 0);
     let mut db = connection::open_writer(path, if fresh { "PRAGMA auto_vacuum=INCREMENTAL" } else { "" })?;
     db.execute_batch(if secure_delete { "PRAGMA secure_delete=ON" } else { "PRAGMA secure_delete=OFF" })?;
-    let found: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    match found {
-        FORMAT => {}
-        0 => create(&mut db)?,
-        newer => {
-            return Err(Error::new(
-                Code::SchemaUnsupported,
-                format!(
-                    "{} has format {newer}, this engine knows up to {FORMAT}; install a newer claude-mem-native, or move \
-                     the file away to start with an empty queue",
-                    path.display()
-                ),
-            )
-            .with("path", path.display().to_string())
-            .with("format", newer));
-        }
+    if !is_ready(&db, path)? {
+        create(&mut db)?;
     }
     Ok(db)
 }
 
+fn newer_format(path: &Path, newer: i64) -> Error {
+    Error::new(
+        Code::SchemaUnsupported,
+        format!(
+            "{} has format {newer}, this engine knows up to {FORMAT}; install a newer claude-mem-native, or move the \
+             file away to start with an empty queue",
+            path.display()
+        ),
+    )
+    .with("path", path.display().to_string())
+    .with("format", newer)
+}
+
 fn create(db: &mut Connection) -> Result<()> {
     let transaction = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    // Somebody else may have been as early.
+    if transaction.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))? != 0 {
+        return Ok(());
+    }
     // The payload stands last: the columns before it are read without its overflow pages.
     transaction.execute_batch(
         "CREATE TABLE messages(
@@ -119,10 +144,10 @@ pub fn insert(db: &Connection, message: &NewMessage<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Sets a figure of `meta`: a floor.
+/// Raises a figure of `meta`: a floor.
 pub fn set_meta(db: &Connection, key: &str, value: i64) -> Result<()> {
     db.prepare_cached(
-        "INSERT INTO meta(key, value) VALUES (?1, ?2) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
+        "INSERT INTO meta(key, value) VALUES (?1, ?2) ON CONFLICT(key) DO UPDATE SET value = max(value, excluded.value)",
     )?
     .execute(params![key, value])?;
     Ok(())

@@ -65,6 +65,11 @@ impl Worker {
         }
     }
 
+    /// Takes the command that the connection was opened for.
+    pub(super) fn accept(&mut self, first: Option<Queued>) {
+        self.waiting.extend(first);
+    }
+
     /// Serves until the sending side has gone.
     pub(super) fn serve(&mut self) {
         loop {
@@ -218,7 +223,15 @@ impl Worker {
             })?;
             self.synchronous = Some(wanted);
         }
-        Ok(self.db.execute_batch("BEGIN IMMEDIATE")?)
+        self.db.execute_batch("BEGIN IMMEDIATE")?;
+        let begun = match &mut self.follow {
+            Some(follow) => follow.begun(&self.db),
+            None => Ok(()),
+        };
+        if begun.is_err() {
+            self.rollback();
+        }
+        begun
     }
 
     /// Rejects what has waited beyond its deadline. It was never run, and never will be.
