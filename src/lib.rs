@@ -6,7 +6,7 @@
 //!
 //! Layers, each importing only what stands below it: [`js`] (the N-API surface), [`memory`] (opens, wires and
 //! closes the parts), [`queue`] and [`sessions`], [`store`] (one file a table), [`db`] (connections, schema,
-//! writer and reader threads), and at the bottom [`settings`], [`error`], [`reply`], [`clock`] and [`fault`].
+//! writer and reader threads), and at the bottom [`settings`], [`parts`], [`error`], [`reply`], [`clock`] and [`fault`].
 
 pub mod clock;
 pub mod db;
@@ -15,6 +15,7 @@ pub mod fault;
 pub mod health;
 pub mod js;
 pub mod memory;
+pub mod parts;
 pub mod queue;
 pub mod reply;
 pub mod sessions;

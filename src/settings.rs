@@ -2,13 +2,15 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::db::Durability;
+use crate::{db::Durability, parts::Parts};
 
 /// What a memory is opened with.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The data directory.
     pub data_dir: PathBuf,
+    /// What of it is opened.
+    pub parts: Parts,
     /// How long to wait for another owner of the directory to go away.
     pub lock_wait: Duration,
     /// How long a write waits for a lock that another process holds, where the call does not say.
@@ -72,6 +74,7 @@ impl Settings {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         Self {
             data_dir: data_dir.into(),
+            parts: Parts::default(),
             lock_wait: Duration::from_secs(10),
             deadline: Duration::from_secs(5),
             durability: Durability::Normal,

@@ -1,7 +1,5 @@
 //! The part of class `Queue` that deals with dead letters.
 
-use std::sync::Arc;
-
 use napi::{Env, Unknown};
 use napi_derive::napi;
 
@@ -118,8 +116,8 @@ impl Queue {
             let session = given.read("sessionDbId", |value| value.id())?;
             let limit = given.read("limit", |value| value.integer(1..=10_000, ""))?.unwrap_or(100);
             let offset = given.read("offset", |value| value.integer(ANY_INTEGER, ""))?.unwrap_or(0);
-            let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<Vec<DeadLetter>>| memory.queue().dead_letters(session, limit, offset, reply))
+            let queue = self.memory.queue()?.clone();
+            Ok(move |reply: Reply<Vec<DeadLetter>>| queue.dead_letters(session, limit, offset, reply))
         })
     }
 
@@ -132,8 +130,8 @@ impl Queue {
     pub fn get_dead_letter<'e>(&self, env: &'e Env, id: Unknown<'e>) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {
             let id = Argument::new("id", &id).id()?;
-            let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<Option<DeadLetter>>| memory.queue().dead_letter(id, reply))
+            let queue = self.memory.queue()?.clone();
+            Ok(move |reply: Reply<Option<DeadLetter>>| queue.dead_letter(id, reply))
         })
     }
 
@@ -143,8 +141,8 @@ impl Queue {
     pub fn retry_dead_letter<'e>(&self, env: &'e Env, id: Unknown<'e>) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {
             let id = Argument::new("id", &id).id()?;
-            let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<Enqueued>| memory.queue().retry_dead_letter(id, reply))
+            let queue = self.memory.queue()?.clone();
+            Ok(move |reply: Reply<Enqueued>| queue.retry_dead_letter(id, reply))
         })
     }
 
@@ -158,8 +156,8 @@ impl Queue {
                 session_db_id: given.read("sessionDbId", |value| value.id())?,
                 older_than_epoch: given.read("olderThanEpoch", |value| value.integer(ANY_INTEGER, "ms"))?,
             };
-            let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<usize>| memory.queue().purge_dead_letters(filter, reply))
+            let queue = self.memory.queue()?.clone();
+            Ok(move |reply: Reply<usize>| queue.purge_dead_letters(filter, reply))
         })
     }
 }

@@ -8,6 +8,7 @@ use super::arguments::{Argument, Fields};
 use crate::{
     db::Durability,
     error::{Error, Result},
+    parts::{Part, Parts},
     settings::Settings,
 };
 
@@ -17,6 +18,12 @@ use crate::{
 pub struct OpenOptions {
     /// The data directory; created where it is missing. Default: `CLAUDE_MEM_DATA_DIR`, else `~/.claude-mem`.
     pub data_dir: Option<String>,
+    /// What of it is opened: `'store'` (`claude-mem.db`: the tables and pages) and `'queue'` (`native/queue.db`: the
+    /// queues and sessions). What is left out is not looked at, and calls that need it answer `ERR_NOT_OPEN`. With
+    /// `['queue']` the queues work beside a `claude-mem.db` of any version; commits are `external` then. Default:
+    /// `['store', 'queue']`.
+    #[napi(ts_type = "('store' | 'queue')[]")]
+    pub parts: Option<Vec<String>>,
     /// How long to wait for another owner of the directory to go away, ms (0 to 600,000). Default 10,000.
     pub lock_wait_ms: Option<u32>,
     /// How long a write waits for a lock that another process holds, ms (1 to 600,000); each call can say its
@@ -67,6 +74,7 @@ pub struct OpenOptions {
 
 const NAMES: &[&str] = &[
     "dataDir",
+    "parts",
     "lockWaitMs",
     "deadlineMs",
     "durability",
@@ -100,6 +108,9 @@ pub fn settings(options: &Argument<'_>) -> Result<Settings> {
         None => default_data_dir()?,
     };
     let mut settings = Settings::new(std::path::absolute(data_dir)?);
+    if let Some(parts) = given.read("parts", parts)? {
+        settings.parts = parts;
+    }
     set_ms(&given, "lockWaitMs", 0..=600_000, &mut settings.lock_wait)?;
     set_ms(&given, "deadlineMs", 1..=600_000, &mut settings.deadline)?;
     set_ms(&given, "backoffBaseMs", 1..=DAY_MS, &mut settings.retry.backoff_base)?;
@@ -127,6 +138,18 @@ pub fn settings(options: &Argument<'_>) -> Result<Settings> {
         settings.secure_delete = secure;
     }
     Ok(settings)
+}
+
+fn parts(value: &Argument<'_>) -> Result<Parts> {
+    let names = Part::ALL.map(|part| (part.name(), part));
+    let named = value.array()?.iter().map(|part| part.one_of(&names)).collect::<Result<Vec<_>>>()?;
+    if named.is_empty() {
+        let known = Part::ALL.map(|part| format!("'{}'", part.name())).join(", ");
+        return Err(
+            Error::invalid(format!("option 'parts' names no part; known are {known}")).with("argument", "parts")
+        );
+    }
+    Ok(Parts::of(&named))
 }
 
 fn durability(value: &Argument<'_>) -> Result<Durability> {

@@ -39,6 +39,10 @@ impl IntoAnswer for Enqueued {
 }
 
 /// Durable queues, one FIFO a session. What waits lies in `native/queue.db`, not on the JavaScript heap.
+///
+/// In a memory with `parts: ['queue']` there are no session rows to check: a session is whatever positive number the
+/// caller gives, and commits acknowledge what the caller has stored by itself (`external`). In one without the part
+/// `'queue'` every call answers `ERR_NOT_OPEN`.
 #[napi]
 pub struct Queue {
     pub(super) memory: Arc<Memory>,
@@ -60,17 +64,23 @@ impl Queue {
     ) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {
             let session = Argument::new("sessionDbId", session).id()?;
-            let given = Argument::new("options", options).options(&["dedupeKey", "endsBatch", "deadlineMs"])?;
+            let given = Argument::new("options", options).options(&[
+                "dedupeKey",
+                "endsBatch",
+                "claudeSessionId",
+                "deadlineMs",
+            ])?;
             let options = EnqueueOptions {
                 dedupe_key: given.read("dedupeKey", |value| value.nonempty_text())?,
                 ends_batch: given.read("endsBatch", |value| value.boolean())?,
+                claude_session_id: given.read("claudeSessionId", |value| value.nonempty_text())?,
                 deadline: given
                     .read("deadlineMs", |value| milliseconds(value, 1..=600_000))?
                     .map(|wait| Instant::now() + wait),
             };
             let payload = payload()?;
-            let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<Enqueued>| memory.queue().enqueue(session, payload, options, reply))
+            let queue = self.memory.queue()?.clone();
+            Ok(move |reply: Reply<Enqueued>| queue.enqueue(session, payload, options, reply))
         })
     }
 }
@@ -138,7 +148,7 @@ impl Queue {
         immediate(env, || {
             let session = Argument::new("sessionDbId", &session_db_id).id()?;
             let (options, pending) = consume_options(&Argument::new("options", &options))?;
-            let consumer = self.memory.queue().consume(session, options)?;
+            let consumer = self.memory.queue()?.consume(session, options)?;
             Ok(Answer::instance(Consumer::new(consumer, pending)))
         })
     }
@@ -152,7 +162,7 @@ impl Queue {
             let given = Argument::new("options", &options).options(&["limit", "keepAlive"])?;
             let limit = given.read("limit", |value| value.size(1..=1_000_000_000, ""))?;
             let keep_alive = given.read("keepAlive", |value| value.boolean())?.unwrap_or(false);
-            let ready = self.memory.queue().ready(limit)?;
+            let ready = self.memory.queue()?.ready(limit)?;
             Ok(Answer::instance(ReadySessions::new(ready, pending(keep_alive))))
         })
     }
@@ -162,7 +172,7 @@ impl Queue {
     pub fn discover<'e>(&self, env: &'e Env) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {
             self.check_open()?;
-            let waiting = self.memory.queue().discover();
+            let waiting = self.memory.queue()?.discover();
             Ok(move |reply: Reply<Vec<Waiting>>| reply.settle(Ok(waiting)))
         })
     }
@@ -185,8 +195,8 @@ impl Queue {
             let given = Argument::new("options", &options).options(&["untilEpoch", "reason"])?;
             let until = given.read("untilEpoch", |value| value.integer(ANY_INTEGER, "ms"))?;
             let reason = given.read("reason", |value| value.text())?;
-            let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<()>| memory.queue().pause(session, until, reason, reply))
+            let queue = self.memory.queue()?.clone();
+            Ok(move |reply: Reply<()>| queue.pause(session, until, reason, reply))
         })
     }
 
@@ -195,8 +205,8 @@ impl Queue {
     pub fn resume<'e>(&self, env: &'e Env, session_db_id: Unknown<'e>) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {
             let session = session_or_all(&session_db_id)?;
-            let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<()>| memory.queue().resume(session, reply))
+            let queue = self.memory.queue()?.clone();
+            Ok(move |reply: Reply<()>| queue.resume(session, reply))
         })
     }
 
@@ -207,8 +217,8 @@ impl Queue {
     pub fn purge<'e>(&self, env: &'e Env, session_db_id: Unknown<'e>) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {
             let session = Argument::new("sessionDbId", &session_db_id).id()?;
-            let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<usize>| memory.queue().purge(session, reply))
+            let queue = self.memory.queue()?.clone();
+            Ok(move |reply: Reply<usize>| queue.purge(session, reply))
         })
     }
 
@@ -237,7 +247,7 @@ impl Queue {
         immediate(env, || {
             let session = Argument::new("sessionDbId", &session_db_id).id()?;
             self.check_open()?;
-            Ok(self.memory.queue().is_ready(session))
+            Ok(self.memory.queue()?.is_ready(session))
         })
     }
 
@@ -247,7 +257,7 @@ impl Queue {
         immediate(env, || {
             let session = Argument::new("sessionDbId", &session_db_id).id()?;
             self.check_open()?;
-            Ok(self.memory.queue().has_consumer(session))
+            Ok(self.memory.queue()?.has_consumer(session))
         })
     }
 
@@ -257,7 +267,7 @@ impl Queue {
         immediate(env, || {
             let session = session_or_all(&session_db_id)?;
             self.check_open()?;
-            Ok(health::answer(health::queue_metrics(&self.memory.queue().figures(session))))
+            Ok(health::answer(health::queue_metrics(&self.memory.queue()?.figures(session))))
         })
     }
 }
@@ -276,7 +286,7 @@ impl Queue {
         immediate(env, || {
             let session = session_or_all(session)?;
             self.check_open()?;
-            Ok(read(self.memory.queue(), session))
+            Ok(read(self.memory.queue()?, session))
         })
     }
 }

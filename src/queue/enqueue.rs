@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use rusqlite::Connection;
 
 use super::{
-    directory::Entry,
+    directory::{Known, Told},
     engine::{Queue, Shared},
     envelope::Envelope,
     storage::{self, NewMessage},
@@ -30,6 +30,8 @@ pub struct EnqueueOptions {
     pub dedupe_key: Option<String>,
     /// Whether the batch and the iteration end with this message; by default where its type is `summarize`.
     pub ends_batch: Option<bool>,
+    /// Whose session that is: refused where the number belongs to another.
+    pub claude_session_id: Option<String>,
     /// Until when a lock is waited for.
     pub deadline: Option<Instant>,
 }
@@ -145,7 +147,7 @@ pub fn check_bounds(
 }
 
 struct Outcome {
-    entry: Entry,
+    known: Known,
     prompt_number: Option<i64>,
     id: i64,
     duplicate: Option<Duplicate>,
@@ -176,7 +178,8 @@ impl Enqueue {
             self.envelope = Some(Envelope::parse(&self.payload)?);
         }
         let envelope = self.envelope.as_ref().map_or_else(Envelope::default, Clone::clone);
-        let entry = self.shared.directory.get(self.session_id)?;
+        let told = Told { claude_session_id: self.options.claude_session_id.as_deref(), project: None };
+        let known = self.shared.directory.enter(db, self.session_id, told, self.shared.ids.newest())?;
         let prompt_number = envelope.prompt_number;
         if let Some(key) = &self.options.dedupe_key
             && let Some(id) = storage::find_dedupe_key(db, self.session_id, key, self.forgotten_before())?
@@ -184,12 +187,12 @@ impl Enqueue {
             // Asked of the tables, not of the counters: acknowledged and purged look the same from outside.
             let duplicate = if storage::is_dead(db, id)? {
                 Duplicate::Dead
-            } else if id > entry.upto && storage::exists(db, id)? {
+            } else if id > self.shared.directory.watermark(db, self.session_id)?.upto && storage::exists(db, id)? {
                 Duplicate::Waiting
             } else {
                 Duplicate::Done
             };
-            return Ok(Outcome { entry, prompt_number, id, duplicate: Some(duplicate), evicted: 0 });
+            return Ok(Outcome { known, prompt_number, id, duplicate: Some(duplicate), evicted: 0 });
         }
         let id = self.shared.ids.take(db)?;
         storage::insert(
@@ -197,7 +200,7 @@ impl Enqueue {
             &NewMessage {
                 id,
                 session_id: self.session_id,
-                claude_session_id: &entry.row.claude_session_id,
+                claude_session_id: &known.row.claude_session_id,
                 kind: envelope.kind.as_deref(),
                 prompt_number,
                 ends_batch: self.options.ends_batch.unwrap_or(envelope.kind.as_deref() == Some(SUMMARIZE)),
@@ -214,7 +217,7 @@ impl Enqueue {
             }
         }
         self.shared.touch(self.session_id);
-        Ok(Outcome { entry, prompt_number, id, duplicate: None, evicted })
+        Ok(Outcome { known, prompt_number, id, duplicate: None, evicted })
     }
 }
 
@@ -240,11 +243,11 @@ impl Write for Enqueue {
 
 fn settle(shared: &Shared, session_id: i64, bytes: usize, outcome: Result<Outcome>, reply: Reply<Enqueued>) {
     if let Ok(Outcome { id, duplicate: None, .. }) = &outcome {
-        shared.ids.confirm(*id, &shared.main_writer);
+        shared.confirm_id(*id);
     }
     shared.with(|state, effects| {
         let answer = match outcome {
-            Ok(Outcome { entry, prompt_number, id, duplicate, evicted }) => {
+            Ok(Outcome { known, prompt_number, id, duplicate, evicted }) => {
                 if duplicate.is_some() {
                     state.count_out(session_id, 1, bytes, false);
                 } else {
@@ -252,7 +255,7 @@ fn settle(shared: &Shared, session_id: i64, bytes: usize, outcome: Result<Outcom
                     state.metrics.enqueued.record(1);
                     state.metrics.dedupe_evicted += evicted as u64;
                 }
-                state.activate(session_id, &entry.row, prompt_number, effects);
+                state.activate(session_id, &known.row, prompt_number, effects);
                 let depth = state.sessions.get(&session_id).map_or(0, |session| session.depth);
                 Ok(Enqueued { id, depth, duplicate })
             }

@@ -194,7 +194,10 @@ fn a_newer_format_of_ours_is_refused() {
     drop(data.prepare().unwrap());
     data.execute("UPDATE native_ledger SET value = 99 WHERE key = 'format'; PRAGMA wal_checkpoint(TRUNCATE)");
     let error = assert_refused(&data, Code::SchemaUnsupported, "format");
-    assert!(error.message.contains("99"), "{error}");
+    assert!(error.message.contains("99") && error.message.contains("update claude-mem-native"), "{error}");
+    for (name, value) in [("format", 99.0), ("supportedFormat", 1.0)] {
+        assert!(error.details.contains(&(name, Detail::Number(value))), "{error:?}");
+    }
 }
 
 #[test]
