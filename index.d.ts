@@ -36,6 +36,11 @@ export declare class Batch {
    * Rejects with `ERR_LEASE_LOST` where the batch is no longer held (then nothing was stored), `ERR_BUSY` where a
    * lock was not free in time, `ERR_CONSTRAINT`, `ERR_NOT_FOUND`; after those the batch is still held, and may be
    * committed again or released. After the lease's end a commit is still taken while nobody has claimed since.
+   *
+   * In a memory with `parts: ['queue']` the caller stores its rows itself, first, under a key made of the messages'
+   * ids (or of `upto`), and then commits `{ external: true }`: whoever dies in between is handed the same messages
+   * again, and finds by the key that their rows are there. So its rows are stored at least once, and once where the
+   * key is unique. Rows given to such a commit reject with `ERR_NOT_OPEN`.
    */
   commit(answer?: CommitAnswer | null): Promise<CommitResult>
   /**
@@ -110,13 +115,13 @@ export declare class Memory {
   get dataDir(): string
   /** What this memory is to its data directory. */
   get role(): 'owner' | 'client'
-  /** The tables, and full-text search in them. */
+  /** The tables, and full-text search in them; its calls answer `ERR_NOT_OPEN` without the part `'store'`. */
   get store(): Store
-  /** The viewer's lists. */
+  /** The viewer's lists; its calls answer `ERR_NOT_OPEN` without the part `'store'`. */
   get pages(): Pages
-  /** The durable queues. */
+  /** The durable queues; its calls answer `ERR_NOT_OPEN` without the part `'queue'`. */
   get queue(): Queue
-  /** The active sessions. */
+  /** The active sessions; its calls answer `ERR_NOT_OPEN` without the part `'queue'`. */
   get sessions(): Sessions
   /**
    * How this memory does: one object that a `/health` route can send as it is. Waits for no disk and no lock;
@@ -134,7 +139,8 @@ export declare class Memory {
 
 /**
  * Lists page by page, newest first. `hasMore` says whether a row lies behind the page; without a project, or with
- * an empty one, rows of all projects are listed.
+ * an empty one, rows of all projects are listed. Rejects with `ERR_NOT_OPEN` where the memory was opened without the
+ * part `'store'`.
  */
 export declare class Pages {
   /**
@@ -150,6 +156,10 @@ export declare class Pages {
 
 /**
  * Durable queues, one FIFO a session. What waits lies in `native/queue.db`, not on the JavaScript heap.
+ *
+ * In a memory with `parts: ['queue']` there are no session rows to check: a session is whatever positive number the
+ * caller gives, and commits acknowledge what the caller has stored by itself (`external`). In one without the part
+ * `'queue'` every call answers `ERR_NOT_OPEN`.
  *
  * A client (`openMemory({role: 'client'})`) has `enqueue`, `enqueueRaw`, `discover`, `deadLetters` and
  * `getDeadLetter`; everything else is the owner's and answers `ERR_NOT_OPEN`, `consume` `ERR_LOCKED`.
@@ -248,6 +258,9 @@ export declare class Sessions {
   /**
    * Makes a session active, or refreshes it; a live consumer is left alone. Rejects with `ERR_NOT_FOUND` where
    * `sdk_sessions` has no such row.
+   *
+   * With `parts: ['queue']` there are no rows: any number is a session, with the name, project and prompt that are
+   * given here. Name and project are remembered over a restart; what was never told is `''`, or null for the prompt.
    */
   initialize(sessionDbId: number, options?: InitializeOptions | null): Promise<InitializedSession>
   /** An active session, or null. A plain read of native memory. */
@@ -268,7 +281,7 @@ export declare class Sessions {
  * where `openMemory` says nothing else), then rejects with `ERR_BUSY` and never runs. Reads wait for nobody.
  *
  * Every method rejects with `ERR_INVALID_ARG` for an argument of the wrong form, naming it, and with
- * `ERR_DISPOSED` after the memory was disposed.
+ * `ERR_DISPOSED` after the memory was disposed, `ERR_NOT_OPEN` where it was opened without the part `'store'`.
  */
 export declare class Store {
   /**
@@ -410,11 +423,11 @@ export declare class Store {
 export interface ActiveSession {
   /** Row id in `sdk_sessions`. */
   sessionDbId: number
-  /** By which hooks know the session. */
+  /** By which hooks know the session; `''` where a memory with `parts: ['queue']` was not told. */
   claudeSessionId: string
   /** By which observations and summaries refer to it; null until it has one. */
   sdkSessionId: string | null
-  /** The session's project. */
+  /** The session's project; `''` where a memory with `parts: ['queue']` was not told. */
   project: string
   /** The newest prompt number that was seen; null where there is none. */
   lastPromptNumber: number | null
@@ -468,6 +481,11 @@ export interface CommitAnswer {
   createdAtEpoch?: number
   /** Sets the session's status to `completed` in the same transaction. Default false. */
   completeSession?: boolean
+  /**
+   * The rows are stored elsewhere, by the caller: the commit only acknowledges. Takes no `observations`, `summary`
+   * or `completeSession` (`ERR_INVALID_ARG`). With the store open it is an empty commit. Default false.
+   */
+  external?: boolean
   /** How long to wait for a write lock that another process holds, ms. Default: `deadlineMs` of `openMemory`. */
   deadlineMs?: number
 }
@@ -615,6 +633,13 @@ export interface EnqueueOptions {
    * `'summarize'`.
    */
   endsBatch?: boolean
+  /**
+   * Whose session `sessionDbId` is: a guard against a number that belongs to another one by now. With the store
+   * open, one that is not the row's is refused with `ERR_NOT_FOUND`. With `parts: ['queue']` there is no row to
+   * compare with: the newest name is the session's, and messages that wait under an older one become dead letters
+   * (`session-gone`) instead of reaching the wrong session. Default: the number alone counts.
+   */
+  claudeSessionId?: string
   /** How long to wait for a lock, ms. Default: `deadlineMs` of `openMemory`. */
   deadlineMs?: number
 }
@@ -668,14 +693,14 @@ export interface Health {
   rssBytes: number | null
   /** Native memory by part, from this module's own accounting. */
   native: NativeMemory
-  /** All queues together. */
-  queue: QueueMetrics
-  /** Active sessions. */
-  sessions: SessionCounts
-  /** `claude-mem.db`. */
-  database: DatabaseHealth
-  /** `native/queue.db`. */
-  queueDatabase: DatabaseHealth
+  /** All queues together; null where the part `'queue'` is not open. */
+  queue: QueueMetrics | null
+  /** Active sessions; null where the part `'queue'` is not open. */
+  sessions: SessionCounts | null
+  /** `claude-mem.db`; null where the part `'store'` is not open. */
+  database: DatabaseHealth | null
+  /** `native/queue.db`; null where the part `'queue'` is not open. */
+  queueDatabase: DatabaseHealth | null
   /** What is open, by kind. */
   handles: Handles
   /** Slowest operations of the last ten minutes, slowest first; at most ten names. */
@@ -705,11 +730,11 @@ export interface Heap {
 export interface InitializedSession {
   /** Row id in `sdk_sessions`. */
   sessionDbId: number
-  /** By which hooks know the session. */
+  /** By which hooks know the session; `''` where a memory with `parts: ['queue']` was not told. */
   claudeSessionId: string
   /** By which observations and summaries refer to it; null until it has one. */
   sdkSessionId: string | null
-  /** The session's project. */
+  /** The session's project; `''` where a memory with `parts: ['queue']` was not told. */
   project: string
   /** The prompt that was given, else the newest stored one. */
   userPrompt: string | null
@@ -725,6 +750,13 @@ export interface InitializeOptions {
   userPrompt?: string
   /** Its number. Default: that of the newest stored one. */
   promptNumber?: number
+  /**
+   * Whose session `sessionDbId` is, as in `queue.enqueue`: with the store open, one that is not the row's is
+   * refused with `ERR_NOT_FOUND`; with `parts: ['queue']` it is remembered. Default: the number alone counts.
+   */
+  claudeSessionId?: string
+  /** Its project, for a memory with `parts: ['queue']`, which remembers it; with the store open the row's counts. */
+  project?: string
 }
 
 /** An observation in a list. */
@@ -975,6 +1007,13 @@ export interface OpenOptions {
   role?: 'owner' | 'client'
   /** For a client: it writes nothing, and where there is no database it reads an empty memory. Default false. */
   readOnly?: boolean
+  /**
+   * What of it is opened: `'store'` (`claude-mem.db`: the tables and pages) and `'queue'` (`native/queue.db`: the
+   * queues and sessions). What is left out is not looked at, and calls that need it answer `ERR_NOT_OPEN`. With
+   * `['queue']` the queues work beside a `claude-mem.db` of any version; commits are `external` then. Default:
+   * `['store', 'queue']`.
+   */
+  parts?: ('store' | 'queue')[]
   /** How long to wait for another owner of the directory to go away, ms (0 to 600,000). Default 10,000. */
   lockWaitMs?: number
   /**

@@ -26,7 +26,8 @@ use crate::{
         schema,
     },
     error::{Code, Error, Result},
-    queue::{ClientQueue, open_storage, stand_in_storage, storage_is_ready},
+    parts::Part,
+    queue::{ClientQueue, OwnFile, Sessions, SharedSessions, open_storage, stand_in_storage, storage_is_ready},
     settings::Settings,
 };
 
@@ -35,20 +36,18 @@ const RETRY: Duration = Duration::from_millis(5);
 
 /// What a client works with. Nothing is open yet but the hold on the database.
 pub struct Parts {
-    /// Readers of `claude-mem.db`.
-    pub readers: Readers,
-    /// Writer of `claude-mem.db`.
-    pub writer: Writer,
+    /// Readers and writer of `claude-mem.db`.
+    pub store: Option<(Readers, Writer)>,
     /// The queue.
-    pub queue: ClientQueue,
+    pub queue: Option<ClientQueue>,
 }
 
 /// Where the files lie, and how they are opened.
 struct Files {
     layout: Layout,
     settings: Arc<Settings>,
-    /// Until the last connection is closed.
-    _held: Held,
+    /// Until the last connection to the database is closed.
+    _held: Option<Held>,
 }
 
 /// Looks at the database, which is left as it is, and prepares the rest.
@@ -58,11 +57,10 @@ struct Files {
 /// date; `ERR_CORRUPT`, `ERR_IO`.
 pub fn open(settings: &Arc<Settings>, budget: &Arc<Budget>, activity: &Arc<Activity>) -> Result<Parts> {
     let layout = Layout::new(settings.data_dir.clone());
-    let held = schema::check_as_client(&layout.database())?;
+    let (with_store, with_queue) = (settings.parts.has(Part::Store), settings.parts.has(Part::Queue));
+    // Without the store the database may be anything.
+    let held = with_store.then(|| schema::check_as_client(&layout.database())).transpose()?;
     let files = Arc::new(Files { layout, settings: Arc::clone(settings), _held: held });
-    let readers = (0..settings.readers.max(1)).map(|_| Files::database_reader(&files)).collect();
-    let readers = Readers::on_demand("cm-reader", readers, Arc::clone(activity));
-    let queue_readers = Readers::on_demand("cm-queue-reader", vec![Files::queue_reader(&files)], Arc::clone(activity));
     let writer = |name, source: fn(&Arc<Files>) -> Source| {
         let (budget, activity) = (Arc::clone(budget), Arc::clone(activity));
         if settings.read_only {
@@ -71,13 +69,21 @@ pub fn open(settings: &Arc<Settings>, budget: &Arc<Budget>, activity: &Arc<Activ
             Writer::on_demand(name, source(&files), settings.durability, budget, activity)
         }
     };
-    let queue = ClientQueue::new(
-        Arc::clone(settings),
-        writer("cm-queue", Files::queue_writer),
-        queue_readers,
-        Files::database_reader(&files),
-    );
-    Ok(Parts { readers, writer: writer("cm-writer", Files::database_writer), queue })
+    let store = with_store.then(|| {
+        let readers = (0..settings.readers.max(1)).map(|_| Files::database_reader(&files)).collect();
+        let readers = Readers::on_demand("cm-reader", readers, Arc::clone(activity));
+        (readers, writer("cm-writer", Files::database_writer))
+    });
+    let queue = with_queue.then(|| {
+        let readers = Readers::on_demand("cm-queue-reader", vec![Files::queue_reader(&files)], Arc::clone(activity));
+        let sessions: Box<dyn Sessions> = if with_store {
+            Box::new(SharedSessions::on_demand(Files::database_reader(&files)))
+        } else {
+            Box::new(OwnFile)
+        };
+        ClientQueue::new(Arc::clone(settings), writer("cm-queue", Files::queue_writer), readers, sessions)
+    });
+    Ok(Parts { store, queue })
 }
 
 /// What every write of a memory with `readOnly` is answered.

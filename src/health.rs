@@ -19,7 +19,7 @@ use crate::{
         layout::{Layout, beside},
     },
     error::Result,
-    queue::{ClientQueue, Figures, Queue},
+    queue::{Figures, Queues},
     reply::Reply,
     settings::{Role, Settings},
 };
@@ -96,12 +96,15 @@ pub struct FileHealth {
     pub commits: i64,
 }
 
+/// Of `claude-mem.db`, of `queue.db`, and when they were taken.
+type Samples = (FileSample, FileSample, Option<Instant>);
+
 /// Asks the disk in the background.
 #[derive(Debug)]
 pub struct Sampler {
     database: PathBuf,
     queue: PathBuf,
-    samples: Mutex<(FileSample, FileSample, Option<Instant>)>,
+    samples: Mutex<Samples>,
     pending: AtomicBool,
 }
 
@@ -118,66 +121,63 @@ impl Sampler {
     }
 
     /// Asks for new samples where the last ones are old; nobody waits for them.
-    pub fn refresh(self: &Arc<Self>, readers: &Readers, queue: &Queue) {
-        if !self.begin(readers) {
-            return;
-        }
-        let (ask, told) = (Arc::clone(self), Arc::clone(self));
-        queue.writer().call(
-            "sample",
-            Instant::now() + SAMPLE_AGE,
-            move |db| sample(db, &ask.queue),
-            Reply::new(move |answer| told.tell_queue(answer)),
-        );
-    }
-
-    /// As [`Sampler::refresh`], for a client: its queue's figures are a sample as well.
-    pub fn refresh_client(self: &Arc<Self>, readers: &Readers, queue: &ClientQueue) {
-        if !self.begin(readers) {
-            return;
-        }
-        let (ask, told, look) = (Arc::clone(self), Arc::clone(self), queue.look());
-        queue.readers().call(
-            "sample",
-            move |db| look(db).and_then(|()| sample(db, &ask.queue)),
-            Reply::new(move |answer| told.tell_queue(answer)),
-        );
-    }
-
-    /// Asks for a sample of the database; false where the last one is fresh, or not here yet.
-    fn begin(self: &Arc<Self>, readers: &Readers) -> bool {
+    pub fn refresh(self: &Arc<Self>, readers: Option<&Readers>, queue: Option<&Queues>) {
         let fresh =
             self.samples.lock().unwrap_or_else(PoisonError::into_inner).2.is_some_and(|at| at.elapsed() < SAMPLE_AGE);
         // One question at a time, however long the disk takes.
         if fresh || self.pending.swap(true, Ordering::AcqRel) {
-            return false;
+            return;
         }
-        let (ask, told) = (Arc::clone(self), Arc::clone(self));
-        readers.call(
-            "sample",
-            move |db| sample(db, &ask.database),
-            Reply::new(move |answer: Result<FileSample>| {
-                let mut samples = told.samples.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Ok(sample) = answer {
-                    samples.0 = sample;
-                }
-                samples.2 = Some(Instant::now());
-                drop(samples);
-                told.pending.store(false, Ordering::Release);
-            }),
-        );
-        true
-    }
-
-    fn tell_queue(&self, answer: Result<FileSample>) {
-        if let Ok(sample) = answer {
-            self.samples.lock().unwrap_or_else(PoisonError::into_inner).1 = sample;
+        // Dropped when the last answer is in: then the next question may be asked.
+        let asked = Arc::new(Asked(Arc::clone(self)));
+        if let Some(readers) = readers {
+            let (ask, told) = (Arc::clone(self), Arc::clone(&asked));
+            let answer = move |answer: Result<FileSample>| told.take(answer, |samples| &mut samples.0);
+            readers.call("sample", move |db| sample(db, &ask.database), Reply::new(answer));
+        }
+        let (ask, told) = (Arc::clone(self), asked);
+        let answer = move |answer: Result<FileSample>| told.take(answer, |samples| &mut samples.1);
+        match queue {
+            None => {}
+            Some(Queues::Owner(queue)) => queue.writer().call(
+                "sample",
+                Instant::now() + SAMPLE_AGE,
+                move |db| sample(db, &ask.queue),
+                Reply::new(answer),
+            ),
+            // A client's figures of the queue are a sample as well.
+            Some(Queues::Client(queue)) => {
+                let look = queue.look();
+                queue.readers().call(
+                    "sample",
+                    move |db| look(db).and_then(|()| sample(db, &ask.queue)),
+                    Reply::new(answer),
+                );
+            }
         }
     }
 
     fn last(&self) -> (FileSample, FileSample) {
         let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         (samples.0.clone(), samples.1.clone())
+    }
+}
+
+/// A question that is on its way.
+struct Asked(Arc<Sampler>);
+
+impl Asked {
+    fn take(&self, answer: Result<FileSample>, place: fn(&mut Samples) -> &mut FileSample) {
+        if let Ok(sample) = answer {
+            *place(&mut self.0.samples.lock().unwrap_or_else(PoisonError::into_inner)) = sample;
+        }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.0.samples.lock().unwrap_or_else(PoisonError::into_inner).2 = Some(Instant::now());
+        self.0.pending.store(false, Ordering::Release);
     }
 }
 
@@ -225,14 +225,14 @@ pub struct Health {
     pub uptime: Duration,
     /// Bytes by part.
     pub native: NativeBytes,
-    /// The queues.
-    pub queue: Figures,
-    /// Active sessions.
-    pub sessions: usize,
-    /// `claude-mem.db`.
-    pub database: FileHealth,
-    /// `native/queue.db`.
-    pub queue_database: FileHealth,
+    /// The queues, where that part is open.
+    pub queue: Option<Figures>,
+    /// Active sessions, where the queue is open.
+    pub sessions: Option<usize>,
+    /// `claude-mem.db`, where the store is open.
+    pub database: Option<FileHealth>,
+    /// `native/queue.db`, where the queue is open.
+    pub queue_database: Option<FileHealth>,
     /// Reads waiting or running.
     pub waiting_reads: usize,
     /// Slowest recent operations.
@@ -241,20 +241,17 @@ pub struct Health {
 
 impl Health {
     /// Collects the figures.
-    #[expect(clippy::too_many_arguments, reason = "it looks at every part once")]
     #[must_use]
     pub fn collect(
         settings: &Settings,
         opened: Instant,
-        figures: Figures,
-        sessions: usize,
-        writer: &Writer,
-        queue_writer: &Writer,
-        readers: &Readers,
+        queue: Option<&Queues>,
+        store: Option<(&Writer, &Readers)>,
         budget: &Budget,
         activity: &Activity,
         sampler: &Sampler,
     ) -> Self {
+        let figures = queue.map(Queues::figures);
         let (database, queue_database) = sampler.last();
         let file = |sample: FileSample, writer: &Writer| {
             let figures = writer.figures();
@@ -274,16 +271,16 @@ impl Health {
             native: NativeBytes {
                 sqlite: sqlite_bytes(),
                 in_flight_writes: budget.used() as u64,
-                queue: figures.native_bytes as u64,
+                queue: figures.as_ref().map_or(0, |figures| figures.native_bytes as u64),
             },
             queue: figures,
-            sessions,
-            database: file(database, writer),
-            queue_database: file(queue_database, queue_writer),
-            waiting_reads: readers.waiting(),
+            sessions: queue.map(Queues::session_count),
+            database: store.map(|(writer, _)| file(database, writer)),
+            queue_database: queue.map(|queue| file(queue_database, queue.writer())),
+            waiting_reads: store.map_or(0, |(_, readers)| readers.waiting()),
             slowest: activity.slowest(),
         };
-        health.judge(settings, writer, queue_writer);
+        health.judge(settings, store.map(|(writer, _)| writer), queue.map(Queues::writer));
         health
     }
 
@@ -295,28 +292,33 @@ impl Health {
         }
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "shares are for people")]
-    fn judge(&mut self, settings: &Settings, writer: &Writer, queue_writer: &Writer) {
-        let (bytes, limit) = (self.queue.bytes, settings.bounds.total_bytes);
-        self.find(Status::of_share(bytes as f64 / limit.max(1) as f64), || {
-            format!("the queue holds {bytes} of at most {limit} bytes; let consumers catch up or raise maxQueueBytes")
-        });
-        for (name, failed) in [("writer", writer.has_failed()), ("queue", queue_writer.has_failed())] {
-            let status = if failed { Status::Critical } else { Status::Ok };
+    fn judge(&mut self, settings: &Settings, writer: Option<&Writer>, queue_writer: Option<&Writer>) {
+        if let Some(figures) = self.queue.clone() {
+            self.judge_queue(settings, &figures);
+        }
+        for (name, writer) in [("writer", writer), ("queue", queue_writer)] {
+            let status = if writer.is_some_and(Writer::has_failed) { Status::Critical } else { Status::Ok };
             self.find(status, || format!("the {name} thread failed; dispose this memory and open a new one"));
         }
-        let failures = self.queue.clock_failures;
-        let status = if failures > 0 { Status::Warn } else { Status::Ok };
-        self.find(status, || format!("the queue's clock failed {failures} times and went on; please report this"));
-        for (name, wal) in
-            [("claude-mem.db", self.database.sample.wal_bytes), ("queue.db", self.queue_database.sample.wal_bytes)]
-        {
+        let wal = |file: &Option<FileHealth>| file.as_ref().map_or(0, |file| file.sample.wal_bytes);
+        for (name, wal) in [("claude-mem.db", wal(&self.database)), ("queue.db", wal(&self.queue_database))] {
             let status = if wal > WAL_WARN { Status::Warn } else { Status::Ok };
             self.find(status, || {
                 format!("the log of {name} has {wal} bytes: a reader, perhaps of another process, holds it back")
             });
         }
-        let (dead, keep) = (self.queue.dead, settings.bounds.dead_letters);
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "shares are for people")]
+    fn judge_queue(&mut self, settings: &Settings, queue: &Figures) {
+        let (bytes, limit) = (queue.bytes, settings.bounds.total_bytes);
+        self.find(Status::of_share(bytes as f64 / limit.max(1) as f64), || {
+            format!("the queue holds {bytes} of at most {limit} bytes; let consumers catch up or raise maxQueueBytes")
+        });
+        let failures = queue.clock_failures;
+        let status = if failures > 0 { Status::Warn } else { Status::Ok };
+        self.find(status, || format!("the queue's clock failed {failures} times and went on; please report this"));
+        let (dead, keep) = (queue.dead, settings.bounds.dead_letters);
         let status = if dead as f64 >= keep as f64 * WARN { Status::Warn } else { Status::Ok };
         self.find(status, || format!("{dead} of at most {keep} dead letters are kept; look at queue.deadLetters()"));
     }

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::db::Durability;
+use crate::{db::Durability, parts::Parts};
 
 /// What a memory is opened with.
 #[derive(Debug, Clone)]
@@ -13,6 +13,8 @@ pub struct Settings {
     pub role: Role,
     /// A client that writes nothing.
     pub read_only: bool,
+    /// What of it is opened.
+    pub parts: Parts,
     /// How long to wait for another owner of the directory to go away.
     pub lock_wait: Duration,
     /// How long a write waits for a lock that another process holds, where the call does not say.
@@ -98,6 +100,7 @@ impl Settings {
             data_dir: data_dir.into(),
             role: Role::Owner,
             read_only: false,
+            parts: Parts::default(),
             lock_wait: Duration::from_secs(10),
             deadline: Duration::from_secs(5),
             durability: Durability::Normal,

@@ -54,6 +54,9 @@ pub struct CommitAnswer {
     pub created_at_epoch: Option<i64>,
     /// Sets the session's status to `completed` in the same transaction. Default false.
     pub complete_session: Option<bool>,
+    /// The rows are stored elsewhere, by the caller: the commit only acknowledges. Takes no `observations`, `summary`
+    /// or `completeSession` (`ERR_INVALID_ARG`). With the store open it is an empty commit. Default false.
+    pub external: Option<bool>,
     /// How long to wait for a write lock that another process holds, ms. Default: `deadlineMs` of `openMemory`.
     pub deadline_ms: Option<f64>,
 }
@@ -181,6 +184,11 @@ impl Batch {
     /// Rejects with `ERR_LEASE_LOST` where the batch is no longer held (then nothing was stored), `ERR_BUSY` where a
     /// lock was not free in time, `ERR_CONSTRAINT`, `ERR_NOT_FOUND`; after those the batch is still held, and may be
     /// committed again or released. After the lease's end a commit is still taken while nobody has claimed since.
+    ///
+    /// In a memory with `parts: ['queue']` the caller stores its rows itself, first, under a key made of the messages'
+    /// ids (or of `upto`), and then commits `{ external: true }`: whoever dies in between is handed the same messages
+    /// again, and finds by the key that their rows are there. So its rows are stored at least once, and once where the
+    /// key is unique. Rows given to such a commit reject with `ERR_NOT_OPEN`.
     #[napi(ts_args_type = "answer?: CommitAnswer | null", ts_return_type = "Promise<CommitResult>", catch_unwind)]
     pub fn commit<'e>(&self, env: &'e Env, answer: Unknown<'e>) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {
@@ -191,6 +199,7 @@ impl Batch {
                 "promptNumber",
                 "createdAtEpoch",
                 "completeSession",
+                "external",
                 "deadlineMs",
             ])?;
             let deadline = given.read("deadlineMs", |value| milliseconds(value, 1..=600_000))?;
@@ -205,6 +214,7 @@ impl Batch {
                     complete_session: given.read("completeSession", |value| value.boolean())?.unwrap_or(false),
                 },
                 deadline: deadline.map(|wait| std::time::Instant::now() + wait),
+                external: given.read("external", |value| value.boolean())?.unwrap_or(false),
             };
             Ok(move |reply: Reply<Committed>| core.commit(response, reply))
         })

@@ -118,8 +118,8 @@ impl Queue {
             let session = given.read("sessionDbId", |value| value.id())?;
             let limit = given.read("limit", |value| value.integer(1..=10_000, ""))?.unwrap_or(100);
             let offset = given.read("offset", |value| value.integer(ANY_INTEGER, ""))?.unwrap_or(0);
-            let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<Vec<DeadLetter>>| memory.dead_letters(session, limit, offset, reply))
+            let queue = Arc::clone(self.memory.queues()?);
+            Ok(move |reply: Reply<Vec<DeadLetter>>| queue.dead_letters(session, limit, offset, reply))
         })
     }
 
@@ -132,8 +132,8 @@ impl Queue {
     pub fn get_dead_letter<'e>(&self, env: &'e Env, id: Unknown<'e>) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {
             let id = Argument::new("id", &id).id()?;
-            let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<Option<DeadLetter>>| memory.dead_letter(id, reply))
+            let queue = Arc::clone(self.memory.queues()?);
+            Ok(move |reply: Reply<Option<DeadLetter>>| queue.dead_letter(id, reply))
         })
     }
 

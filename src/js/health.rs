@@ -44,14 +44,14 @@ pub struct Health {
     pub rss_bytes: Option<f64>,
     /// Native memory by part, from this module's own accounting.
     pub native: NativeMemory,
-    /// All queues together.
-    pub queue: QueueMetrics,
-    /// Active sessions.
-    pub sessions: SessionCounts,
-    /// `claude-mem.db`.
-    pub database: DatabaseHealth,
-    /// `native/queue.db`.
-    pub queue_database: DatabaseHealth,
+    /// All queues together; null where the part `'queue'` is not open.
+    pub queue: Option<QueueMetrics>,
+    /// Active sessions; null where the part `'queue'` is not open.
+    pub sessions: Option<SessionCounts>,
+    /// `claude-mem.db`; null where the part `'store'` is not open.
+    pub database: Option<DatabaseHealth>,
+    /// `native/queue.db`; null where the part `'queue'` is not open.
+    pub queue_database: Option<DatabaseHealth>,
     /// What is open, by kind.
     pub handles: Handles,
     /// Slowest operations of the last ten minutes, slowest first; at most ten names.
@@ -239,11 +239,12 @@ pub fn report(env: &Env, memory: &Memory) -> Result<Health> {
         });
     }
     let now = clock::now_epoch();
+    let count = |of: fn(&Figures) -> usize| core.queue.as_ref().map_or(0, of) as f64;
     let handles = Handles {
         memories: Memory::open_count() as f64,
-        consumers: core.queue.consumers as f64,
-        batches: core.queue.batches as f64,
-        ready: core.queue.ready as f64,
+        consumers: count(|queue| queue.consumers),
+        batches: count(|queue| queue.batches),
+        ready: count(|queue| queue.ready),
     };
     Ok(Health {
         role: core.role.as_str().to_owned(),
@@ -266,10 +267,12 @@ pub fn report(env: &Env, memory: &Memory) -> Result<Health> {
             in_flight_write_bytes: core.native.in_flight_writes as f64,
             queue_index_bytes: core.native.queue as f64,
         },
-        sessions: SessionCounts { active: core.sessions as f64, consumers: core.queue.consumers as f64 },
-        queue: queue_metrics(&core.queue),
-        database: database(core.database),
-        queue_database: database(core.queue_database),
+        sessions: core
+            .sessions
+            .map(|active| SessionCounts { active: active as f64, consumers: count(|queue| queue.consumers) }),
+        queue: core.queue.as_ref().map(queue_metrics),
+        database: core.database.map(database),
+        queue_database: core.queue_database.map(database),
         handles,
         slowest: core
             .slowest

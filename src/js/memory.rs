@@ -96,25 +96,25 @@ impl Memory {
         immediate(env, || Ok(self.core.settings().role.as_str().to_owned()))
     }
 
-    /// The tables, and full-text search in them.
+    /// The tables, and full-text search in them; its calls answer `ERR_NOT_OPEN` without the part `'store'`.
     #[napi(getter)]
     pub fn store(&self, env: &Env) -> napi::Result<Reference<Store>> {
         part(env, &self.store, || Store::new(Arc::clone(&self.core)))
     }
 
-    /// The viewer's lists.
+    /// The viewer's lists; its calls answer `ERR_NOT_OPEN` without the part `'store'`.
     #[napi(getter)]
     pub fn pages(&self, env: &Env) -> napi::Result<Reference<Pages>> {
         part(env, &self.pages, || Pages::new(Arc::clone(&self.core)))
     }
 
-    /// The durable queues.
+    /// The durable queues; its calls answer `ERR_NOT_OPEN` without the part `'queue'`.
     #[napi(getter)]
     pub fn queue(&self, env: &Env) -> napi::Result<Reference<Queue>> {
         part(env, &self.queue, || Queue::new(Arc::clone(&self.core)))
     }
 
-    /// The active sessions.
+    /// The active sessions; its calls answer `ERR_NOT_OPEN` without the part `'queue'`.
     #[napi(getter)]
     pub fn sessions(&self, env: &Env) -> napi::Result<Reference<Sessions>> {
         part(env, &self.sessions, || Sessions::new(Arc::clone(&self.core)))

@@ -8,6 +8,7 @@ use super::arguments::{Argument, Fields};
 use crate::{
     db::Durability,
     error::{Error, Result},
+    parts::{Part, Parts},
     settings::{Role, Settings},
 };
 
@@ -24,6 +25,12 @@ pub struct OpenOptions {
     pub role: Option<String>,
     /// For a client: it writes nothing, and where there is no database it reads an empty memory. Default false.
     pub read_only: Option<bool>,
+    /// What of it is opened: `'store'` (`claude-mem.db`: the tables and pages) and `'queue'` (`native/queue.db`: the
+    /// queues and sessions). What is left out is not looked at, and calls that need it answer `ERR_NOT_OPEN`. With
+    /// `['queue']` the queues work beside a `claude-mem.db` of any version; commits are `external` then. Default:
+    /// `['store', 'queue']`.
+    #[napi(ts_type = "('store' | 'queue')[]")]
+    pub parts: Option<Vec<String>>,
     /// How long to wait for another owner of the directory to go away, ms (0 to 600,000). Default 10,000.
     pub lock_wait_ms: Option<u32>,
     /// How long a write waits for a lock that another process holds, ms (1 to 600,000); each call can say its
@@ -76,6 +83,7 @@ const NAMES: &[&str] = &[
     "dataDir",
     "role",
     "readOnly",
+    "parts",
     "lockWaitMs",
     "deadlineMs",
     "durability",
@@ -118,6 +126,9 @@ pub fn settings(options: &Argument<'_>) -> Result<Settings> {
     } else if settings.read_only {
         return Err(Error::invalid("option 'readOnly' is for clients: an owner writes; add role: 'client'"));
     }
+    if let Some(parts) = given.read("parts", parts)? {
+        settings.parts = parts;
+    }
     set_ms(&given, "lockWaitMs", 0..=600_000, &mut settings.lock_wait)?;
     set_ms(&given, "deadlineMs", 1..=600_000, &mut settings.deadline)?;
     set_ms(&given, "backoffBaseMs", 1..=DAY_MS, &mut settings.retry.backoff_base)?;
@@ -145,6 +156,18 @@ pub fn settings(options: &Argument<'_>) -> Result<Settings> {
         settings.secure_delete = secure;
     }
     Ok(settings)
+}
+
+fn parts(value: &Argument<'_>) -> Result<Parts> {
+    let names = Part::ALL.map(|part| (part.name(), part));
+    let named = value.array()?.iter().map(|part| part.one_of(&names)).collect::<Result<Vec<_>>>()?;
+    if named.is_empty() {
+        let known = Part::ALL.map(|part| format!("'{}'", part.name())).join(", ");
+        return Err(
+            Error::invalid(format!("option 'parts' names no part; known are {known}")).with("argument", "parts")
+        );
+    }
+    Ok(Parts::of(&named))
 }
 
 fn durability(value: &Argument<'_>) -> Result<Durability> {

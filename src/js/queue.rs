@@ -17,7 +17,7 @@ use super::{
 use crate::{
     error::{Code, Error, Result},
     memory::Memory,
-    queue::{EnqueueOptions, Enqueued, Waiting, client::only_the_owner},
+    queue::{EnqueueOptions, Enqueued, Queues, Waiting, client::only_the_owner},
     reply::Reply,
 };
 
@@ -39,6 +39,10 @@ impl IntoAnswer for Enqueued {
 }
 
 /// Durable queues, one FIFO a session. What waits lies in `native/queue.db`, not on the JavaScript heap.
+///
+/// In a memory with `parts: ['queue']` there are no session rows to check: a session is whatever positive number the
+/// caller gives, and commits acknowledge what the caller has stored by itself (`external`). In one without the part
+/// `'queue'` every call answers `ERR_NOT_OPEN`.
 ///
 /// A client (`openMemory({role: 'client'})`) has `enqueue`, `enqueueRaw`, `discover`, `deadLetters` and
 /// `getDeadLetter`; everything else is the owner's and answers `ERR_NOT_OPEN`, `consume` `ERR_LOCKED`.
@@ -63,17 +67,23 @@ impl Queue {
     ) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {
             let session = Argument::new("sessionDbId", session).id()?;
-            let given = Argument::new("options", options).options(&["dedupeKey", "endsBatch", "deadlineMs"])?;
+            let given = Argument::new("options", options).options(&[
+                "dedupeKey",
+                "endsBatch",
+                "claudeSessionId",
+                "deadlineMs",
+            ])?;
             let options = EnqueueOptions {
                 dedupe_key: given.read("dedupeKey", |value| value.nonempty_text())?,
                 ends_batch: given.read("endsBatch", |value| value.boolean())?,
+                claude_session_id: given.read("claudeSessionId", |value| value.nonempty_text())?,
                 deadline: given
                     .read("deadlineMs", |value| milliseconds(value, 1..=600_000))?
                     .map(|wait| Instant::now() + wait),
             };
             let payload = payload()?;
-            let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<Enqueued>| memory.enqueue(session, payload, options, reply))
+            let queue = Arc::clone(self.memory.queues()?);
+            Ok(move |reply: Reply<Enqueued>| queue.enqueue(session, payload, options, reply))
         })
     }
 }
@@ -153,8 +163,10 @@ impl Queue {
         immediate(env, || {
             let session = Argument::new("sessionDbId", &session_db_id).id()?;
             let (options, pending) = consume_options(&Argument::new("options", &options))?;
-            let queue = self.memory.queue().map_err(|_| only_the_owner(Code::Locked, "consuming"))?;
-            let consumer = queue.consume(session, options)?;
+            let consumer = match &**self.memory.queues()? {
+                Queues::Owner(queue) => queue.consume(session, options)?,
+                Queues::Client(_) => return Err(only_the_owner(Code::Locked, "consuming")),
+            };
             Ok(Answer::instance(Consumer::new(consumer, pending)))
         })
     }
@@ -178,8 +190,8 @@ impl Queue {
     pub fn discover<'e>(&self, env: &'e Env) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {
             self.check_open()?;
-            let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<Vec<Waiting>>| memory.discover(reply))
+            let queue = Arc::clone(self.memory.queues()?);
+            Ok(move |reply: Reply<Vec<Waiting>>| queue.discover(reply))
         })
     }
 
@@ -281,7 +293,7 @@ impl Queue {
 impl Queue {
     /// The owner's queue; a client is told that `what` is not its.
     pub(super) fn owner(&self, what: &str) -> Result<crate::queue::Queue> {
-        self.memory.queue().cloned().map_err(|_| only_the_owner(Code::NotOpen, what))
+        self.memory.queues()?.owner(what).cloned()
     }
 
     fn check_open(&self) -> Result<()> {

@@ -17,6 +17,11 @@ pub struct EnqueueCallOptions {
     /// Whether the batch, and with its commit the iteration, ends with this message. Default: whether its `type` is
     /// `'summarize'`.
     pub ends_batch: Option<bool>,
+    /// Whose session `sessionDbId` is: a guard against a number that belongs to another one by now. With the store
+    /// open, one that is not the row's is refused with `ERR_NOT_FOUND`. With `parts: ['queue']` there is no row to
+    /// compare with: the newest name is the session's, and messages that wait under an older one become dead letters
+    /// (`session-gone`) instead of reaching the wrong session. Default: the number alone counts.
+    pub claude_session_id: Option<String>,
     /// How long to wait for a lock, ms. Default: `deadlineMs` of `openMemory`.
     pub deadline_ms: Option<u32>,
 }

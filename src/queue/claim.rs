@@ -146,7 +146,7 @@ impl Claim {
 enum Found {
     Batch {
         row: SessionRow,
-        watermark: i64,
+        fence: i64,
         messages: Vec<Delivered>,
         prompt_number: Option<i64>,
         ends_batch: bool,
@@ -157,7 +157,8 @@ enum Found {
 }
 
 fn find(shared: &Shared, db: &Connection, session_id: i64, token: i64, options: &ConsumeOptions) -> Result<Found> {
-    let Some(entry) = shared.directory.find(session_id)? else { return Ok(Found::Foreign) };
+    let Some(session) = shared.directory.session(db, session_id)? else { return Ok(Found::Foreign) };
+    let watermark = shared.directory.watermark(db, session_id)?;
     let mut messages: Vec<Delivered> = Vec::new();
     let (mut bytes, mut limit, mut prompt_number, mut ends_batch) = (0_usize, options.max_batch.max(1), None, false);
     let mut statement = db.prepare_cached(
@@ -165,13 +166,13 @@ fn find(shared: &Shared, db: &Connection, session_id: i64, token: i64, options: 
            coalesce((SELECT count FROM attempts WHERE message_id = m.id), 0), m.payload
          FROM messages m WHERE m.session_id = ?1 AND m.id > ?2 ORDER BY m.id",
     )?;
-    let mut rows = statement.query(params![session_id, entry.upto])?;
+    let mut rows = statement.query(params![session_id, watermark.upto])?;
     while let Some(row) = rows.next()? {
         if messages.len() == limit || ends_batch {
             break;
         }
         let owner = row.get_ref(1)?.as_str().unwrap_or_default();
-        if *owner != *entry.row.claude_session_id {
+        if !session.owns(owner) {
             if messages.is_empty() {
                 return Ok(Found::Foreign);
             }
@@ -197,7 +198,7 @@ fn find(shared: &Shared, db: &Connection, session_id: i64, token: i64, options: 
     }
     let (Some(first), Some(last)) = (messages.first(), messages.last()) else { return Ok(Found::Nothing) };
     storage::put_lease(db, session_id, first.id, last.id, token)?;
-    Ok(Found::Batch { row: entry.row, watermark: entry.upto, messages, prompt_number, ends_batch })
+    Ok(Found::Batch { row: session.row, fence: watermark.fence, messages, prompt_number, ends_batch })
 }
 
 /// After the claim's COMMIT: hands the batch to the consumer, if it still waits.
@@ -218,7 +219,7 @@ fn settle(
             if matches!(found, Ok(Found::Foreign | Found::Nothing)) { None } else { slot.take_waiter() }
         });
         match (found, waiter) {
-            (Ok(Found::Batch { row, watermark, messages, prompt_number, ends_batch }), Some(reply)) => {
+            (Ok(Found::Batch { row, fence, messages, prompt_number, ends_batch }), Some(reply)) => {
                 let abandoned = Arc::new(AtomicBool::new(false));
                 let upto = messages.last().map_or(0, |message| message.id);
                 session.lapsed = None;
@@ -230,7 +231,7 @@ fn settle(
                     ids: messages.iter().map(|message| message.id).collect(),
                     last: upto,
                     bytes: messages.iter().map(|message| message.payload.len()).sum(),
-                    watermark,
+                    fence,
                     phase: Phase::Leased,
                     deadline: Instant::now() + options.lease,
                     extension: options.auto_extend.then_some(options.lease),

@@ -13,7 +13,7 @@ use rusqlite::{Connection, params};
 
 use super::{
     dead_letters::{self, DeadLetter},
-    directory::Directory,
+    directory::Sessions,
     enqueue::{EVICT_EVERY, EnqueueOptions, Enqueued, Incoming, check_bounds},
     figures::Figures,
     message_ids,
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     clock,
-    db::{Call, Readers, Source, Writer},
+    db::{Call, Readers, Writer},
     error::{Code, Error, Result},
     reply::Reply,
     settings::Settings,
@@ -36,7 +36,7 @@ pub struct ClientQueue {
 
 struct Shared {
     settings: Arc<Settings>,
-    directory: Directory,
+    directory: Box<dyn Sessions>,
     /// The highest id that was seen in `queue.db`; 0 before the first.
     known: AtomicI64,
     /// From the last look at the file.
@@ -45,11 +45,11 @@ struct Shared {
 }
 
 impl ClientQueue {
-    /// `writer` writes `queue.db` and `readers` read it; `sessions` leads to `claude-mem.db`.
-    pub fn new(settings: Arc<Settings>, writer: Writer, readers: Readers, sessions: Source) -> Self {
+    /// `writer` writes `queue.db` and `readers` read it; `directory` knows the sessions.
+    pub fn new(settings: Arc<Settings>, writer: Writer, readers: Readers, directory: Box<dyn Sessions>) -> Self {
         let shared = Shared {
             settings,
-            directory: Directory::on_demand(sessions),
+            directory,
             known: AtomicI64::new(0),
             figures: Mutex::default(),
             closed: AtomicBool::new(false),
@@ -141,29 +141,34 @@ impl Shared {
     /// Inside the writer's transaction.
     fn store(&self, db: &Connection, message: &mut Incoming) -> Result<Enqueued> {
         let (session_id, bytes) = (message.session_id, message.payload.len());
+        let upto = self.directory.watermark(db, session_id)?.upto;
+        let newest = message_ids::highest_stored(db)?.max(message_ids::floor(db)?);
         let mut highest = 0;
         let outcome = message.store(
             db,
-            &self.directory,
+            &*self.directory,
             &self.settings.bounds,
-            |entry| {
-                self.check_bounds(db, session_id, entry.upto, bytes)?;
-                highest = message_ids::take_as_client(db, self.given_elsewhere(db)?)?;
+            newest,
+            || {
+                self.check_bounds(db, session_id, upto, bytes)?;
+                highest = message_ids::take_as_client(db, self.given_elsewhere(db, newest)?)?;
                 Ok(highest)
             },
             |id| id.unsigned_abs().is_multiple_of(EVICT_EVERY),
         )?;
         self.known.fetch_max(highest, Ordering::Relaxed);
-        let depth = count(db, session_id, outcome.entry.upto)?;
+        let depth = count(db, session_id, upto)?;
         Ok(Enqueued { id: outcome.id, depth, duplicate: outcome.duplicate })
     }
 
     /// What the other file says that may have been given. `queue.db` knows it as well, unless it is new or was
     /// restored.
-    fn given_elsewhere(&self, db: &Connection) -> Result<i64> {
+    fn given_elsewhere(&self, db: &Connection, newest: i64) -> Result<i64> {
         let known = self.known.load(Ordering::Relaxed);
-        let own = message_ids::highest_stored(db)?.max(message_ids::floor(db)?);
-        if known > 0 && own >= known { Ok(0) } else { Ok(self.directory.watermarks()?.1.max(known)) }
+        if known > 0 && newest >= known {
+            return Ok(0);
+        }
+        Ok(self.directory.watermarks(db)?.1.max(message_ids::highest_noted(db)?).max(known))
     }
 
     fn check_bounds(&self, db: &Connection, session_id: i64, upto: i64, size: usize) -> Result<()> {
@@ -188,7 +193,8 @@ impl Shared {
 
     /// Every message that is not acknowledged: session, id, bytes, when it came.
     fn each_waiting(&self, db: &Connection, mut visit: impl FnMut(i64, i64, usize, i64)) -> Result<()> {
-        let watermarks: std::collections::HashMap<i64, i64> = self.directory.watermarks()?.0.into_iter().collect();
+        let watermarks: std::collections::HashMap<i64, i64> =
+            self.directory.watermarks(db)?.0.into_iter().map(|(id, watermark)| (id, watermark.upto)).collect();
         let mut statement =
             db.prepare_cached("SELECT session_id, id, bytes, enqueued_at_epoch FROM messages ORDER BY id")?;
         let mut rows = statement.query([])?;

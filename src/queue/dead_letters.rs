@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     claim::Batch,
+    directory::{Known, unknown},
     effects::Effects,
     engine::{Queue, Shared, on_queue},
     enqueue::{self, Enqueued},
@@ -133,7 +134,7 @@ impl Queue {
             move |db| retry(&shared, db, id),
             Reply::new(move |outcome: Result<Retried>| {
                 if let Ok(retried) = &outcome {
-                    settle.ids.confirm(retried.id, &settle.main_writer);
+                    settle.confirm_id(retried.id);
                 }
                 settle.with(|state, effects| {
                     let answer = outcome.map(|retried| {
@@ -214,7 +215,7 @@ pub fn bury(
     let (count, bytes) = storage::move_to_dead_letters(db, ids, reason, error, now)?;
     let age = i64::try_from(bounds.dead_letter_age.as_millis()).unwrap_or(i64::MAX);
     let evicted = storage::evict_dead_letters(db, now.saturating_sub(age), bounds.dead_letters)?;
-    let head = storage::head(db, session_id, shared.directory.watermark(session_id)?)?;
+    let head = storage::head(db, session_id, shared.directory.watermark(db, session_id)?.upto)?;
     Ok(Burial { count, bytes, evicted, head: head.map(|(_, epoch, attempts)| (epoch, attempts)) })
 }
 
@@ -238,8 +239,8 @@ fn retry(shared: &Shared, db: &Connection, id: i64) -> Result<Retried> {
     let Some((session_id, claude_session_id, kind, prompt_number, ends_batch, payload)) = found else {
         return Err(Error::new(Code::NotFound, format!("there is no dead letter {id}; deadLetters() lists them")));
     };
-    let entry = shared.directory.get(session_id)?;
-    if *entry.row.claude_session_id != *claude_session_id {
+    let known = shared.directory.session(db, session_id)?.ok_or_else(|| unknown(session_id))?;
+    if !known.owns(&claude_session_id) {
         return Err(Error::new(
             Code::NotFound,
             format!(
@@ -334,16 +335,16 @@ pub fn bury_strangers(shared: &Arc<Shared>, session_id: i64, effects: &mut Effec
             "bury-strangers",
             Shared::bookkeeping_deadline(),
             move |db: &Connection| {
-                let owner = lookup.directory.find(session_id)?;
+                let owner = lookup.directory.session(db, session_id)?;
                 // Asked for by itself: what is acknowledged is done, also where the session's row is gone.
-                let upto = lookup.directory.watermark(session_id)?;
-                let name = owner.as_ref().map(|entry| &*entry.row.claude_session_id);
+                let upto = lookup.directory.watermark(db, session_id)?.upto;
+                let (gone, name) = (owner.is_none(), owner.as_ref().and_then(Known::name));
                 let ids: Vec<i64> = db
                     .prepare_cached(
-                        "SELECT id FROM messages WHERE session_id = ?1 AND id > ?2 AND (?3 IS NULL OR claude_session_id <> ?3)
-                         ORDER BY id LIMIT ?4",
+                        "SELECT id FROM messages WHERE session_id = ?1 AND id > ?2
+                         AND (?3 OR (?4 IS NOT NULL AND claude_session_id NOT IN ('', ?4))) ORDER BY id LIMIT ?5",
                     )?
-                    .query_map(params![session_id, upto, name, STEP], |row| row.get(0))?
+                    .query_map(params![session_id, upto, gone, name, STEP], |row| row.get(0))?
                     .collect::<rusqlite::Result<_>>()?;
                 let error = "the session's row was deleted, or its number belongs to another session now";
                 bury(&lookup, db, session_id, &ids, SESSION_GONE, Some(error))
@@ -354,7 +355,8 @@ pub fn bury_strangers(shared: &Arc<Shared>, session_id: i64, effects: &mut Effec
                         burial.apply(state, session_id);
                         if burial.count == 0 {
                             // The tables are right, the counters were not; a claim for them would come back here.
-                            let (count, bytes) = state.sessions.get(&session_id).map_or((0, 0), |s| (s.durable, s.bytes));
+                            let (count, bytes) =
+                                state.sessions.get(&session_id).map_or((0, 0), |s| (s.durable, s.bytes));
                             state.count_out(session_id, count, bytes, true);
                         }
                     }

@@ -18,7 +18,7 @@ use super::{
     claim::Claim,
     clock,
     consumer::EndReason,
-    directory::Directory,
+    directory::{Directory, Known, Told},
     effects::Effects,
     figures::Figures,
     lease::Phase,
@@ -45,10 +45,8 @@ const BOOKKEEPING: Duration = Duration::from_secs(60);
 pub struct Shared {
     /// Options.
     pub settings: Arc<Settings>,
-    /// What the shared file says of sessions.
-    pub directory: Directory,
-    /// The writer of `claude-mem.db`.
-    pub main_writer: Arc<Writer>,
+    /// What is known of sessions, and where acknowledgements are kept.
+    pub directory: Box<dyn Directory>,
     queue_writer: OnceLock<Writer>,
     watch: Mutex<Option<Watch>>,
     state: Mutex<State>,
@@ -119,6 +117,13 @@ impl Shared {
         }
     }
 
+    /// Notes that a message id was committed.
+    pub fn confirm_id(&self, id: i64) {
+        if let Some(floor) = self.ids.confirm(id) {
+            self.directory.raise_id_floor(floor);
+        }
+    }
+
     /// Counts a dedupe key that is remembered; how many it makes since open.
     pub fn count_dedupe_key(&self) -> u64 {
         self.dedupe_keys.fetch_add(1, Ordering::Relaxed) + 1
@@ -182,10 +187,8 @@ pub struct Parts {
     pub queue_db: Connection,
     /// A read-only connection to `queue.db`, by which messages of other processes are seen.
     pub watched: Connection,
-    /// A read-only connection to `claude-mem.db`.
-    pub directory: Connection,
-    /// The writer of `claude-mem.db`.
-    pub main_writer: Arc<Writer>,
+    /// What is known of sessions, and where acknowledgements are kept.
+    pub directory: Box<dyn Directory>,
     /// Bytes in flight, shared with the main writer.
     pub budget: Arc<Budget>,
     /// Slowest operations, shared.
@@ -200,16 +203,14 @@ impl Queue {
     /// # Errors
     /// `ERR_CORRUPT`, `ERR_IO`, `ERR_BUSY`.
     pub fn open(parts: Parts) -> Result<Self> {
-        let Parts { settings, mut queue_db, watched, directory, main_writer, budget, activity, guard } = parts;
-        let directory = Directory::new(directory);
+        let Parts { settings, mut queue_db, watched, directory, budget, activity, guard } = parts;
         let mut state = State::new(&settings);
         let mut effects = Effects::default();
-        let next_id = recovery::recover(&mut queue_db, &directory, &settings, &mut state, &mut effects)?;
+        let next_id = recovery::recover(&mut queue_db, &*directory, &settings, &mut state, &mut effects)?;
         let (wake, wakes) = crossbeam_channel::bounded(1);
         let shared = Arc::new_cyclic(|me| Shared {
             settings: Arc::clone(&settings),
             directory,
-            main_writer,
             queue_writer: OnceLock::new(),
             watch: Mutex::default(),
             state: Mutex::new(state),
@@ -306,6 +307,30 @@ impl Queue {
                 .cloned()
                 .ok_or_else(|| Error::internal("a session just activated is not active"))
         })
+    }
+
+    /// Makes a session active by what the caller tells of it; for a queue on its own.
+    pub fn introduce_session(
+        &self,
+        session_id: i64,
+        claude_session_id: Option<String>,
+        project: Option<String>,
+        prompt_number: Option<i64>,
+        reply: Reply<SessionInfo>,
+    ) {
+        let (lookup, queue) = (Arc::clone(&self.shared), self.clone());
+        on_queue(
+            &self.shared,
+            "initializeSession",
+            Durability::Normal,
+            move |db| {
+                let told = Told { claude_session_id: claude_session_id.as_deref(), project: project.as_deref() };
+                lookup.directory.enter(db, session_id, told, lookup.ids.newest())
+            },
+            Reply::new(move |known: Result<Known>| {
+                reply.settle(known.and_then(|known| queue.activate_session(session_id, &known.row, prompt_number)));
+            }),
+        );
     }
 
     /// An active session.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use rusqlite::Connection;
 
 use super::{
-    directory::{Directory, Entry},
+    directory::{Known, Sessions, Told},
     engine::{Queue, Shared},
     envelope::Envelope,
     storage::{self, NewMessage},
@@ -30,6 +30,8 @@ pub struct EnqueueOptions {
     pub dedupe_key: Option<String>,
     /// Whether the batch and the iteration end with this message; by default where its type is `summarize`.
     pub ends_batch: Option<bool>,
+    /// Whose session that is: refused where the number belongs to another.
+    pub claude_session_id: Option<String>,
     /// Until when a lock is waited for.
     pub deadline: Option<Instant>,
 }
@@ -146,7 +148,7 @@ pub struct Incoming {
 
 /// What became of it.
 pub struct Outcome {
-    pub entry: Entry,
+    pub known: Known,
     pub prompt_number: Option<i64>,
     pub id: i64,
     pub duplicate: Option<Duplicate>,
@@ -163,21 +165,23 @@ impl Incoming {
         self.epoch.saturating_sub(i64::try_from(bounds.dedupe_age.as_millis()).unwrap_or(i64::MAX))
     }
 
-    /// Stores it inside the open transaction of `db`, unless its key was seen before. `take` gives the id of a
-    /// session's message; `evict` says for the id of one with a key whether old keys are to go.
+    /// Stores it inside the open transaction of `db`, unless its key was seen before. `newest` is the newest message id that
+    /// was given; `take` gives this one's; `evict` says for the id of one with a key whether old keys are to go.
     pub fn store(
         &mut self,
         db: &Connection,
-        directory: &Directory,
+        sessions: &dyn Sessions,
         bounds: &Bounds,
-        take: impl FnOnce(&Entry) -> Result<i64>,
+        newest: i64,
+        take: impl FnOnce() -> Result<i64>,
         evict: impl FnOnce(i64) -> bool,
     ) -> Result<Outcome> {
         if self.envelope.is_none() {
             self.envelope = Some(Envelope::parse(&self.payload)?);
         }
         let envelope = self.envelope.as_ref().map_or_else(Envelope::default, Clone::clone);
-        let entry = directory.get(self.session_id)?;
+        let told = Told { claude_session_id: self.options.claude_session_id.as_deref(), project: None };
+        let known = sessions.enter(db, self.session_id, told, newest)?;
         let prompt_number = envelope.prompt_number;
         if let Some(key) = &self.options.dedupe_key
             && let Some(id) = storage::find_dedupe_key(db, self.session_id, key, self.forgotten_before(bounds))?
@@ -185,20 +189,20 @@ impl Incoming {
             // Asked of the tables, not of the counters: acknowledged and purged look the same from outside.
             let duplicate = if storage::is_dead(db, id)? {
                 Duplicate::Dead
-            } else if id > entry.upto && storage::exists(db, id)? {
+            } else if id > sessions.watermark(db, self.session_id)?.upto && storage::exists(db, id)? {
                 Duplicate::Waiting
             } else {
                 Duplicate::Done
             };
-            return Ok(Outcome { entry, prompt_number, id, duplicate: Some(duplicate), evicted: 0 });
+            return Ok(Outcome { known, prompt_number, id, duplicate: Some(duplicate), evicted: 0 });
         }
-        let id = take(&entry)?;
+        let id = take()?;
         storage::insert(
             db,
             &NewMessage {
                 id,
                 session_id: self.session_id,
-                claude_session_id: &entry.row.claude_session_id,
+                claude_session_id: &known.row.claude_session_id,
                 kind: envelope.kind.as_deref(),
                 prompt_number,
                 ends_batch: self.options.ends_batch.unwrap_or(envelope.kind.as_deref() == Some(SUMMARIZE)),
@@ -213,7 +217,7 @@ impl Incoming {
                 evicted = storage::evict_dedupe_keys(db, self.forgotten_before(bounds), bounds.dedupe_keys)?;
             }
         }
-        Ok(Outcome { entry, prompt_number, id, duplicate: None, evicted })
+        Ok(Outcome { known, prompt_number, id, duplicate: None, evicted })
     }
 }
 
@@ -230,9 +234,10 @@ impl Enqueue {
         let shared = &self.shared;
         let outcome = self.message.store(
             db,
-            &shared.directory,
+            &*shared.directory,
             &shared.settings.bounds,
-            |_| shared.ids.take(db),
+            shared.ids.newest(),
+            || shared.ids.take(db),
             |_| shared.count_dedupe_key().is_multiple_of(EVICT_EVERY),
         )?;
         if outcome.duplicate.is_none() {
@@ -264,11 +269,11 @@ impl Write for Enqueue {
 
 fn settle(shared: &Shared, session_id: i64, bytes: usize, outcome: Result<Outcome>, reply: Reply<Enqueued>) {
     if let Ok(Outcome { id, duplicate: None, .. }) = &outcome {
-        shared.ids.confirm(*id, &shared.main_writer);
+        shared.confirm_id(*id);
     }
     shared.with(|state, effects| {
         let answer = match outcome {
-            Ok(Outcome { entry, prompt_number, id, duplicate, evicted }) => {
+            Ok(Outcome { known, prompt_number, id, duplicate, evicted }) => {
                 if duplicate.is_some() {
                     state.count_out(session_id, 1, bytes, false);
                 } else {
@@ -276,7 +281,7 @@ fn settle(shared: &Shared, session_id: i64, bytes: usize, outcome: Result<Outcom
                     state.metrics.enqueued.record(1);
                     state.metrics.dedupe_evicted += evicted as u64;
                 }
-                state.activate(session_id, &entry.row, prompt_number, effects);
+                state.activate(session_id, &known.row, prompt_number, effects);
                 let depth = state.sessions.get(&session_id).map_or(0, |session| session.depth);
                 Ok(Enqueued { id, depth, duplicate })
             }

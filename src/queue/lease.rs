@@ -29,7 +29,7 @@ pub struct Lease {
     pub last: i64,
     pub bytes: usize,
     /// The watermark at the claim: the commit advances it only from there.
-    pub watermark: i64,
+    pub fence: i64,
     pub phase: Phase,
     pub deadline: Instant,
     /// By how much it extends itself while its handle is alive, whatever becomes of the consumer.

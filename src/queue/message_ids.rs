@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{engine::Shared, storage};
-use crate::{db::Writer, error::Result, reply::Reply};
+use super::storage;
+use crate::error::Result;
 
 /// Ids are reserved in blocks, so that the floors are written rarely.
 const BLOCK: i64 = 65_536;
@@ -51,27 +51,16 @@ impl MessageIds {
         }
     }
 
-    /// Notes that an id of [`MessageIds::take`] was committed, and with it its floor.
-    pub fn confirm(&self, id: i64, main_writer: &Writer) {
+    /// The newest id that was given; exact on the queue writer's thread, which gives them.
+    pub fn newest(&self) -> i64 {
+        self.next.load(Ordering::Relaxed) - 1
+    }
+
+    /// Notes that an id of [`MessageIds::take`] was committed, and with it its floor; answers the floor where it
+    /// has risen.
+    pub fn confirm(&self, id: i64) -> Option<i64> {
         let floor = floor_above(id);
-        if self.floor.fetch_max(floor, Ordering::Relaxed) >= floor {
-            return;
-        }
-        // The other file's floor follows when its lock is free: an enqueue never waits for it. Should it be
-        // missed, the watermarks there still bound what could be swallowed.
-        main_writer.call(
-            "raise-id-floor",
-            Shared::bookkeeping_deadline(),
-            move |db| {
-                db.prepare_cached(
-                    "INSERT INTO native_ledger(key, value) VALUES ('id_floor', ?1)
-                     ON CONFLICT(key) DO UPDATE SET value = max(CAST(value AS INTEGER), excluded.value)",
-                )?
-                .execute([floor])?;
-                Ok(())
-            },
-            Reply::ignore(),
-        );
+        (self.floor.fetch_max(floor, Ordering::Relaxed) < floor).then_some(floor)
     }
 }
 
@@ -99,6 +88,14 @@ pub fn highest_stored(db: &Connection) -> Result<i64> {
         .prepare_cached(
             "SELECT max(coalesce((SELECT max(id) FROM messages), 0), coalesce((SELECT max(id) FROM dead_letters), 0))",
         )?
+        .query_row([], |row| row.get(0))?)
+}
+
+/// The highest id that `queue.db` itself has noted of its sessions: acknowledged, or known when one was named. As high
+/// as any that a file restored alone may still have messages for.
+pub fn highest_noted(db: &Connection) -> Result<i64> {
+    Ok(db
+        .prepare_cached("SELECT coalesce(max(max(upto, shared_upto, named_at)), 0) FROM sessions")?
         .query_row([], |row| row.get(0))?)
 }
 

@@ -2,13 +2,15 @@
 //!
 //! Messages wait in `native/queue.db`. What is done is a prefix of a session's messages, so it is kept as a
 //! watermark (`native_ack.upto`) in `claude-mem.db`, where the same transaction stores what the agent made of
-//! them: rows are stored exactly once, and no transaction spans two files.
+//! them: rows are stored exactly once, and no transaction spans two files. Where that file is not open the
+//! watermark lies in `queue.db`; [`directory`] is what the two have in common.
 //!
-//! [`storage`] is the SQL of `queue.db`; [`state`] the counters, leases and consumers in native memory;
+//! [`format`] is the layout of `queue.db`, [`storage`] its SQL; [`state`] the counters, leases and consumers in native memory;
 //! [`engine`] ties both to the writer threads; each further file is one operation. Lock order: the state's
 //! mutex is never held while a command is submitted or a reply is settled ([`effects::Effects`]).
 
 mod arrivals;
+mod by_role;
 mod claim;
 pub mod client;
 mod clock;
@@ -21,6 +23,7 @@ pub mod engine;
 mod enqueue;
 mod envelope;
 mod figures;
+mod format;
 mod lease;
 mod message_ids;
 pub mod metrics;
@@ -35,11 +38,14 @@ mod storage;
 #[cfg(test)]
 mod tests;
 
+pub use self::format::{is_ready as storage_is_ready, open as open_storage, stand_in as stand_in_storage};
+pub use by_role::Queues;
 pub use claim::{Batch, Delivered};
 pub use client::ClientQueue;
 pub use commit::{Answer, Committed};
 pub use consumer::{ConsumeOptions, Consumer, EndReason};
 pub use dead_letters::{DeadLetter, DeadLetterFilter};
+pub use directory::{Directory, OwnFile, Sessions, SharedFile, SharedSessions};
 pub use engine::Queue;
 pub use enqueue::{Duplicate, EnqueueOptions, Enqueued};
 pub use envelope::Split;
@@ -48,4 +54,3 @@ pub use purge::Deletion;
 pub use ready::{ReadySession, ReadySessions};
 pub use release::{ReleaseOptions, Released};
 pub use state::Waiting;
-pub use storage::{is_ready as storage_is_ready, open as open_storage, stand_in as stand_in_storage};

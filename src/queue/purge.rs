@@ -111,7 +111,7 @@ impl Queue {
             self.shared(),
             "drainSession",
             Durability::Normal,
-            move |_| Ok(shared.directory.find(session_id)?.map(|entry| entry.row)),
+            move |db| Ok(shared.directory.session(db, session_id)?.map(|known| known.row)),
             Reply::new(move |row: Result<Option<SessionRow>>| {
                 settle.with(|state, effects| {
                     let answer = row.map(|row| drain(state, session_id, row, effects));
@@ -145,7 +145,7 @@ fn drain(
 
 /// Runs on the queue's thread: no claim can come between this and its settling.
 fn remove(shared: &Shared, db: &Connection, session_id: i64) -> Result<(usize, usize)> {
-    let upto = shared.directory.watermark(session_id)?;
+    let upto = shared.directory.watermark(db, session_id)?.upto;
     // A batch in somebody's hands is revoked first, so that no commit can begin for messages that are going;
     // one that is being committed keeps its messages.
     let kept = shared.with(|state, _| {

@@ -2,17 +2,13 @@
 //!
 //! A message may go only once its acknowledgement is on the disk: `claude-mem.db` commits with
 //! `synchronous=NORMAL`, so a power cut could otherwise drop an acknowledgement whose messages are gone. One
-//! ledger write with `synchronous=FULL` fsyncs everything before it.
+//! ledger write with `synchronous=FULL` fsyncs everything before it. An acknowledgement in `queue.db` itself needs
+//! none: see [`Directory::secure`](super::directory::Directory::secure).
 
 use std::{sync::Arc, time::Duration};
 
 use super::{engine::Shared, state::Unpurged, storage};
-use crate::{
-    clock,
-    db::{Call, Durability},
-    error::Result,
-    reply::Reply,
-};
+use crate::{db::Call, error::Result, reply::Reply};
 
 /// Acknowledged messages from which a purge starts although the queue is busy.
 const COUNT: usize = 2_000;
@@ -41,44 +37,32 @@ pub fn start(shared: &Arc<Shared>) {
     });
     let Some(acknowledged) = started else { return };
     let mine = Arc::clone(shared);
-    shared.main_writer.submit(
-        Call::new(
-            "sync-acknowledgements",
-            Shared::bookkeeping_deadline(),
-            |db| {
-                db.prepare_cached(
-                    "INSERT INTO native_ledger(key, value) VALUES ('synced_at_epoch', ?1)
-                     ON CONFLICT(key) DO UPDATE SET value = excluded.value",
-                )?
-                .execute([clock::now_epoch()])?;
-                Ok(())
-            },
-            Reply::new(move |outcome: Result<()>| match outcome {
-                Ok(()) => purge(&mine, acknowledged.into_iter().map(|(id, unpurged)| (id, unpurged.upto)).collect()),
-                Err(_) => mine.with(|state, _| {
-                    // Later: what was taken out goes back, merged with what has come since.
-                    state.purging = false;
-                    for (id, old) in acknowledged {
-                        let entry = state.unpurged.entry(id).or_default();
-                        entry.upto = entry.upto.max(old.upto);
-                        entry.count += old.count;
-                        entry.bytes += old.bytes;
-                    }
-                }),
-            }),
-        )
-        .durability(Durability::Full),
-    );
+    shared.directory.secure(Reply::new(move |outcome: Result<()>| match outcome {
+        Ok(()) => purge(&mine, acknowledged.into_iter().map(|(id, unpurged)| (id, unpurged.upto)).collect()),
+        Err(_) => mine.with(|state, _| {
+            // Later: what was taken out goes back, merged with what has come since.
+            state.purging = false;
+            for (id, old) in acknowledged {
+                let entry = state.unpurged.entry(id).or_default();
+                entry.upto = entry.upto.max(old.upto);
+                entry.count += old.count;
+                entry.bytes += old.bytes;
+            }
+        }),
+    }));
 }
 
 /// Deletes step by step; each step lets what waits for the writer go first.
 fn purge(shared: &Arc<Shared>, mut sessions: Vec<(i64, i64)>) {
     let Some((session_id, upto)) = sessions.last().copied() else { return vacuum(shared) };
-    let mine = Arc::clone(shared);
+    let (mine, lookup) = (Arc::clone(shared), Arc::clone(shared));
     shared.queue_writer().submit(Call::new(
         "purge-acknowledged",
         Shared::bookkeeping_deadline(),
-        move |db| storage::purge_acknowledged(db, session_id, upto, STEP),
+        move |db| {
+            let keep = lookup.directory.watermark(db, session_id)?.keep;
+            storage::purge_acknowledged(db, session_id, keep, upto, STEP)
+        },
         Reply::new(move |outcome: Result<usize>| match outcome {
             Ok(count) => {
                 if i64::try_from(count).is_ok_and(|count| count < STEP) {

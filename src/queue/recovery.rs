@@ -9,7 +9,7 @@ use std::{
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::{
-    directory::Directory,
+    directory::{Directory, Watermark},
     effects::Effects,
     message_ids,
     pause::pause,
@@ -24,17 +24,17 @@ const MAX_ATTEMPTS: &str = "max-attempts";
 /// Fills `state` from the files; answers the next message id.
 pub fn recover(
     db: &mut Connection,
-    directory: &Directory,
+    directory: &dyn Directory,
     settings: &Settings,
     state: &mut State,
     effects: &mut Effects,
 ) -> Result<i64> {
-    let (watermarks, highest) = directory.watermarks()?;
-    let watermarks: HashMap<i64, i64> = watermarks.into_iter().collect();
     let now = clock::now_epoch();
     // Attempts must be on the disk before any watermark passes them.
     db.execute_batch("PRAGMA synchronous=FULL")?;
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let (watermarks, highest) = directory.recover(&transaction)?;
+    let watermarks: HashMap<i64, Watermark> = watermarks.into_iter().collect();
     void_leases(&transaction, settings, &watermarks, now)?;
     let age = |age: Duration| now.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
     storage::evict_dead_letters(&transaction, age(settings.bounds.dead_letter_age), settings.bounds.dead_letters)?;
@@ -53,18 +53,18 @@ pub fn recover(
     for id in ids {
         state.follow_up(id, effects);
     }
-    let own = message_ids::highest_stored(db)?.max(message_ids::floor(db)?);
+    let own = message_ids::highest_stored(db)?.max(message_ids::floor(db)?).max(message_ids::highest_noted(db)?);
     // Above the highest id and watermark of both files: either of them may have been restored alone.
     Ok(own.max(highest) + 1)
 }
 
-fn void_leases(db: &Connection, settings: &Settings, watermarks: &HashMap<i64, i64>, now: i64) -> Result<()> {
+fn void_leases(db: &Connection, settings: &Settings, watermarks: &HashMap<i64, Watermark>, now: i64) -> Result<()> {
     let leases: Vec<(i64, i64, i64)> = db
         .prepare("SELECT session_id, first_id, last_id FROM leases")?
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<rusqlite::Result<_>>()?;
     for (session_id, first, last) in leases {
-        let upto = watermarks.get(&session_id).copied().unwrap_or(0);
+        let upto = upto_of(watermarks, session_id);
         // A lease below the watermark was committed; only its row was left behind.
         let ids: Vec<i64> = db
             .prepare_cached(
@@ -93,28 +93,34 @@ fn void_leases(db: &Connection, settings: &Settings, watermarks: &HashMap<i64, i
 }
 
 /// Attempts of messages that were acknowledged by a process that died before it could forget them.
-fn forget_attempts(db: &Connection, watermarks: &HashMap<i64, i64>) -> Result<()> {
+fn forget_attempts(db: &Connection, watermarks: &HashMap<i64, Watermark>) -> Result<()> {
     let sessions: Vec<i64> = db
         .prepare("SELECT DISTINCT session_id FROM attempts")?
         .query_map([], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     for session_id in sessions {
-        if let Some(upto) = watermarks.get(&session_id) {
+        if let Some(&Watermark { upto, .. }) = watermarks.get(&session_id) {
             db.prepare_cached("DELETE FROM attempts WHERE session_id = ?1 AND message_id <= ?2")?
-                .execute([session_id, *upto])?;
+                .execute([session_id, upto])?;
         }
     }
     Ok(())
 }
 
-fn count_messages(db: &Connection, watermarks: &HashMap<i64, i64>, state: &mut State) -> Result<()> {
+fn upto_of(watermarks: &HashMap<i64, Watermark>, session_id: i64) -> i64 {
+    watermarks.get(&session_id).map_or(0, |watermark| watermark.upto)
+}
+
+fn count_messages(db: &Connection, watermarks: &HashMap<i64, Watermark>, state: &mut State) -> Result<()> {
     let mut statement = db.prepare("SELECT id, session_id, bytes, enqueued_at_epoch FROM messages ORDER BY id")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let (id, session_id): (i64, i64) = (row.get(0)?, row.get(1)?);
         let bytes = usize::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
-        let upto = watermarks.get(&session_id).copied().unwrap_or(0);
-        if id <= upto {
+        let Watermark { upto, keep, .. } = watermarks.get(&session_id).copied().unwrap_or_default();
+        if id <= upto && id <= keep {
+            // Done, and not to be purged from here.
+        } else if id <= upto {
             let unpurged = state.unpurged.entry(session_id).or_default();
             unpurged.upto = upto;
             unpurged.count += 1;
@@ -126,7 +132,7 @@ fn count_messages(db: &Connection, watermarks: &HashMap<i64, i64>, state: &mut S
     }
     drop(rows);
     for (id, session) in &mut state.sessions {
-        let upto = watermarks.get(id).copied().unwrap_or(0);
+        let upto = upto_of(watermarks, *id);
         session.attempts = storage::head(db, *id, upto)?.map_or(0, |(_, _, attempts)| attempts);
     }
     Ok(())

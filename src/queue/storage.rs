@@ -1,117 +1,8 @@
 //! The SQL of `native/queue.db`. Plain functions on its write connection, inside the writer's transaction.
 
-use std::path::Path;
-
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::{
-    db::connection,
-    error::{Code, Error, Result},
-};
-
-/// The format of `queue.db` that this engine writes.
-const FORMAT: i64 = 1;
-
-/// An empty `queue.db` in memory, for whoever reads one that is missing.
-///
-/// # Errors
-/// What SQLite answers.
-pub fn stand_in() -> Result<Connection> {
-    let mut db = Connection::open_in_memory()?;
-    create(&mut db)?;
-    Ok(db)
-}
-
-/// Whether an open `queue.db` has its tables; not yet where somebody is just creating it.
-///
-/// # Errors
-/// `ERR_SCHEMA_UNSUPPORTED` where a later engine wrote it.
-pub fn is_ready(db: &Connection, path: &Path) -> Result<bool> {
-    match db.query_row("PRAGMA user_version", [], |row| row.get(0))? {
-        FORMAT => Ok(true),
-        0 => Ok(false),
-        newer => Err(newer_format(path, newer)),
-    }
-}
-
-/// Opens `queue.db` read-write, creating it where it is missing.
-///
-/// # Errors
-/// `ERR_SCHEMA_UNSUPPORTED` where a later engine wrote it; as [`connection::open_writer`].
-pub fn open(path: &Path, secure_delete: bool) -> Result<Connection> {
-    connection::create_private(path)?;
-    // auto_vacuum must stand before the first table, and before WAL. Said again of a file that has it, it would be a
-    // transaction with all its fsyncs.
-    let fresh = std::fs::metadata(path).is_ok_and(|file| file.len() == 0);
-    let mut db = connection::open_writer(path, if fresh { "PRAGMA auto_vacuum=INCREMENTAL" } else { "" })?;
-    db.execute_batch(if secure_delete { "PRAGMA secure_delete=ON" } else { "PRAGMA secure_delete=OFF" })?;
-    if !is_ready(&db, path)? {
-        create(&mut db)?;
-    }
-    Ok(db)
-}
-
-fn newer_format(path: &Path, newer: i64) -> Error {
-    Error::new(
-        Code::SchemaUnsupported,
-        format!(
-            "{} has format {newer}, this engine knows up to {FORMAT}; install a newer claude-mem-native, or move the \
-             file away to start with an empty queue",
-            path.display()
-        ),
-    )
-    .with("path", path.display().to_string())
-    .with("format", newer)
-}
-
-fn create(db: &mut Connection) -> Result<()> {
-    let transaction = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    // Somebody else may have been as early.
-    if transaction.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))? != 0 {
-        return Ok(());
-    }
-    // The payload stands last: the columns before it are read without its overflow pages.
-    transaction.execute_batch(
-        "CREATE TABLE messages(
-           id INTEGER PRIMARY KEY,
-           session_id INTEGER NOT NULL,
-           claude_session_id TEXT NOT NULL,
-           type TEXT,
-           prompt_number INTEGER,
-           ends_batch INTEGER NOT NULL,
-           enqueued_at_epoch INTEGER NOT NULL,
-           bytes INTEGER NOT NULL,
-           payload TEXT NOT NULL);
-         CREATE INDEX messages_session ON messages(session_id);
-         CREATE TABLE leases(session_id INTEGER PRIMARY KEY, first_id INTEGER NOT NULL, last_id INTEGER NOT NULL, token INTEGER NOT NULL);
-         CREATE TABLE attempts(message_id INTEGER PRIMARY KEY, session_id INTEGER NOT NULL, count INTEGER NOT NULL, error TEXT);
-         CREATE TABLE backoffs(session_id INTEGER PRIMARY KEY, ready_at_epoch INTEGER NOT NULL);
-         CREATE TABLE pauses(session_id INTEGER PRIMARY KEY, until_epoch INTEGER, reason TEXT);
-         CREATE TABLE dedupe_keys(
-           session_id INTEGER NOT NULL, key TEXT NOT NULL, message_id INTEGER NOT NULL, created_at_epoch INTEGER NOT NULL,
-           PRIMARY KEY(session_id, key)) WITHOUT ROWID;
-         CREATE INDEX dedupe_keys_created ON dedupe_keys(created_at_epoch);
-         CREATE TABLE dead_letters(
-           id INTEGER PRIMARY KEY,
-           session_id INTEGER NOT NULL,
-           claude_session_id TEXT NOT NULL,
-           type TEXT,
-           prompt_number INTEGER,
-           ends_batch INTEGER NOT NULL,
-           enqueued_at_epoch INTEGER NOT NULL,
-           dead_at_epoch INTEGER NOT NULL,
-           attempts INTEGER NOT NULL,
-           reason TEXT NOT NULL,
-           error TEXT,
-           bytes INTEGER NOT NULL,
-           payload TEXT NOT NULL);
-         CREATE INDEX dead_letters_session ON dead_letters(session_id);
-         CREATE INDEX dead_letters_dead ON dead_letters(dead_at_epoch);
-         CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;",
-    )?;
-    transaction.pragma_update(None, "user_version", FORMAT)?;
-    Ok(transaction.commit()?)
-}
+use crate::error::Result;
 
 /// A message as it is stored.
 pub struct NewMessage<'a> {
@@ -150,6 +41,17 @@ pub fn set_meta(db: &Connection, key: &str, value: i64) -> Result<()> {
         "INSERT INTO meta(key, value) VALUES (?1, ?2) ON CONFLICT(key) DO UPDATE SET value = max(value, excluded.value)",
     )?
     .execute(params![key, value])?;
+    Ok(())
+}
+
+/// Notes how far a session is done in `claude-mem.db`, and whose it was.
+pub fn copy_watermark(db: &Connection, session_id: i64, claude_session_id: &str, upto: i64) -> Result<()> {
+    db.prepare_cached(
+        "INSERT INTO sessions(session_id, claude_session_id, named_at, shared_upto) VALUES (?1, ?2, ?3, ?3)
+         ON CONFLICT DO UPDATE SET claude_session_id = excluded.claude_session_id, named_at = excluded.named_at,
+           shared_upto = excluded.shared_upto",
+    )?
+    .execute(params![session_id, claude_session_id, upto])?;
     Ok(())
 }
 
@@ -316,29 +218,12 @@ pub fn evict_dead_letters(db: &Connection, older_than: i64, keep: usize) -> Resu
         .execute([excess])?)
 }
 
-/// Deletes acknowledged messages of a session, at most `limit`; answers how many.
-pub fn purge_acknowledged(db: &Connection, session_id: i64, upto: i64, limit: i64) -> Result<usize> {
+/// Deletes acknowledged messages of a session, those above `keep`, at most `limit`; answers how many.
+pub fn purge_acknowledged(db: &Connection, session_id: i64, keep: i64, upto: i64, limit: i64) -> Result<usize> {
     Ok(db
         .prepare_cached(
-            "DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE session_id = ?1 AND id <= ?2 ORDER BY id LIMIT ?3)",
+            "DELETE FROM messages WHERE id IN
+               (SELECT id FROM messages WHERE session_id = ?1 AND id > ?2 AND id <= ?3 ORDER BY id LIMIT ?4)",
         )?
-        .execute(params![session_id, upto, limit])?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_newer_format_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("queue.db");
-        drop(open(&path, false).unwrap());
-        let db = open(&path, false).unwrap();
-        let vacuum: i64 = db.query_row("PRAGMA auto_vacuum", [], |row| row.get(0)).unwrap();
-        assert_eq!(vacuum, 2, "incremental");
-        db.pragma_update(None, "user_version", 99).unwrap();
-        drop(db);
-        assert_eq!(open(&path, false).unwrap_err().code, Code::SchemaUnsupported);
-    }
+        .execute(params![session_id, keep, upto, limit])?)
 }

@@ -7,6 +7,8 @@ use std::{
 
 use rusqlite::Connection;
 
+mod on_its_own;
+
 use super::*;
 use crate::{
     db::layout::Layout,
@@ -93,7 +95,7 @@ fn pull(consumer: &Consumer) -> Option<Batch> {
 fn commit(batch: &Batch, observations: usize) -> Result<Committed> {
     let one = ObservationInput { kind: Some("discovery".into()), title: Some("t".into()), ..Default::default() };
     let response = Response { observations: vec![one; observations], ..Default::default() };
-    wait(|reply| batch.commit(Answer { response, deadline: None }, reply))
+    wait(|reply| batch.commit(Answer { response, deadline: None, external: false }, reply))
 }
 
 fn release(batch: &Batch, options: ReleaseOptions) -> Released {
@@ -528,7 +530,7 @@ fn an_enqueue_does_not_wait_for_the_shared_file() {
         ..Default::default()
     };
     let deadline = Some(Instant::now() + Duration::from_millis(50));
-    let refused = wait(|reply| batch.commit(Answer { response, deadline }, reply));
+    let refused = wait(|reply| batch.commit(Answer { response, deadline, external: false }, reply));
     assert_eq!(refused.unwrap_err().code, Code::Busy);
     hook.execute_batch("ROLLBACK").unwrap();
     std::thread::sleep(Duration::from_millis(50));

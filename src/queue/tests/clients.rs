@@ -15,7 +15,7 @@ impl Bench {
 fn send(memory: &Memory, session: i64, text: &str, key: Option<&str>) -> Result<Enqueued> {
     let payload = format!(r#"{{"type":"observation","n":"{text}","prompt_number":1}}"#);
     let options = EnqueueOptions { dedupe_key: key.map(Into::into), ..EnqueueOptions::default() };
-    wait(|reply| memory.enqueue(session, payload, options, reply))
+    wait(|reply| memory.queues().unwrap().enqueue(session, payload, options, reply))
 }
 
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -110,7 +110,9 @@ fn ids_lie_above_both_files_also_without_an_owner() {
     let client = bench.client();
     let first = send(&client, session, "1", None).unwrap();
     assert!(first.id > batch.upto(), "the new file starts above the watermark");
-    wait(|reply| client.discover(reply)).map(|list| assert_eq!((list.len(), list[0].depth), (1, 1))).unwrap();
+    wait(|reply| client.queues().unwrap().discover(reply))
+        .map(|list| assert_eq!((list.len(), list[0].depth), (1, 1)))
+        .unwrap();
     dispose(&client);
     let owner = bench.open();
     let consumer = owner.queue().unwrap().consume(session, quick()).unwrap();
@@ -123,7 +125,7 @@ fn a_client_that_lives_on_sees_the_next_owner() {
     let bench = Bench::new();
     let client = bench.client();
     // Nothing is there yet, and nothing is made by reading.
-    let missing = wait(|reply| client.discover(reply)).unwrap();
+    let missing = wait(|reply| client.queues().unwrap().discover(reply)).unwrap();
     assert!(missing.is_empty() && !bench.folder.path().join("claude-mem.db").exists());
     assert_eq!(send(&client, 1, "x", None).unwrap_err().code, Code::NotFound);
     let mut last = 0;
@@ -262,7 +264,7 @@ fn two_first_writes_at_once_make_one_database() {
                 std::thread::spawn(move || {
                     let name = format!("s{number}");
                     let session: i64 = wait(|reply| {
-                        memory.writer().call(
+                        memory.writer().unwrap().call(
                             "create",
                             memory.deadline(None),
                             move |db| crate::store::sessions::create(db, Some(&name), Some("p"), None, None),
@@ -296,19 +298,19 @@ fn read_only_reads_an_empty_memory_and_writes_nothing() {
         wait(|reply| {
             let read =
                 |db: &Connection| Ok(db.query_row("SELECT count(*) FROM observations_fts", [], |row| row.get(0))?);
-            memory.readers().call("count", read, reply);
+            memory.readers().unwrap().call("count", read, reply);
         })
         .unwrap()
     };
     assert_eq!(count(&memory), 0);
-    assert!(wait(|reply| memory.discover(reply)).unwrap().is_empty());
+    assert!(wait(|reply| memory.queues().unwrap().discover(reply)).unwrap().is_empty());
     assert_eq!(send(&memory, 1, "x", None).unwrap_err().code, Code::ReadOnly);
     assert_eq!(std::fs::read_dir(bench.folder.path()).unwrap().count(), 0, "nothing was made");
     // As soon as the file is there, it is read.
     let owner = bench.open();
     let session = bench.session("a");
     send(&owner, session, "0", None).unwrap();
-    assert_eq!(wait(|reply| memory.discover(reply)).unwrap()[0].depth, 1);
+    assert_eq!(wait(|reply| memory.queues().unwrap().discover(reply)).unwrap()[0].depth, 1);
     dispose(&memory);
     dispose(&owner);
 }
