@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    fault,
     reply::Reply,
 };
 
@@ -123,6 +124,7 @@ impl Writer {
         });
         db.busy_timeout(Duration::ZERO)?;
         db.wal_hook(Some(remember_wal_pages))?;
+        fault::watch(&db);
         let interrupt = db.get_interrupt_handle();
         let (sender, commands) = crossbeam_channel::unbounded();
         let (end, ended) = crossbeam_channel::bounded(1);

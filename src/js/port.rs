@@ -17,8 +17,9 @@ use super::{
     completions::{KEPT, Pending, Work},
 };
 
-/// Bytes from which an answer counts as large.
-const LARGE: usize = 64 << 10;
+/// Bytes from which an answer counts as large. Thousands of reads may wait: with a higher mark those just below it
+/// would fill memory uncounted.
+const LARGE: usize = 4 << 10;
 /// Bytes of large answers that may be on their way at once; one is always let through, however large.
 const LARGE_ANSWERS: usize = 64 << 20;
 

@@ -53,6 +53,14 @@ impl Directory {
         self.find(session_id)?.ok_or_else(|| unknown(session_id))
     }
 
+    /// The number that a session has now.
+    pub fn number_of(&self, claude_session_id: &str) -> Result<Option<i64>> {
+        let guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let db = guard.as_ref().ok_or_else(|| Error::disposed("memory"))?;
+        let mut statement = db.prepare_cached("SELECT id FROM sdk_sessions WHERE claude_session_id = ?1")?;
+        Ok(statement.query_row([claude_session_id], |row| row.get(0)).optional()?)
+    }
+
     /// A session's watermark, whether or not its row is still there.
     pub fn watermark(&self, session_id: i64) -> Result<i64> {
         let guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);

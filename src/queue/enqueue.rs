@@ -171,15 +171,25 @@ impl Enqueue {
         self.epoch.saturating_sub(i64::try_from(age).unwrap_or(i64::MAX))
     }
 
-    fn store(&mut self, db: &Connection) -> Result<Outcome> {
+    /// `before` is what an earlier run of this command, in a transaction that failed, has done.
+    fn store(&mut self, db: &Connection, before: Option<Outcome>) -> Result<Outcome> {
+        if let Some(before) = before
+            && before.duplicate.is_none()
+            && storage::exists(db, before.id)?
+        {
+            // That COMMIT reported an I/O error, and is in the file all the same.
+            self.shared.touch(self.session_id);
+            return Ok(before);
+        }
         if self.envelope.is_none() {
             self.envelope = Some(Envelope::parse(&self.payload)?);
         }
         let envelope = self.envelope.as_ref().map_or_else(Envelope::default, Clone::clone);
         let entry = self.shared.directory.get(self.session_id)?;
         let prompt_number = envelope.prompt_number;
+        let owner = &*entry.row.claude_session_id;
         if let Some(key) = &self.options.dedupe_key
-            && let Some(id) = storage::find_dedupe_key(db, self.session_id, key, self.forgotten_before())?
+            && let Some(id) = storage::find_dedupe_key(db, self.session_id, owner, key, self.forgotten_before())?
         {
             // Asked of the tables, not of the counters: acknowledged and purged look the same from outside.
             let duplicate = if storage::is_dead(db, id)? {
@@ -197,7 +207,7 @@ impl Enqueue {
             &NewMessage {
                 id,
                 session_id: self.session_id,
-                claude_session_id: &entry.row.claude_session_id,
+                claude_session_id: owner,
                 kind: envelope.kind.as_deref(),
                 prompt_number,
                 ends_batch: self.options.ends_batch.unwrap_or(envelope.kind.as_deref() == Some(SUMMARIZE)),
@@ -207,7 +217,7 @@ impl Enqueue {
         )?;
         let mut evicted = 0;
         if let Some(key) = &self.options.dedupe_key {
-            storage::remember_dedupe_key(db, self.session_id, key, id, self.epoch)?;
+            storage::remember_dedupe_key(db, self.session_id, owner, key, id, self.epoch)?;
             if self.shared.count_dedupe_key().is_multiple_of(EVICT_EVERY) {
                 let keep = self.shared.settings.bounds.dedupe_keys;
                 evicted = storage::evict_dedupe_keys(db, self.forgotten_before(), keep)?;
@@ -229,7 +239,8 @@ impl Write for Enqueue {
         self.deadline
     }
     fn run(&mut self, db: &Connection) -> Result<()> {
-        self.outcome = Some(self.store(db)?);
+        let before = self.outcome.take();
+        self.outcome = Some(self.store(db, before)?);
         Ok(())
     }
     fn settle(self: Box<Self>, outcome: Result<()>) {

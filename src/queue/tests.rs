@@ -7,6 +7,10 @@ use std::{
 
 use rusqlite::Connection;
 
+mod durability;
+mod files_alone;
+mod late_commits;
+
 use super::*;
 use crate::{
     db::layout::Layout,
