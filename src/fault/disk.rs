@@ -121,8 +121,11 @@ pub fn watch(db: &Connection) {
             (&raw mut file).cast(),
         )
     };
+    if found != ffi::SQLITE_OK {
+        return;
+    }
     // SAFETY: SQLite has answered with a file object of its own, which lives as long as the log is open.
-    let Some(methods) = (found == ffi::SQLITE_OK).then(|| unsafe { file.as_mut() }).flatten() else { return };
+    let Some(methods) = (unsafe { file.as_mut() }) else { return };
     // SAFETY: the table of an open file is static; that of one that is not open is null.
     let Some(original) = (unsafe { methods.pMethods.as_ref() }) else { return };
     let mut mine = *original;

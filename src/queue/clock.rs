@@ -167,7 +167,6 @@ fn lapse(state: &mut State, id: i64, effects: &mut Effects) {
         state.end_consumer(id, EndReason::Expired, effects);
     }
     effects.then_with(move |shared| {
-        fault::point("lapse");
         let after = Arc::clone(shared);
         release::write(
             shared,

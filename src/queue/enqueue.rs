@@ -193,13 +193,18 @@ impl Enqueue {
         {
             // Asked of the tables, not of the counters: acknowledged and purged look the same from outside.
             let duplicate = if storage::is_dead(db, id)? {
-                Duplicate::Dead
-            } else if id > entry.upto && storage::exists(db, id)? {
-                Duplicate::Waiting
+                Some(Duplicate::Dead)
+            } else if id <= entry.upto {
+                Some(Duplicate::Done)
+            } else if storage::exists(db, id)? {
+                Some(Duplicate::Waiting)
             } else {
-                Duplicate::Done
+                // Nowhere: what it had become went with a newer `claude-mem.db`, in whose place an older copy is now.
+                None
             };
-            return Ok(Outcome { entry, prompt_number, id, duplicate: Some(duplicate), evicted: 0 });
+            if duplicate.is_some() {
+                return Ok(Outcome { entry, prompt_number, id, duplicate, evicted: 0 });
+            }
         }
         let id = self.shared.ids.take(db)?;
         storage::insert(

@@ -209,18 +209,28 @@ fn older_tables_are_filled_again_with_what_the_queue_still_has() {
     }
     let consumer = memory.queue().consume(session, ConsumeOptions { max_batch: 2, ..quick() }).unwrap();
     commit(&pull(&consumer).unwrap(), 2).unwrap();
+    // One that is acknowledged and purged already.
+    let sender = bench.session("sender");
+    let purged = keyed(&memory, sender, "k");
+    assert_eq!(drain(&memory, sender), ["k"]);
+    assert_eq!(keyed(&memory, sender, "k").duplicate, Some(Duplicate::Done));
     let other = bench.session("made since");
     put_all(&memory, other, 1);
     dispose(&memory);
+    bench.sql(QUEUE, &format!("DELETE FROM messages WHERE id = {}", purged.id));
     restore(&bench, MAIN, &copied.path().join("main.db"));
 
+    // Its sender sends it again: its row is gone with the newer file, so it is no duplicate of anything.
+    assert_eq!(bench.session("sender"), sender);
     let memory = bench.open();
+    assert_eq!(keyed(&memory, sender, "k").duplicate, None);
+    assert_eq!(drain(&memory, sender), ["k"]);
     let stranger = bench.session("another");
     assert_eq!(stranger, other, "its number is given again");
     put(&memory, stranger, "mine").unwrap();
     assert_eq!(drain(&memory, stranger), ["mine"]);
     assert_eq!(dead(&memory)[0].claude_session_id, "made since");
     assert_eq!(drain(&memory, session), ["2", "3", "4"], "acknowledged in the newer file, not in this one");
-    assert_eq!(bench.one::<i64>(MAIN, "SELECT count(*) FROM observations"), 6, "each message once");
+    assert_eq!(bench.one::<i64>(MAIN, "SELECT count(*) FROM observations"), 7, "each message once");
     dispose(&memory);
 }
