@@ -66,6 +66,8 @@ fn fails(left: &AtomicI64) -> bool {
 
 struct Watched {
     log: Arc<Log>,
+    /// Where its own table lies: another file may get the address of one that was closed.
+    table: usize,
     original: &'static ffi::sqlite3_io_methods,
 }
 
@@ -128,14 +130,18 @@ pub fn watch(db: &Connection) {
     let Some(methods) = (unsafe { file.as_mut() }) else { return };
     // SAFETY: the table of an open file is static; that of one that is not open is null.
     let Some(original) = (unsafe { methods.pMethods.as_ref() }) else { return };
+    let mut all = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
+    if all.get(&file.addr()).is_some_and(|watched| watched.table == methods.pMethods.addr()) {
+        return;
+    }
     let mut mine = *original;
     mine.xWrite = Some(write);
     mine.xSync = Some(sync);
     let log = Arc::new(Log::default());
     LOGS.lock().unwrap_or_else(PoisonError::into_inner).insert(path_of(db), Arc::clone(&log));
-    WATCHED.lock().unwrap_or_else(PoisonError::into_inner).insert(file.addr(), Watched { log, original });
     // Kept for the process's life: nobody says when SQLite has closed the file.
     methods.pMethods = Box::leak(Box::new(mine));
+    all.insert(file.addr(), Watched { log, table: methods.pMethods.addr(), original });
 }
 
 fn watched(file: *mut ffi::sqlite3_file) -> Option<(Arc<Log>, &'static ffi::sqlite3_io_methods)> {

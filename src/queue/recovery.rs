@@ -31,6 +31,7 @@ pub fn recover(
     let (watermarks, highest) = directory.watermarks()?;
     let watermarks: HashMap<i64, i64> = watermarks.into_iter().collect();
     let now = clock::now_epoch();
+    fault::watch(db);
     // Attempts must be on the disk before any watermark passes them.
     db.execute_batch("PRAGMA synchronous=FULL")?;
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -43,6 +44,7 @@ pub fn recover(
     transaction.prepare("DELETE FROM backoffs WHERE ready_at_epoch <= ?1")?.execute([now])?;
     fault::point("before-commit:recover");
     transaction.commit()?;
+    fault::committed(db, || std::iter::once("recover"));
     fault::point("after-commit:recover");
     count_messages(db, &watermarks, state)?;
     take_over_backoffs(db, directory, settings, &watermarks, state)?;

@@ -93,6 +93,29 @@ fn the_attempt_of_a_lease_that_ran_out_is_fsynced() {
     dispose(&memory);
 }
 
+/// A batch that a dead process held, and a message that was alone in its hands for the last time.
+#[test]
+fn what_a_dead_process_leaves_is_counted_on_the_disk_before_anybody_works() {
+    let mut bench = Bench::new();
+    bench.settings.retry.max_attempts = 1;
+    let memory = bench.open();
+    let (many, alone) = (bench.session("many"), bench.session("alone"));
+    put_all(&memory, many, 2);
+    let id = put(&memory, alone, "x").unwrap().id;
+    dispose(&memory);
+    bench.sql(
+        "native/queue.db",
+        &format!("INSERT INTO leases VALUES ({many}, {}, {}, 7), ({alone}, {id}, {id}, 8)", id - 2, id - 1),
+    );
+    let memory = bench.open();
+    let recovered = committed(&commits(&bench), "recover");
+    // One fsync is the new log's header, whatever the durability; the other is the COMMIT's.
+    assert!(recovered.len() == 2 && recovered[1].1 >= 2, "{recovered:?}");
+    assert_eq!(memory.queue().figures(None).dead, 1);
+    assert_eq!(memory.queue().discover()[0].attempts, 1);
+    dispose(&memory);
+}
+
 #[test]
 fn acknowledged_messages_go_only_after_the_shared_log_was_fsynced() {
     let bench = Bench::new();
@@ -136,7 +159,7 @@ fn with_full_durability_every_commit_is_fsynced_claims_and_bookkeeping_too() {
         assert!(!committed(&all, command).is_empty(), "{command} was not committed: {all:?}");
     }
     // A transaction that changes nothing writes nothing, and has nothing to fsync.
-    let reads = ["void-leases", "sample"];
+    let reads = ["recover", "void-leases", "sample"];
     for commit in all.iter().filter(|commit| !commit.commands.iter().all(|name| reads.contains(&&**name))) {
         assert!(commit.syncs > 0, "not fsynced: {commit:?}");
     }
