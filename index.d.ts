@@ -170,8 +170,9 @@ export declare class Queue {
   /** One dead letter with its message, or null. */
   getDeadLetter(id: number): Promise<(DeadLetter & { message: Record<string, unknown> }) | null>
   /**
-   * Enqueues a dead letter again, at the tail and under a new id: its place in the order is given up. Rejects
-   * with `ERR_NOT_FOUND` where there is no such dead letter, or its session is gone.
+   * Enqueues a dead letter again, at the tail and under a new id: its place in the order is given up. It goes to the
+   * session that it was meant for, by `claude_session_id`, whatever number that has now. Rejects with `ERR_NOT_FOUND`
+   * where there is no such dead letter, or its session is gone.
    */
   retryDeadLetter(id: number): Promise<EnqueueResult>
   /** Throws dead letters away: those that fit every filter that is given. Resolves how many went. */

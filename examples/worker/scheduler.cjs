@@ -5,10 +5,9 @@
 const { setTimeout: sleep } = require('node:timers/promises');
 const { readAnswer } = require('./agents/answer.cjs');
 
-const DEFAULTS = { maxConcurrentAgents: 2, agentTimeoutMs: 300_000, batchesPerTurn: 4 };
+const DEFAULTS = { maxConcurrentAgents: 2, agentTimeoutMs: 300_000, batchesPerTurn: 4, unavailableRetryMs: 30_000 };
 // A consumer that was promised a message and finds none (it was purged in that moment) gives its place back after this.
 const EMPTY_QUEUE_MS = 1_000;
-const UNAVAILABLE_RETRY_MS = 30_000;
 // The database may be locked or full for a while; an answer that was paid for is offered this often before it is given up.
 const COMMIT_ATTEMPTS = 5;
 const COMMIT_RETRY_MS = 500;
@@ -239,7 +238,7 @@ class Scheduler {
       await batch.release({
         error: String(error?.message ?? error),
         countAttempt: !(isStopped || isUnavailable),
-        ...(isUnavailable ? { delayMs: UNAVAILABLE_RETRY_MS } : {}),
+        ...(isUnavailable ? { delayMs: this.options.unavailableRetryMs } : {}),
       });
     } catch (releaseError) {
       if (!OUT_OF_OUR_HANDS.has(releaseError.code)) throw releaseError;

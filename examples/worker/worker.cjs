@@ -48,7 +48,8 @@ function unavailable(error) {
  * @param {{name: string, observe: Function}} options.agent
  * @param {object} options.settings the SettingsFile of the data directory
  * @param {object} [options.memoryOptions] more options of `openMemory`
- * @param {object} [options.schedulerOptions] maxConcurrentAgents, agentTimeoutMs, batchesPerTurn
+ * @param {object} [options.schedulerOptions] maxConcurrentAgents, agentTimeoutMs, batchesPerTurn,
+ * unavailableRetryMs
  * @param {(line: string) => void} [options.log]
  * @returns {Promise<{port: number, memory: object, stop: () => Promise<void>}>} Rejects with EADDRINUSE where the
  * port is taken, with ERR_LOCKED where another worker owns the directory.

@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    fault,
     reply::Reply,
 };
 
@@ -274,6 +275,7 @@ fn serve(
 ) {
     let Some((db, first)) = open(&mut source, shared, &commands) else { return };
     drop(source);
+    fault::watch(&db);
     let mut worker = Worker::new(db, base, Arc::clone(shared), commands, follow);
     worker.accept(first);
     if catch_unwind(AssertUnwindSafe(|| worker.serve())).is_err() {

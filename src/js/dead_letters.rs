@@ -137,8 +137,9 @@ impl Queue {
         })
     }
 
-    /// Enqueues a dead letter again, at the tail and under a new id: its place in the order is given up. Rejects
-    /// with `ERR_NOT_FOUND` where there is no such dead letter, or its session is gone.
+    /// Enqueues a dead letter again, at the tail and under a new id: its place in the order is given up. It goes to the
+    /// session that it was meant for, by `claude_session_id`, whatever number that has now. Rejects with `ERR_NOT_FOUND`
+    /// where there is no such dead letter, or its session is gone.
     #[napi(ts_args_type = "id: number", ts_return_type = "Promise<EnqueueResult>", catch_unwind)]
     pub fn retry_dead_letter<'e>(&self, env: &'e Env, id: Unknown<'e>) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {

@@ -106,3 +106,5 @@ mod values;
 
 #[cfg(feature = "fault-injection")]
 pub mod crossing_probe;
+#[cfg(feature = "fault-injection")]
+pub mod wall_clock;

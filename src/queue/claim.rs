@@ -236,6 +236,7 @@ fn settle(
                     deadline: Instant::now() + options.lease,
                     extension: options.auto_extend.then_some(options.lease),
                     ends_batch,
+                    counted: false,
                     claimed: Instant::now(),
                     abandoned: Arc::clone(&abandoned),
                 });

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     claim::Batch,
-    directory::{Known, unknown},
+    directory::Known,
     effects::Effects,
     engine::{Queue, Shared, on_queue},
     enqueue::{self, Enqueued},
@@ -236,18 +236,19 @@ fn retry(shared: &Shared, db: &Connection, id: i64) -> Result<Retried> {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
         })
         .optional()?;
-    let Some((session_id, claude_session_id, kind, prompt_number, ends_batch, payload)) = found else {
+    let Some((was, claude_session_id, kind, prompt_number, ends_batch, payload)) = found else {
         return Err(Error::new(Code::NotFound, format!("there is no dead letter {id}; deadLetters() lists them")));
     };
-    let known = shared.directory.session(db, session_id)?.ok_or_else(|| unknown(session_id))?;
-    if !known.owns(&claude_session_id) {
-        return Err(Error::new(
+    // By its name: where `claude-mem.db` was deleted or restored, the session may have come back under another number.
+    let session_id = shared.directory.number_of(db, was, &claude_session_id)?.ok_or_else(|| {
+        Error::new(
             Code::NotFound,
             format!(
-                "dead letter {id} belongs to the session '{claude_session_id}', which is gone; number {session_id} is another session's now"
+                "dead letter {id} belongs to the session '{claude_session_id}', which is gone; create it again first"
             ),
-        ));
-    }
+        )
+        .with("sessionDbId", was)
+    })?;
     shared.read(|state| {
         let waiting = state.sessions.get(&session_id).map_or((0, 0), |session| (session.depth, session.bytes));
         enqueue::check_bounds(&shared.settings.bounds, session_id, payload.len(), waiting, state.bytes)
@@ -268,7 +269,7 @@ fn retry(shared: &Shared, db: &Connection, id: i64) -> Result<Retried> {
     )?;
     db.prepare_cached("DELETE FROM dead_letters WHERE id = ?1")?.execute([id])?;
     db.prepare_cached("UPDATE dedupe_keys SET message_id = ?2 WHERE session_id = ?3 AND message_id = ?1")?
-        .execute(params![id, new_id, session_id])?;
+        .execute(params![id, new_id, was])?;
     shared.touch(session_id);
     Ok(Retried { id: new_id, session_id, bytes: payload.len(), epoch })
 }

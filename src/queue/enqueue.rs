@@ -144,6 +144,8 @@ pub struct Incoming {
     /// When it came, epoch ms.
     pub epoch: i64,
     envelope: Option<Envelope>,
+    /// The id of an earlier run, whose transaction failed.
+    stored: Option<i64>,
 }
 
 /// What became of it.
@@ -157,7 +159,7 @@ pub struct Outcome {
 
 impl Incoming {
     pub fn new(session_id: i64, payload: String, options: EnqueueOptions) -> Self {
-        Self { session_id, payload, options, epoch: clock::now_epoch(), envelope: None }
+        Self { session_id, payload, options, epoch: clock::now_epoch(), envelope: None, stored: None }
     }
 
     /// Dedupe keys from before this time are forgotten, epoch ms.
@@ -183,26 +185,39 @@ impl Incoming {
         let told = Told { claude_session_id: self.options.claude_session_id.as_deref(), project: None };
         let known = sessions.enter(db, self.session_id, told, newest)?;
         let prompt_number = envelope.prompt_number;
+        if let Some(id) = self.stored
+            && storage::exists(db, id)?
+        {
+            // An earlier run's COMMIT reported an I/O error, and is in the file all the same.
+            return Ok(Outcome { known, prompt_number, id, duplicate: None, evicted: 0 });
+        }
+        let owner = &*known.row.claude_session_id;
         if let Some(key) = &self.options.dedupe_key
-            && let Some(id) = storage::find_dedupe_key(db, self.session_id, key, self.forgotten_before(bounds))?
+            && let Some(id) = storage::find_dedupe_key(db, self.session_id, owner, key, self.forgotten_before(bounds))?
         {
             // Asked of the tables, not of the counters: acknowledged and purged look the same from outside.
             let duplicate = if storage::is_dead(db, id)? {
-                Duplicate::Dead
-            } else if id > sessions.watermark(db, self.session_id)?.upto && storage::exists(db, id)? {
-                Duplicate::Waiting
+                Some(Duplicate::Dead)
+            } else if id <= sessions.watermark(db, self.session_id)?.upto {
+                Some(Duplicate::Done)
+            } else if storage::exists(db, id)? {
+                Some(Duplicate::Waiting)
             } else {
-                Duplicate::Done
+                // Nowhere: what it had become went with a newer `claude-mem.db`, in whose place an older copy is now.
+                None
             };
-            return Ok(Outcome { known, prompt_number, id, duplicate: Some(duplicate), evicted: 0 });
+            if duplicate.is_some() {
+                return Ok(Outcome { known, prompt_number, id, duplicate, evicted: 0 });
+            }
         }
         let id = take()?;
+        self.stored = Some(id);
         storage::insert(
             db,
             &NewMessage {
                 id,
                 session_id: self.session_id,
-                claude_session_id: &known.row.claude_session_id,
+                claude_session_id: owner,
                 kind: envelope.kind.as_deref(),
                 prompt_number,
                 ends_batch: self.options.ends_batch.unwrap_or(envelope.kind.as_deref() == Some(SUMMARIZE)),
@@ -212,7 +227,7 @@ impl Incoming {
         )?;
         let mut evicted = 0;
         if let Some(key) = &self.options.dedupe_key {
-            storage::remember_dedupe_key(db, self.session_id, key, id, self.epoch)?;
+            storage::remember_dedupe_key(db, self.session_id, owner, key, id, self.epoch)?;
             if evict(id) {
                 evicted = storage::evict_dedupe_keys(db, self.forgotten_before(bounds), bounds.dedupe_keys)?;
             }

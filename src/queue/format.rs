@@ -51,14 +51,17 @@ const STEPS: [&str; 2] = [
      CREATE INDEX dead_letters_session ON dead_letters(session_id);
      CREATE INDEX dead_letters_dead ON dead_letters(dead_at_epoch);
      CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;",
-    // What this file knows of sessions by itself; see `super::directory`.
+    // What this file knows of sessions by itself (see `super::directory`); how long a backoff is and whose a pause, for a
+    // wall clock that is set back and a number that is another session's one day.
     "CREATE TABLE sessions(
        session_id INTEGER PRIMARY KEY,
        claude_session_id TEXT,
        project TEXT,
        named_at INTEGER NOT NULL DEFAULT 0,
        upto INTEGER NOT NULL DEFAULT 0,
-       shared_upto INTEGER NOT NULL DEFAULT 0);",
+       shared_upto INTEGER NOT NULL DEFAULT 0);
+     ALTER TABLE backoffs ADD COLUMN delay_ms INTEGER;
+     ALTER TABLE pauses ADD COLUMN claude_session_id TEXT;",
 ];
 
 /// The format that this engine writes.

@@ -35,6 +35,8 @@ pub struct Lease {
     /// By how much it extends itself while its handle is alive, whatever becomes of the consumer.
     pub extension: Option<Duration>,
     pub ends_batch: bool,
+    /// It ran out, and its attempt was counted: a late commit that fails does not make it two.
+    pub counted: bool,
     pub claimed: Instant,
     /// Set by the finalizer of a batch that nobody disposed.
     pub abandoned: Arc<AtomicBool>,

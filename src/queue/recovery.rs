@@ -12,11 +12,11 @@ use super::{
     directory::{Directory, Watermark},
     effects::Effects,
     message_ids,
-    pause::pause,
+    pause::{forget, pause},
     state::{ALL, State},
     storage,
 };
-use crate::{clock, error::Result, settings::Settings};
+use crate::{clock, error::Result, fault, settings::Settings};
 
 /// The reason of a message that was alone in the hands of a worker that died, too often.
 const MAX_ATTEMPTS: &str = "max-attempts";
@@ -30,23 +30,29 @@ pub fn recover(
     effects: &mut Effects,
 ) -> Result<i64> {
     let now = clock::now_epoch();
+    fault::watch(db);
     // Attempts must be on the disk before any watermark passes them.
     db.execute_batch("PRAGMA synchronous=FULL")?;
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let (watermarks, highest) = directory.recover(&transaction)?;
     let watermarks: HashMap<i64, Watermark> = watermarks.into_iter().collect();
     void_leases(&transaction, settings, &watermarks, now)?;
+    storage::forget_the_future(&transaction, now)?;
     let age = |age: Duration| now.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
     storage::evict_dead_letters(&transaction, age(settings.bounds.dead_letter_age), settings.bounds.dead_letters)?;
     storage::evict_dedupe_keys(&transaction, age(settings.bounds.dedupe_age), settings.bounds.dedupe_keys)?;
     transaction.prepare("DELETE FROM pauses WHERE until_epoch <= ?1")?.execute([now])?;
     transaction.prepare("DELETE FROM backoffs WHERE ready_at_epoch <= ?1")?.execute([now])?;
+    fault::point("before-commit:recover");
     transaction.commit()?;
+    fault::committed(db, || std::iter::once("recover"));
+    fault::point("after-commit:recover");
     // One snapshot: what a client commits meanwhile lies above every id that is seen here, and is noticed later.
     let snapshot = db.transaction()?;
     let db = &*snapshot;
     count_messages(db, &watermarks, state)?;
-    take_over_waits(db, settings, now, state, effects)?;
+    take_over_backoffs(db, directory, settings, &watermarks, state)?;
+    take_over_pauses(db, directory, settings, state, effects)?;
     let dead: i64 = db.query_row("SELECT count(*) FROM dead_letters", [], |row| row.get(0))?;
     state.metrics.dead = usize::try_from(dead).unwrap_or(0);
     let ids: Vec<i64> = state.sessions.keys().copied().collect();
@@ -82,10 +88,10 @@ fn void_leases(db: &Connection, settings: &Settings, watermarks: &HashMap<i64, W
         } else {
             // One step more patient than after a failed attempt: a worker that is restarted fifty times in a
             // minute must not use its messages up.
-            let delay = i64::try_from(settings.retry.backoff(attempts + 1).as_millis()).unwrap_or(i64::MAX);
+            let delay = settings.retry.backoff(attempts + 1);
             // A first crash is more often the worker's fault than the message's: it comes again at once.
-            let ready_at = (attempts > 1).then(|| now.saturating_add(delay));
-            storage::set_backoff(db, session_id, ready_at)?;
+            let wait = (attempts > 1).then(|| (clock::epoch_after(delay), delay));
+            storage::set_backoff(db, session_id, wait)?;
         }
     }
     storage::clear_leases(db)?;
@@ -138,29 +144,50 @@ fn count_messages(db: &Connection, watermarks: &HashMap<i64, Watermark>, state: 
     Ok(())
 }
 
-fn take_over_waits(
+fn take_over_backoffs(
     db: &Connection,
+    directory: &dyn Directory,
     settings: &Settings,
-    now: i64,
+    watermarks: &HashMap<i64, Watermark>,
+    state: &mut State,
+) -> Result<()> {
+    let mut backoffs = db.prepare("SELECT session_id, ready_at_epoch, delay_ms FROM backoffs")?;
+    let mut rows = backoffs.query([])?;
+    while let Some(row) = rows.next()? {
+        let (id, epoch, delay): (i64, i64, Option<i64>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let Some(session) = state.sessions.get_mut(&id) else { continue };
+        // The wait is the oldest message's. Where that is another session's, it goes to the dead letters, and what is
+        // behind it has never failed.
+        let Some(head) = storage::head_owner(db, id, upto_of(watermarks, id))? else { continue };
+        if !directory.session(db, id)?.is_some_and(|known| known.owns(&head)) {
+            continue;
+        }
+        // A wall clock that was set back makes no wait longer than it was, and none lasts for years.
+        let longest = delay.map_or(settings.max_pause, |ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
+        let left = clock::until_epoch(epoch).min(longest).min(settings.max_pause);
+        session.not_before = Some((Instant::now() + left, clock::epoch_after(left)));
+    }
+    Ok(())
+}
+
+fn take_over_pauses(
+    db: &Connection,
+    directory: &dyn Directory,
+    settings: &Settings,
     state: &mut State,
     effects: &mut Effects,
 ) -> Result<()> {
-    let mut backoffs = db.prepare("SELECT session_id, ready_at_epoch FROM backoffs")?;
-    let mut rows = backoffs.query([])?;
-    while let Some(row) = rows.next()? {
-        let (id, epoch): (i64, i64) = (row.get(0)?, row.get(1)?);
-        if let Some(session) = state.sessions.get_mut(&id) {
-            // A wall clock that was set back must not make anybody wait for years.
-            let left = Duration::from_millis(u64::try_from(epoch - now).unwrap_or(0)).min(settings.max_pause);
-            session.not_before = Some((Instant::now() + left, epoch));
-        }
-    }
-    drop(rows);
-    let mut pauses = db.prepare("SELECT session_id, until_epoch, reason FROM pauses")?;
+    let mut pauses = db.prepare("SELECT session_id, until_epoch, reason, claude_session_id FROM pauses")?;
     let mut rows = pauses.query([])?;
     while let Some(row) = rows.next()? {
         let id: i64 = row.get(0)?;
-        let pause = pause(row.get(1)?, row.get(2)?, settings.max_pause);
+        let pause = pause(row.get(1)?, row.get(2)?, row.get(3)?, settings.max_pause);
+        if let Some(known) = directory.session(db, id)?
+            && pause.is_of_another(&known.row.claude_session_id)
+        {
+            forget(id, known.row.claude_session_id, effects);
+            continue;
+        }
         if let Some((until, _)) = pause.until {
             state.push_timer(until, id, effects);
         }

@@ -13,6 +13,7 @@ use super::{
     effects::Effects,
     lease::{Lease, Phase},
     metrics::Metrics,
+    pause,
     ready::Offers,
 };
 use crate::{sessions::Registry, settings::Settings, store::opening::SessionRow};
@@ -23,6 +24,15 @@ pub struct Pause {
     /// When it ends by itself: monotonic, and as wall clock for people.
     pub until: Option<(Instant, i64)>,
     pub reason: Option<Box<str>>,
+    /// The `claude_session_id` of the session it is of, where it had a row: its number may be another's one day.
+    pub owner: Option<Box<str>>,
+}
+
+impl Pause {
+    /// Whether it is of another session than the one that has the number now; a session without a name is no other.
+    pub fn is_of_another(&self, claude_session_id: &str) -> bool {
+        !claude_session_id.is_empty() && self.owner.as_ref().is_some_and(|owner| **owner != *claude_session_id)
+    }
 }
 
 /// What is known of one session.
@@ -176,6 +186,11 @@ impl State {
             self.end_consumer(evicted, EndReason::Expired, effects);
             self.follow_up(evicted, effects);
         }
+        if let Some(session) = self.sessions.get_mut(&id)
+            && session.pause.take_if(|pause| pause.is_of_another(&row.claude_session_id)).is_some()
+        {
+            pause::forget(id, row.claude_session_id.clone(), effects);
+        }
     }
 
     pub fn is_paused(&self, id: i64) -> bool {
@@ -323,6 +338,30 @@ impl State {
             }
         }
         (due, None)
+    }
+
+    /// Ends every pause and backoff whose time on the wall clock is not after `now`; whose they were.
+    pub fn end_waits(&mut self, now: i64) -> Vec<i64> {
+        let over = |(_, epoch): &mut (Instant, i64)| *epoch <= now;
+        let paused_over = |pause: &mut Pause| pause.until.as_ref().is_some_and(|(_, epoch)| *epoch <= now);
+        let mut ended = Vec::new();
+        if self.pause_all.take_if(paused_over).is_some() {
+            ended.push(ALL);
+        }
+        for (id, session) in &mut self.sessions {
+            let (pause, wait) = (session.pause.take_if(paused_over), session.not_before.take_if(over));
+            if pause.is_some() || wait.is_some() {
+                ended.push(*id);
+            }
+        }
+        ended
+    }
+
+    /// Whether a pause or a backoff has an end.
+    pub fn has_waits(&self) -> bool {
+        let ends = |pause: &Option<Pause>| pause.as_ref().is_some_and(|pause| pause.until.is_some());
+        ends(&self.pause_all)
+            || self.sessions.values().any(|session| session.not_before.is_some() || ends(&session.pause))
     }
 
     /// Whether there is anything that could be abandoned, or acknowledged messages to purge.

@@ -1,5 +1,7 @@
 //! The SQL of `native/queue.db`. Plain functions on its write connection, inside the writer's transaction.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::error::Result;
@@ -44,6 +46,11 @@ pub fn set_meta(db: &Connection, key: &str, value: i64) -> Result<()> {
     Ok(())
 }
 
+/// A key as it is kept: with the session that it was used in, whose number may be another session's one day.
+fn owned_key(claude_session_id: &str, key: &str) -> String {
+    format!("{claude_session_id}\u{1f}{key}")
+}
+
 /// Notes how far a session is done in `claude-mem.db`, and whose it was.
 pub fn copy_watermark(db: &Connection, session_id: i64, claude_session_id: &str, upto: i64) -> Result<()> {
     db.prepare_cached(
@@ -56,21 +63,47 @@ pub fn copy_watermark(db: &Connection, session_id: i64, claude_session_id: &str,
 }
 
 /// The message that a dedupe key stands for, where it is remembered since `not_before` or later.
-pub fn find_dedupe_key(db: &Connection, session_id: i64, key: &str, not_before: i64) -> Result<Option<i64>> {
+pub fn find_dedupe_key(
+    db: &Connection,
+    session_id: i64,
+    claude_session_id: &str,
+    key: &str,
+    not_before: i64,
+) -> Result<Option<i64>> {
     Ok(db
         .prepare_cached(
-            "SELECT message_id FROM dedupe_keys WHERE session_id = ?1 AND key = ?2 AND created_at_epoch >= ?3",
+            "SELECT message_id FROM dedupe_keys WHERE session_id = ?1 AND key IN (?2, ?3) AND created_at_epoch >= ?4
+             ORDER BY message_id DESC LIMIT 1",
         )?
-        .query_row(params![session_id, key, not_before], |row| row.get(0))
+        // One that was used before the session had a name goes by its number alone.
+        .query_row(params![session_id, owned_key(claude_session_id, key), owned_key("", key), not_before], |row| {
+            row.get(0)
+        })
         .optional()?)
 }
 
-pub fn remember_dedupe_key(db: &Connection, session_id: i64, key: &str, message_id: i64, now: i64) -> Result<()> {
+pub fn remember_dedupe_key(
+    db: &Connection,
+    session_id: i64,
+    claude_session_id: &str,
+    key: &str,
+    message_id: i64,
+    now: i64,
+) -> Result<()> {
     db.prepare_cached(
         "INSERT INTO dedupe_keys(session_id, key, message_id, created_at_epoch) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT DO UPDATE SET message_id = excluded.message_id, created_at_epoch = excluded.created_at_epoch",
     )?
-    .execute(params![session_id, key, message_id, now])?;
+    .execute(params![session_id, owned_key(claude_session_id, key), message_id, now])?;
+    Ok(())
+}
+
+/// Times that lie ahead were written before the wall clock was set back. They count from now, or what they stand for
+/// would be kept that much longer than its age.
+pub fn forget_the_future(db: &Connection, now: i64) -> Result<()> {
+    for (table, column) in [("dedupe_keys", "created_at_epoch"), ("dead_letters", "dead_at_epoch")] {
+        db.execute(&format!("UPDATE {table} SET {column} = ?1 WHERE {column} > ?1"), [now])?;
+    }
     Ok(())
 }
 
@@ -154,6 +187,14 @@ pub fn head(db: &Connection, session_id: i64, upto: i64) -> Result<Option<(i64, 
         .optional()?)
 }
 
+/// Whose the oldest message is that is not acknowledged, as a `claude_session_id`.
+pub fn head_owner(db: &Connection, session_id: i64, upto: i64) -> Result<Option<Box<str>>> {
+    Ok(db
+        .prepare_cached("SELECT claude_session_id FROM messages WHERE session_id = ?1 AND id > ?2 ORDER BY id LIMIT 1")?
+        .query_row(params![session_id, upto], |row| row.get(0))
+        .optional()?)
+}
+
 /// Forgets the attempts of what is acknowledged.
 pub fn forget_attempts(db: &Connection, session_id: i64, ids: &[i64]) -> Result<()> {
     let mut statement = db.prepare_cached("DELETE FROM attempts WHERE message_id = ?1 AND session_id = ?2")?;
@@ -163,11 +204,14 @@ pub fn forget_attempts(db: &Connection, session_id: i64, ids: &[i64]) -> Result<
     Ok(())
 }
 
-pub fn set_backoff(db: &Connection, session_id: i64, ready_at_epoch: Option<i64>) -> Result<()> {
-    match ready_at_epoch {
-        Some(epoch) => db
-            .prepare_cached("INSERT OR REPLACE INTO backoffs(session_id, ready_at_epoch) VALUES (?1, ?2)")?
-            .execute(params![session_id, epoch])?,
+/// Sets until when a session waits, and for how long that is: a wall clock that is set back must not make it longer.
+pub fn set_backoff(db: &Connection, session_id: i64, wait: Option<(i64, Duration)>) -> Result<()> {
+    match wait {
+        Some((ready_at_epoch, delay)) => db
+            .prepare_cached(
+                "INSERT OR REPLACE INTO backoffs(session_id, ready_at_epoch, delay_ms) VALUES (?1, ?2, ?3)",
+            )?
+            .execute(params![session_id, ready_at_epoch, i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)])?,
         None => db.prepare_cached("DELETE FROM backoffs WHERE session_id = ?1")?.execute([session_id])?,
     };
     Ok(())

@@ -7,8 +7,6 @@ use std::{
 
 use rusqlite::Connection;
 
-mod on_its_own;
-
 use super::*;
 use crate::{
     db::layout::Layout,
@@ -20,6 +18,10 @@ use crate::{
 };
 
 mod clients;
+mod durability;
+mod files_alone;
+mod late_commits;
+mod on_its_own;
 
 struct Bench {
     folder: tempfile::TempDir,

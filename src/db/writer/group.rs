@@ -153,14 +153,16 @@ impl Worker {
             fault::stage("before-commit", || group.iter().map(|queued| queued.command.name()));
             if lone && outcomes.iter().any(Result::is_err) {
                 self.rollback();
-            } else if let Err(error) = self.db.execute_batch("COMMIT") {
+            } else if let Err(error) = self.db.execute_batch("COMMIT").map_err(Error::from) {
                 self.rollback();
-                if group.len() == 1 && outcomes.iter().all(Result::is_ok) {
-                    outcomes = vec![Err(error.into())];
+                // How a COMMIT with an I/O error ended the file alone can tell: each command runs again and looks.
+                if group.len() == 1 && outcomes.iter().all(Result::is_ok) && error.code != Code::Io {
+                    outcomes = vec![Err(error)];
                 } else {
                     lost = true;
                 }
             } else {
+                fault::committed(&self.db, || group.iter().map(|queued| queued.command.name()));
                 fault::stage("after-commit", || group.iter().map(|queued| queued.command.name()));
                 self.note_commit();
             }
@@ -268,11 +270,20 @@ impl Worker {
         if self.db.is_autocommit() {
             return outcome;
         }
-        if outcome.is_err() {
+        let closed = self.close_savepoint(outcome.is_err());
+        if closed.is_err() {
+            // What this command did could not be told from the others' work: all of it goes, and they run again.
+            self.rollback();
+        }
+        outcome.and(closed)
+    }
+
+    fn close_savepoint(&self, undo: bool) -> Result<()> {
+        if undo {
             self.db.prepare_cached("ROLLBACK TO command")?.execute([])?;
         }
         self.db.prepare_cached("RELEASE command")?.execute([])?;
-        outcome
+        Ok(())
     }
 
     fn run_alone(&mut self, command: &mut dyn Write) -> Result<()> {
@@ -288,9 +299,16 @@ impl Worker {
                 begun => break begun?,
             }
         }
-        let outcome = run_caught(command, &self.db).and_then(|()| Ok(self.db.execute_batch("COMMIT")?));
+        let outcome = run_caught(command, &self.db).and_then(|()| {
+            fault::stage("before-commit", || std::iter::once(command.name()));
+            Ok(self.db.execute_batch("COMMIT")?)
+        });
         match outcome {
-            Ok(()) => self.note_commit(),
+            Ok(()) => {
+                fault::committed(&self.db, || std::iter::once(command.name()));
+                fault::stage("after-commit", || std::iter::once(command.name()));
+                self.note_commit();
+            }
             Err(_) => self.rollback(),
         }
         outcome

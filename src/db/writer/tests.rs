@@ -1,3 +1,5 @@
+mod io_errors;
+
 use std::{
     sync::{
         Arc,

@@ -111,6 +111,10 @@ pub trait Sessions: Send + Sync {
     /// `ERR_NOT_FOUND` where it does not exist or is another.
     fn enter(&self, db: &Connection, session_id: i64, told: Told<'_>, at: i64) -> Result<Known>;
 
+    /// The number that a session has now, which had the number `was`; `None` where it is gone. One without a name
+    /// goes by its number.
+    fn number_of(&self, db: &Connection, was: i64, claude_session_id: &str) -> Result<Option<i64>>;
+
     /// A session's watermark, whether or not its row is still there.
     fn watermark(&self, db: &Connection, session_id: i64) -> Result<Watermark>;
 

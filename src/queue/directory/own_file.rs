@@ -72,6 +72,14 @@ impl Sessions for OwnFile {
         Ok(known)
     }
 
+    fn number_of(&self, db: &Connection, was: i64, claude_session_id: &str) -> Result<Option<i64>> {
+        if Self::known(db, was)?.owns(claude_session_id) {
+            return Ok(Some(was));
+        }
+        let mut statement = db.prepare_cached("SELECT max(session_id) FROM sessions WHERE claude_session_id = ?1")?;
+        Ok(statement.query_row([claude_session_id], |row| row.get(0))?)
+    }
+
     fn watermark(&self, db: &Connection, session_id: i64) -> Result<Watermark> {
         let (own, shared) = own_watermarks(db, session_id)?;
         Ok(watermark(own, shared))

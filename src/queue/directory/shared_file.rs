@@ -39,6 +39,10 @@ impl Sessions for SharedFile {
         self.sessions.enter(db, session_id, told, at)
     }
 
+    fn number_of(&self, db: &Connection, was: i64, claude_session_id: &str) -> Result<Option<i64>> {
+        self.sessions.number_of(db, was, claude_session_id)
+    }
+
     fn watermark(&self, db: &Connection, session_id: i64) -> Result<Watermark> {
         self.sessions.watermark(db, session_id)
     }

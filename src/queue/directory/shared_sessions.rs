@@ -95,6 +95,16 @@ impl Sessions for SharedSessions {
         Ok(known)
     }
 
+    fn number_of(&self, db: &Connection, was: i64, claude_session_id: &str) -> Result<Option<i64>> {
+        if claude_session_id.is_empty() {
+            return Ok(self.session(db, was)?.map(|_| was));
+        }
+        self.ask(|db, _| {
+            let mut statement = db.prepare_cached("SELECT id FROM sdk_sessions WHERE claude_session_id = ?1")?;
+            Ok(statement.query_row([claude_session_id], |row| row.get(0)).optional()?)
+        })
+    }
+
     fn watermark(&self, db: &Connection, session_id: i64) -> Result<Watermark> {
         let shared = self.ask(|db, ours| if ours { acknowledged(db, session_id) } else { Ok(0) })?;
         Ok(watermark(shared, own_watermarks(db, session_id)?.0))

@@ -363,7 +363,11 @@ fn a_file_of_format_1_is_taken_over_with_its_messages() {
     put_all(&memory, session, 3);
     commit(&take(&memory, session, 1).1, 0).unwrap();
     dispose(&memory);
-    bench.sql("native/queue.db", "DROP TABLE sessions; PRAGMA user_version = 1");
+    bench.sql(
+        "native/queue.db",
+        "DROP TABLE sessions; ALTER TABLE backoffs DROP COLUMN delay_ms; ALTER TABLE pauses DROP COLUMN claude_session_id;
+         PRAGMA user_version = 1",
+    );
     let memory = bench.open();
     assert_eq!(waiting(&memory, session), ["1", "2"]);
     dispose(&memory);
