@@ -169,7 +169,7 @@ impl Files {
 
     fn open_or_create_queue(&self) -> Result<Connection> {
         let (native, path) = (self.layout.native(), self.layout.queue());
-        connection::naming(&native, || Ok(owner::create_private_directory(&native)?))?;
+        connection::naming(&native, || owner::create_private_directory(&native))?;
         let deadline = Instant::now() + self.settings.deadline;
         loop {
             match open_storage(&path, self.settings.secure_delete) {

@@ -57,7 +57,7 @@ pub struct Memory {
 #[derive(Debug)]
 enum Queues {
     Owner(Queue),
-    Client(ClientQueue),
+    Client(Box<ClientQueue>),
 }
 
 /// What an owner gives up last.
@@ -182,7 +182,7 @@ impl Memory {
             settings,
             readers: Arc::new(readers),
             writer: Arc::new(writer),
-            queue: Queues::Client(queue),
+            queue: Queues::Client(Box::new(queue)),
             budget,
             activity,
             sampler,
