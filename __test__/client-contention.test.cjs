@@ -129,7 +129,7 @@ test(
         load.writes += 1;
       }
     })();
-    const clients = ['a', 'b'].map((name) => client(directory, session, name, 150, 'busy'));
+    const clients = ['a', 'b'].map((name) => client(directory, session, name, 500, 'busy'));
     for (const { ended } of clients) assert.deepEqual(await ended, { code: 0, signal: null, stderr: '' });
     load.over = true;
     await loading;
@@ -138,7 +138,7 @@ test(
       assert.ok(used.written > 0);
       assert.deepEqual([used.read, used.found], [used.written, used.written], 'it reads and finds what it wrote');
     }
-    const total = 300 + load.writes;
+    const total = 1_000 + load.writes;
     await until(() => work.done.length === total);
     await work.stop();
     check(work.done, new Map(clients.flatMap(({ said }) => [...said])));
@@ -204,4 +204,41 @@ test('clients outlive several owners', async (t) => {
   assert.equal(expected.size, 1_200);
   check(done, expected);
   assert.deepEqual(await stored(memory, 'claude'), done.map(([name]) => name).sort());
+});
+
+test('a client lives on while one owner after the other is killed', async (t) => {
+  const { directory } = dataDirectory(t);
+  const memory = await openMemory({ dataDir: directory, role: 'client' });
+  t.after(() => memory.dispose());
+  const session = await memory.store.createSDKSession('claude', 'project', 'prompt');
+  const script = path.join(__dirname, 'children', 'client-owner.cjs');
+  const sent = new Map();
+  let over = false;
+  const sending = (async () => {
+    for (let number = 0; !over; number += 1) {
+      const name = `client:${number}`;
+      sent.set(name, (await memory.queue.enqueue(session, message(name))).id);
+      if (number % 20 === 0) await sleep(1);
+    }
+  })();
+  for (let round = 0; round < 5; round += 1) {
+    const child = spawn(process.execPath, [script, directory, `${session}`], { stdio: ['ignore', 'pipe', 'inherit'] });
+    running.add(child);
+    let committed = 0;
+    createInterface({ input: child.stdout }).on('line', (line) => (committed += line.startsWith('C')));
+    await until(() => committed > 30);
+    child.kill('SIGKILL');
+    await new Promise((resolve) => child.once('close', resolve));
+    running.delete(child);
+  }
+  over = true;
+  await sending;
+  const owner = await openMemory({ dataDir: directory, backoffBaseMs: 1, backoffMaxMs: 1 });
+  t.after(() => owner.dispose());
+  const work = consuming(owner, session);
+  await until(() => owner.queue.depth(session) === 0);
+  await work.stop();
+  check(work.done, new Map());
+  t.diagnostic(`${sent.size} sent, ${work.done.length} left for the last owner`);
+  assert.deepEqual(await stored(owner, 'claude'), [...sent.keys()].sort());
 });

@@ -11,6 +11,7 @@ const { Worker } = require('node:worker_threads');
 
 const { openMemory } = require('..');
 const { contents, dataDirectory, withoutFixtures } = require('./data-directory.cjs');
+const foreign = require('./foreign/index.cjs');
 const { message, next, openedMemory, settled, until } = require('./opened-memory.cjs');
 
 const REFERENCE = 'claude-mem-6.0.2.db';
@@ -93,6 +94,33 @@ describe('a database', () => {
     assert.equal(owner.queue.depth(session), 1);
     await owner.dispose();
     assert.ok(fs.statSync(database).size > 0);
+  });
+
+  test('without the full-text tables that only the search side makes is read; a search says what to do', async (t) => {
+    const opened = await openedMemory(t);
+    await opened.session();
+    await opened.memory.dispose();
+    // As 6.0.2's hooks alone leave it.
+    const triggers = ['observations', 'session_summaries'].flatMap((name) =>
+      ['ai', 'ad', 'au'].map((suffix) => `${name}_${suffix}`),
+    );
+    for (const trigger of triggers) await foreign.query(opened.database, `DROP TRIGGER ${trigger}`);
+    for (const table of ['observations_fts', 'session_summaries_fts', 'native_ack', 'native_ledger'])
+      await foreign.query(opened.database, `DROP TABLE ${table}`);
+    const client = await openedClient(t, opened.directory);
+    const { id } = await client.store.storeObservation('claude', 'project', { type: 'change', title: 'A change' });
+    assert.equal((await client.store.getObservationById(id)).title, 'A change');
+    await assert.rejects(
+      client.store.searchObservations('change'),
+      coded('ERR_SCHEMA_UNSUPPORTED', /observations_fts.*open the directory once as its owner/),
+    );
+    await client.queue.enqueue(1, message('Edit'));
+    assert.equal((await client.queue.discover())[0].depth, 1);
+    // An owner makes them, and the client has them at once.
+    const owner = await openMemory({ dataDir: opened.directory });
+    t.after(() => owner.dispose());
+    assert.equal((await client.store.searchObservations('change')).length, 1);
+    assert.equal(owner.queue.depth(1), 1);
   });
 
   for (const step of ['v4-rows', 'v7-rows', 'v8-rows']) {

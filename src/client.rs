@@ -61,7 +61,7 @@ pub fn open(settings: &Arc<Settings>, budget: &Arc<Budget>, activity: &Arc<Activ
     let held = schema::check_as_client(&layout.database())?;
     let files = Arc::new(Files { layout, settings: Arc::clone(settings), _held: held });
     let readers = (0..settings.readers.max(1)).map(|_| Files::database_reader(&files)).collect();
-    let readers = Readers::on_demand("cm-reader", readers, Arc::clone(activity));
+    let readers = Readers::on_demand("cm-reader", readers, Arc::clone(activity)).explaining(without_table);
     let queue_readers = Readers::on_demand("cm-queue-reader", vec![Files::queue_reader(&files)], Arc::clone(activity));
     let writer = |name, source: fn(&Arc<Files>) -> Source| {
         let (budget, activity) = (Arc::clone(budget), Arc::clone(activity));
@@ -86,6 +86,20 @@ fn read_only() -> Error {
         Code::ReadOnly,
         "this memory was opened with readOnly: true; open it without readOnly to write, or let the worker do it",
     )
+}
+
+/// 6.0.2's hooks make no full-text tables of observations and summaries; its search server does, and so does an
+/// owner.
+fn without_table(error: Error) -> Error {
+    if error.code != Code::Internal || !error.message.contains("no such table") {
+        return error;
+    }
+    let message = format!(
+        "{}: nobody has created it yet, and a client creates none; open the directory once as its owner (start the \
+         worker, or openMemory without role)",
+        error.message
+    );
+    Error { code: Code::SchemaUnsupported, message, ..error }
 }
 
 impl Files {
