@@ -35,6 +35,7 @@ const FILE = {
   sampledAtEpoch: NUMBER,
 };
 const SHAPE = {
+  role: 'string',
   status: 'string',
   reasons: 'array',
   timestamp: NUMBER,

@@ -16,6 +16,8 @@ const DONE = { value: undefined, done: true };
 
 /** Every option: the smallest value, the largest, and one that is refused. */
 const OPTIONS = {
+  role: ['owner', 'owner', 'guest'],
+  readOnly: [false, false, 'yes'], // for clients alone: client.test.cjs
   lockWaitMs: [0, 600_000, -1],
   deadlineMs: [1, 600_000, 0],
   durability: ['normal', 'full', 'fast'],

@@ -71,7 +71,7 @@ pub fn open(settings: &Arc<Settings>, budget: &Arc<Budget>, activity: &Arc<Activ
     };
     let store = with_store.then(|| {
         let readers = (0..settings.readers.max(1)).map(|_| Files::database_reader(&files)).collect();
-        let readers = Readers::on_demand("cm-reader", readers, Arc::clone(activity));
+        let readers = Readers::on_demand("cm-reader", readers, Arc::clone(activity)).explaining(without_table);
         (readers, writer("cm-writer", Files::database_writer))
     });
     let queue = with_queue.then(|| {
@@ -92,6 +92,20 @@ fn read_only() -> Error {
         Code::ReadOnly,
         "this memory was opened with readOnly: true; open it without readOnly to write, or let the worker do it",
     )
+}
+
+/// 6.0.2's hooks make no full-text tables of observations and summaries; its search server does, and so does an
+/// owner.
+fn without_table(error: Error) -> Error {
+    if error.code != Code::Internal || !error.message.contains("no such table") {
+        return error;
+    }
+    let message = format!(
+        "{}: nobody has created it yet, and a client creates none; open the directory once as its owner (start the \
+         worker, or openMemory without role)",
+        error.message
+    );
+    Error { code: Code::SchemaUnsupported, message, ..error }
 }
 
 impl Files {
@@ -175,7 +189,7 @@ impl Files {
 
     fn open_or_create_queue(&self) -> Result<Connection> {
         let (native, path) = (self.layout.native(), self.layout.queue());
-        connection::naming(&native, || Ok(owner::create_private_directory(&native)?))?;
+        connection::naming(&native, || owner::create_private_directory(&native))?;
         let deadline = Instant::now() + self.settings.deadline;
         loop {
             match open_storage(&path, self.settings.secure_delete) {

@@ -208,7 +208,7 @@ impl Memory {
         Ok(Arc::new(Self {
             settings,
             store,
-            queue: queue.map(|queue| Arc::new(Queues::Client(queue))),
+            queue: queue.map(|queue| Arc::new(Queues::Client(Box::new(queue)))),
             budget,
             activity,
             sampler,

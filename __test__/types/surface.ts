@@ -12,6 +12,14 @@ export async function opening(): Promise<void> {
   await other.dispose();
   await other[Symbol.asyncDispose]();
 
+  const client = await openMemory({ role: 'client', readOnly: true });
+  holds<Equal<typeof client.role, 'owner' | 'client'>>();
+  const depth: number = await client.queue.poke(1);
+  holds<Equal<Awaited<ReturnType<Memory['health']>>['role'], 'owner' | 'client'>>();
+  void depth;
+
+  // @ts-expect-error: not one of 'owner' and 'client'
+  await openMemory({ role: 'guest' });
   // @ts-expect-error: misspelled
   await openMemory({ dataDirectory: 'somewhere' });
   // @ts-expect-error: not one of 'normal' and 'full'

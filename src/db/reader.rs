@@ -39,6 +39,7 @@ pub struct Readers {
     interrupts: Interrupts,
     waiting: Arc<AtomicUsize>,
     activity: Arc<Activity>,
+    explain: Option<fn(Error) -> Error>,
 }
 
 /// How jobs get to the threads.
@@ -77,7 +78,15 @@ impl Readers {
             interrupts,
             waiting: Arc::default(),
             activity,
+            explain: None,
         }
+    }
+
+    /// Readers that put what failed into other words.
+    #[must_use]
+    pub fn explaining(mut self, explain: fn(Error) -> Error) -> Self {
+        self.explain = Some(explain);
+        self
     }
 
     /// The way to the threads, which are started where they are not.
@@ -136,12 +145,17 @@ impl Readers {
             }
         };
         let (waiting, activity, since) = (Arc::clone(&self.waiting), Arc::clone(&self.activity), Instant::now());
+        let explain = self.explain;
         let job: Job = Box::new(move |source| {
             let answer = catch_unwind(AssertUnwindSafe(|| {
                 fault::point(name);
                 run(source.get()?)
             }))
             .unwrap_or_else(|payload| Err(Error::from_panic(name, &*payload)));
+            let answer = match explain {
+                Some(explain) => answer.map_err(explain),
+                None => answer,
+            };
             waiting.fetch_sub(1, Ordering::Relaxed);
             activity.record(name, since.elapsed());
             // A reply that panics is a fault of its own; the thread goes on.

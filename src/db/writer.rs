@@ -302,7 +302,7 @@ fn open(source: &mut Source, shared: &Shared, commands: &Receiver<Queued>) -> Op
         match opened {
             Ok(db) => return Some((db, first)),
             Err(error) => {
-                let Some(queued) = first.take().or_else(|| commands.recv().ok()) else { return None };
+                let queued = first.take().or_else(|| commands.recv().ok())?;
                 shared.settle(queued, Err(error));
             }
         }

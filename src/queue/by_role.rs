@@ -15,7 +15,7 @@ pub enum Queues {
     /// Everything.
     Owner(Queue),
     /// Enqueueing, and lists read from the file.
-    Client(ClientQueue),
+    Client(Box<ClientQueue>),
 }
 
 impl Queues {

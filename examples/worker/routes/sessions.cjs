@@ -78,6 +78,14 @@ function sessionRoutes({ memory, scheduler, events, getPort }) {
     response.json({ status: 'queued' });
   });
 
+  // A hook has enqueued by itself, into the queue's file.
+  router.post('/:id/poke', async (request, response) => {
+    const id = sessionDbId(request);
+    const queueLength = await queue.poke(id);
+    if (queueLength > 0) events.queued(id);
+    response.json({ status: 'queued', queueLength });
+  });
+
   router.get('/:id/status', async (request, response) => {
     const id = sessionDbId(request);
     const session = sessions.get(id);
