@@ -26,8 +26,19 @@ export declare class Batch {
    * time anew. Throws `ERR_DISPOSED` where it is first read after `dispose()`.
    */
   get messages(): ({ id: number; attempts: number; enqueuedAtEpoch: number; type: string } & Record<string, any>)[]
-  /** The text of a large field; what the accessors in `messages` call. Throws `ERR_DISPOSED` after `dispose()`. */
-  readText(index: number, field: string): string
+  /**
+   * The text of a large field (32 KiB and more) of `messages[index]`; what its accessor calls. With `start` and
+   * `end` only that part, as `String.prototype.slice` counts it (from 0): nothing else is decoded, so that the
+   * beginning of a text of 50 MB costs no heap. A bound inside a surrogate pair moves before it. Throws
+   * `ERR_INVALID_ARG` where the field is no large text, `ERR_DISPOSED` after `dispose()`.
+   */
+  readText(index: number, field: string, start?: number | null, end?: number | null): string
+  /**
+   * The JSON text of `messages[index]`, as UTF-8 outside of the JavaScript heap and not parsed: to be passed on, such
+   * as to a program's standard input. Its `id`, `attempts` and `enqueuedAtEpoch` are in it. Throws `ERR_DISPOSED`
+   * after `dispose()`.
+   */
+  readRaw(index: number): Buffer
   /**
    * Stores the answer and acknowledges the messages, both or neither, in one transaction: rows are stored exactly
    * once. Rows go to the session's project, under its `sdk_session_id` (where that is NULL it becomes
@@ -166,8 +177,12 @@ export declare class Queue {
    * was dropped), `ERR_BUSY`, `ERR_DISK_FULL`, and `ERR_INVALID_ARG` for what has no JSON.
    */
   enqueue(sessionDbId: number, message: object, options?: EnqueueOptions | null): Promise<EnqueueResult>
-  /** As `enqueue`, for JSON text straight from a request body; it is parsed and checked off the JS thread. */
-  enqueueRaw(sessionDbId: number, json: Uint8Array, options?: EnqueueOptions | null): Promise<EnqueueResult>
+  /**
+   * As `enqueue`, for JSON text straight from a request body (UTF-8, of one object): its bytes are copied, and
+   * everything else, from the check to the choice of its fields, happens off the JS thread. Without `type` and
+   * `fields` the text is stored as it is.
+   */
+  enqueueRaw(sessionDbId: number, json: Uint8Array, options?: EnqueueRawOptions | null): Promise<EnqueueResult>
   /**
    * Starts the consumer of a session. Throws `ERR_LOCKED` where it has a live one, `ERR_DISPOSED`,
    * `ERR_INVALID_ARG`.
@@ -514,6 +529,14 @@ export interface DatabaseHealth {
   waitingWrites: number
   /** Transactions since open. */
   commits: number
+  /**
+   * Pages in its write-ahead log after the last commit or checkpoint. Above some 8,000 the log is held back by a
+   * reader, perhaps of another process: it grows until that one ends its transaction, and the queue's file gives no
+   * pages back meanwhile. Above 128 MiB `status` is `warn`.
+   */
+  walPages: number
+  /** Pages of the log that the last checkpoint could not move into the file, because somebody reads an older state. */
+  pinnedPages: number
   /** When sizes were sampled, epoch ms; null before the first sample. */
   sampledAtEpoch: number | null
 }
@@ -603,6 +626,27 @@ export interface EnqueueOptions {
   endsBatch?: boolean
   /** How long to wait for a lock, ms. Default: `deadlineMs` of `openMemory`. */
   deadlineMs?: number
+}
+
+/** How a raw message is enqueued. */
+export interface EnqueueRawOptions {
+  /** As in `EnqueueOptions`. */
+  dedupeKey?: string
+  /** As in `EnqueueOptions`. */
+  endsBatch?: boolean
+  /** As in `EnqueueOptions`. */
+  deadlineMs?: number
+  /** The message's `type`, whatever the text says. Default: the text's. */
+  type?: string
+  /**
+   * The fields that are taken over, each as what it must be; all others are left out. `'text'`: a string.
+   * `'jsonText'`: a string as it is, of anything else its JSON text. `'integer'`: a whole number from 0, also as
+   * decimal text. `'any'`: whatever it is. A field that is absent or null is left out; one that is something else
+   * rejects with `ERR_INVALID_ARG`, which names it. Default: the text is stored as it is.
+   */
+  fields?: Record<string, 'text' | 'jsonText' | 'integer' | 'any'>
+  /** The field of the text that holds the dedupe key; where it is there, `dedupeKey` does not count. */
+  dedupeKeyField?: string
 }
 
 /** The answer to an enqueue. */
@@ -1103,6 +1147,8 @@ export interface QueueMetrics {
   paused: number
   /** Acknowledged messages that are not purged yet, of all sessions. */
   unpurged: number
+  /** Their bytes. They no longer count against the queue's bounds. */
+  unpurgedBytes: number
   /** Messages enqueued within the last minute, of all sessions. */
   enqueuedPerMinute: number
   /** Messages acknowledged within the last minute, of all sessions. */

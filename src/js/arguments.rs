@@ -375,10 +375,19 @@ impl<'e> Argument<'e> {
     fn stringified(&self) -> Result<sys::napi_value> {
         self.stringify().map_err(|error| {
             let text = self.scope.take_exception().and_then(|thrown| exception_text(self.scope, thrown));
-            let reason = text.unwrap_or(error.message);
+            let reason = self.culprit().or(text).unwrap_or(error.message);
             Error::invalid(format!("{} cannot be written as JSON: {reason}", self.place))
                 .with("argument", self.place.name().to_owned())
         })
+    }
+
+    /// What stands in the way of `JSON.stringify`, with its path: a cycle or a bigint.
+    fn culprit(&self) -> Option<String> {
+        let find = self.scope.run_script(CULPRIT).and_then(|find| self.scope.call(find, &[self.value]));
+        let found = find.map(|found| self.at(found, self.place.clone()));
+        // Whatever the caller's own getters and toJSON have thrown this time.
+        self.scope.take_exception();
+        found.ok().filter(|found| found.kind() == ValueType::String)?.raw_string().ok()
     }
 
     fn stringify(&self) -> Result<sys::napi_value> {
@@ -394,6 +403,29 @@ impl<'e> Argument<'e> {
         Error::invalid(format!("{place} cannot be read: {reason}")).with("argument", place.name().to_owned())
     }
 }
+
+/// Runs `JSON.stringify` again with a replacer that remembers where it is; the last place is where it stopped.
+const CULPRIT: &str = "((message) => {
+  const path = [];
+  const shown = (length) => path.slice(1, length).reduce((text, { key, holder }) =>
+    text + (Array.isArray(holder) ? `[${key}]` : /^[\\p{ID_Start}$_][\\p{ID_Continue}$]*$/u.test(key)
+      ? `.${key}` : `[${JSON.stringify(key)}]`), 'it');
+  let found;
+  try {
+    JSON.stringify(message, function (key, value) {
+      while (path.length > 0 && path[path.length - 1].value !== this) path.pop();
+      path.push({ key, holder: this, value });
+      if (typeof value === 'bigint') found = `${shown(path.length)} is a bigint`;
+      if (typeof value === 'object' && value !== null) {
+        const above = path.findIndex((entry, place) => place < path.length - 1 && entry.value === value);
+        if (above >= 0) found = `${shown(path.length)} refers back to ${shown(above + 1)}`;
+      }
+      if (found !== undefined) throw new TypeError(found);
+      return value;
+    });
+  } catch {}
+  return found;
+})";
 
 /// A plain decimal number: no exponent, no hexadecimal, no blanks.
 fn decimal(text: &str) -> Option<f64> {

@@ -7,17 +7,17 @@ use napi_derive::napi;
 
 use super::{
     answer::{Answer, IntoAnswer, object_answer},
-    arguments::{Argument, MAX_SAFE_INTEGER},
+    arguments::{Argument, Fields, MAX_SAFE_INTEGER},
     call::{Pending, Promised, immediate, promise},
     consumer::{Consumer, ReadySessions},
     health,
     open_options::milliseconds,
-    queue_options::{consume_options, pending},
+    queue_options::{consume_options, message_shape, pending},
 };
 use crate::{
     error::{Error, Result},
     memory::Memory,
-    queue::{EnqueueOptions, Enqueued, Waiting},
+    queue::{EnqueueOptions, Enqueued, Shape, Waiting},
     reply::Reply,
 };
 
@@ -56,11 +56,12 @@ impl Queue {
         env: &'e Env,
         session: &Unknown<'e>,
         options: &Unknown<'e>,
-        payload: impl FnOnce() -> Result<String>,
+        known: &[&'static str],
+        body: impl FnOnce(&Fields<'e>) -> Result<(Vec<u8>, Shape)>,
     ) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {
             let session = Argument::new("sessionDbId", session).id()?;
-            let given = Argument::new("options", options).options(&["dedupeKey", "endsBatch", "deadlineMs"])?;
+            let given = Argument::new("options", options).options(known)?;
             let options = EnqueueOptions {
                 dedupe_key: given.read("dedupeKey", |value| value.nonempty_text())?,
                 ends_batch: given.read("endsBatch", |value| value.boolean())?,
@@ -68,9 +69,9 @@ impl Queue {
                     .read("deadlineMs", |value| milliseconds(value, 1..=600_000))?
                     .map(|wait| Instant::now() + wait),
             };
-            let payload = payload()?;
+            let (body, shape) = body(&given)?;
             let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<Enqueued>| memory.queue().enqueue(session, payload, options, reply))
+            Ok(move |reply: Reply<Enqueued>| memory.queue().enqueue_raw(session, body, shape, options, reply))
         })
     }
 }
@@ -98,12 +99,16 @@ impl Queue {
         message: Unknown<'e>,
         options: Unknown<'e>,
     ) -> napi::Result<Promised<'e>> {
-        self.put(env, &session_db_id, &options, || Argument::new("message", &message).json())
+        self.put(env, &session_db_id, &options, &["dedupeKey", "endsBatch", "deadlineMs"], |_| {
+            Ok((Argument::new("message", &message).json()?.into_bytes(), Shape::default()))
+        })
     }
 
-    /// As `enqueue`, for JSON text straight from a request body; it is parsed and checked off the JS thread.
+    /// As `enqueue`, for JSON text straight from a request body (UTF-8, of one object): its bytes are copied, and
+    /// everything else, from the check to the choice of its fields, happens off the JS thread. Without `type` and
+    /// `fields` the text is stored as it is.
     #[napi(
-        ts_args_type = "sessionDbId: number, json: Uint8Array, options?: EnqueueOptions | null",
+        ts_args_type = "sessionDbId: number, json: Uint8Array, options?: EnqueueRawOptions | null",
         ts_return_type = "Promise<EnqueueResult>",
         catch_unwind
     )]
@@ -114,11 +119,10 @@ impl Queue {
         json: Unknown<'e>,
         options: Unknown<'e>,
     ) -> napi::Result<Promised<'e>> {
-        self.put(env, &session_db_id, &options, || {
-            String::from_utf8(Argument::new("json", &json).bytes()?).map_err(|error| {
-                let at = error.utf8_error().valid_up_to();
-                Error::invalid(format!("argument 'json' must be UTF-8 text; byte {at} is not"))
-            })
+        let known = ["dedupeKey", "endsBatch", "deadlineMs", "type", "fields", "dedupeKeyField"];
+        self.put(env, &session_db_id, &options, &known, |given| {
+            let shape = message_shape(given)?;
+            Ok((Argument::new("json", &json).bytes()?, shape))
         })
     }
 

@@ -4,8 +4,15 @@ use std::time::Duration;
 
 use napi_derive::napi;
 
-use super::{arguments::Argument, call::Pending, open_options::milliseconds};
-use crate::{error::Result, queue::ConsumeOptions};
+use super::{
+    arguments::{Argument, Fields},
+    call::Pending,
+    open_options::milliseconds,
+};
+use crate::{
+    error::Result,
+    queue::{ConsumeOptions, FieldKind, Shape},
+};
 
 /// How a message is enqueued.
 #[napi(object, object_to_js = false, js_name = "EnqueueOptions")]
@@ -19,6 +26,29 @@ pub struct EnqueueCallOptions {
     pub ends_batch: Option<bool>,
     /// How long to wait for a lock, ms. Default: `deadlineMs` of `openMemory`.
     pub deadline_ms: Option<u32>,
+}
+
+/// How a raw message is enqueued.
+#[napi(object, object_to_js = false, js_name = "EnqueueRawOptions")]
+#[derive(Debug)]
+pub struct EnqueueRawCallOptions {
+    /// As in `EnqueueOptions`.
+    pub dedupe_key: Option<String>,
+    /// As in `EnqueueOptions`.
+    pub ends_batch: Option<bool>,
+    /// As in `EnqueueOptions`.
+    pub deadline_ms: Option<u32>,
+    /// The message's `type`, whatever the text says. Default: the text's.
+    #[napi(js_name = "type")]
+    pub kind: Option<String>,
+    /// The fields that are taken over, each as what it must be; all others are left out. `'text'`: a string.
+    /// `'jsonText'`: a string as it is, of anything else its JSON text. `'integer'`: a whole number from 0, also as
+    /// decimal text. `'any'`: whatever it is. A field that is absent or null is left out; one that is something else
+    /// rejects with `ERR_INVALID_ARG`, which names it. Default: the text is stored as it is.
+    #[napi(ts_type = "Record<string, 'text' | 'jsonText' | 'integer' | 'any'>")]
+    pub fields: Option<std::collections::HashMap<String, String>>,
+    /// The field of the text that holds the dedupe key; where it is there, `dedupeKey` does not count.
+    pub dedupe_key_field: Option<String>,
 }
 
 /// The answer to an enqueue.
@@ -132,4 +162,23 @@ pub(super) fn consume_options(options: &Argument<'_>) -> Result<(ConsumeOptions,
     options.auto_extend = given.read("autoExtend", |value| value.boolean())?.unwrap_or(false);
     let keep_alive = given.read("keepAlive", |value| value.boolean())?.unwrap_or(false);
     Ok((options, pending(keep_alive)))
+}
+
+/// `type`, `fields` and `dedupeKeyField` of `enqueueRaw`.
+pub fn message_shape(given: &Fields<'_>) -> Result<Shape> {
+    let kinds = [
+        ("text", FieldKind::Text),
+        ("jsonText", FieldKind::JsonText),
+        ("integer", FieldKind::Integer),
+        ("any", FieldKind::Any),
+    ];
+    let fields = given.read("fields", |value| {
+        let fields = value.object()?;
+        fields.names().map(|name| Ok((name.to_owned(), fields.required(name)?.one_of(&kinds)?))).collect()
+    })?;
+    Ok(Shape {
+        kind: given.read("type", |value| value.nonempty_text())?,
+        fields,
+        dedupe_key_field: given.read("dedupeKeyField", |value| value.nonempty_text())?,
+    })
 }

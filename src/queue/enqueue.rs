@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::{
     directory::Entry,
     engine::{Queue, Shared},
-    envelope::Envelope,
+    shape::{Shape, Shaped},
     storage::{self, NewMessage},
 };
 use crate::{
@@ -71,6 +71,19 @@ pub struct Enqueued {
 impl Queue {
     /// Enqueues the JSON text of one object. Resolved, it is durable.
     pub fn enqueue(&self, session_id: i64, payload: String, options: EnqueueOptions, reply: Reply<Enqueued>) {
+        self.enqueue_raw(session_id, payload.into_bytes(), Shape::default(), options, reply);
+    }
+
+    /// Enqueues UTF-8 text as it came, brought into shape on the queue's own thread. Resolved, it is durable.
+    pub fn enqueue_raw(
+        &self,
+        session_id: i64,
+        body: Vec<u8>,
+        shape: Shape,
+        options: EnqueueOptions,
+        reply: Reply<Enqueued>,
+    ) {
+        let bytes = body.len();
         let shared = Arc::clone(self.shared());
         let epoch = clock::now_epoch();
         let accepted = shared.with(|state, _| {
@@ -79,15 +92,14 @@ impl Queue {
             }
             let session = state.sessions.get(&session_id);
             let waiting = session.map_or((0, 0), |session| (session.depth, session.bytes));
-            check_bounds(&shared.settings.bounds, session_id, payload.len(), waiting, state.bytes)?;
-            state.count_in(session_id, payload.len(), epoch);
+            check_bounds(&shared.settings.bounds, session_id, bytes, waiting, state.bytes)?;
+            state.count_in(session_id, bytes, epoch);
             Ok(())
         });
         if let Err(refusal) = accepted {
             return reply.settle(Err(refusal));
         }
         let deadline = options.deadline.unwrap_or_else(|| shared.deadline());
-        let bytes = payload.len();
         // However the command ends, also dropped unanswered, what was counted in is settled here.
         let reply = Reply::new({
             let shared = Arc::clone(&shared);
@@ -96,11 +108,13 @@ impl Queue {
         shared.queue_writer().submit(Enqueue {
             shared: Arc::clone(&shared),
             session_id,
-            payload,
+            body,
+            bytes,
+            shape,
+            shaped: None,
             options,
             deadline,
             epoch,
-            envelope: None,
             outcome: None,
             reply,
         });
@@ -150,16 +164,21 @@ struct Outcome {
     id: i64,
     duplicate: Option<Duplicate>,
     evicted: usize,
+    /// Bytes as it is stored.
+    bytes: usize,
 }
 
 struct Enqueue {
     shared: Arc<Shared>,
     session_id: i64,
-    payload: String,
+    body: Vec<u8>,
+    /// Bytes as it came.
+    bytes: usize,
+    shape: Shape,
+    shaped: Option<Shaped>,
     options: EnqueueOptions,
     deadline: Instant,
     epoch: i64,
-    envelope: Option<Envelope>,
     outcome: Option<Outcome>,
     reply: Reply<Outcome>,
 }
@@ -171,14 +190,43 @@ impl Enqueue {
         self.epoch.saturating_sub(i64::try_from(age).unwrap_or(i64::MAX))
     }
 
-    fn store(&mut self, db: &Connection) -> Result<Outcome> {
-        if self.envelope.is_none() {
-            self.envelope = Some(Envelope::parse(&self.payload)?);
+    /// The message as it is stored; made once, also where the command runs again.
+    fn shape(&mut self) -> Result<Shaped> {
+        let text = String::from_utf8(std::mem::take(&mut self.body)).map_err(|error| {
+            let at = error.utf8_error().valid_up_to();
+            Error::invalid(format!("a message must be UTF-8 text; byte {at} is not"))
+        })?;
+        let shaped = self.shape.apply(text)?;
+        let (size, limit) = (shaped.payload.len(), self.shared.settings.bounds.message_bytes);
+        if size > limit {
+            // Other values that become text grow by their escapes.
+            return Err(Error::new(
+                Code::QueueFull,
+                format!("bytes of one message: {size} would exceed the limit of {limit}; shorten it or raise maxMessageBytes"),
+            )
+            .with("sessionDbId", self.session_id)
+            .with("bytes", size)
+            .with("limit", limit));
         }
-        let envelope = self.envelope.as_ref().map_or_else(Envelope::default, Clone::clone);
+        Ok(shaped)
+    }
+
+    fn store(&mut self, db: &Connection) -> Result<Outcome> {
+        let shaped = match self.shaped.take() {
+            Some(shaped) => shaped,
+            None => self.shape()?,
+        };
+        let stored = self.store_shaped(db, &shaped);
+        self.shaped = Some(shaped);
+        stored
+    }
+
+    fn store_shaped(&self, db: &Connection, shaped: &Shaped) -> Result<Outcome> {
+        let Shaped { payload, envelope, dedupe_key } = shaped;
+        let dedupe_key = dedupe_key.as_ref().or(self.options.dedupe_key.as_ref());
+        let (bytes, prompt_number) = (payload.len(), envelope.prompt_number);
         let entry = self.shared.directory.get(self.session_id)?;
-        let prompt_number = envelope.prompt_number;
-        if let Some(key) = &self.options.dedupe_key
+        if let Some(key) = dedupe_key
             && let Some(id) = storage::find_dedupe_key(db, self.session_id, key, self.forgotten_before())?
         {
             // Asked of the tables, not of the counters: acknowledged and purged look the same from outside.
@@ -189,7 +237,7 @@ impl Enqueue {
             } else {
                 Duplicate::Done
             };
-            return Ok(Outcome { entry, prompt_number, id, duplicate: Some(duplicate), evicted: 0 });
+            return Ok(Outcome { entry, prompt_number, id, duplicate: Some(duplicate), evicted: 0, bytes });
         }
         let id = self.shared.ids.take(db)?;
         storage::insert(
@@ -202,11 +250,11 @@ impl Enqueue {
                 prompt_number,
                 ends_batch: self.options.ends_batch.unwrap_or(envelope.kind.as_deref() == Some(SUMMARIZE)),
                 enqueued_at_epoch: self.epoch,
-                payload: &self.payload,
+                payload,
             },
         )?;
         let mut evicted = 0;
-        if let Some(key) = &self.options.dedupe_key {
+        if let Some(key) = dedupe_key {
             storage::remember_dedupe_key(db, self.session_id, key, id, self.epoch)?;
             if self.shared.count_dedupe_key().is_multiple_of(EVICT_EVERY) {
                 let keep = self.shared.settings.bounds.dedupe_keys;
@@ -214,7 +262,7 @@ impl Enqueue {
             }
         }
         self.shared.touch(self.session_id);
-        Ok(Outcome { entry, prompt_number, id, duplicate: None, evicted })
+        Ok(Outcome { entry, prompt_number, id, duplicate: None, evicted, bytes })
     }
 }
 
@@ -223,7 +271,7 @@ impl Write for Enqueue {
         "enqueue"
     }
     fn bytes(&self) -> usize {
-        self.payload.len()
+        self.bytes
     }
     fn deadline(&self) -> Instant {
         self.deadline
@@ -238,16 +286,17 @@ impl Write for Enqueue {
     }
 }
 
-fn settle(shared: &Shared, session_id: i64, bytes: usize, outcome: Result<Outcome>, reply: Reply<Enqueued>) {
+fn settle(shared: &Shared, session_id: i64, came: usize, outcome: Result<Outcome>, reply: Reply<Enqueued>) {
     if let Ok(Outcome { id, duplicate: None, .. }) = &outcome {
         shared.ids.confirm(*id, &shared.main_writer);
     }
     shared.with(|state, effects| {
         let answer = match outcome {
-            Ok(Outcome { entry, prompt_number, id, duplicate, evicted }) => {
+            Ok(Outcome { entry, prompt_number, id, duplicate, evicted, bytes }) => {
                 if duplicate.is_some() {
-                    state.count_out(session_id, 1, bytes, false);
+                    state.count_out(session_id, 1, came, false);
                 } else {
+                    state.resize(session_id, came, bytes);
                     state.session(session_id).durable += 1;
                     state.metrics.enqueued.record(1);
                     state.metrics.dedupe_evicted += evicted as u64;
@@ -257,7 +306,7 @@ fn settle(shared: &Shared, session_id: i64, bytes: usize, outcome: Result<Outcom
                 Ok(Enqueued { id, depth, duplicate })
             }
             Err(error) => {
-                state.count_out(session_id, 1, bytes, false);
+                state.count_out(session_id, 1, came, false);
                 Err(error)
             }
         };

@@ -28,10 +28,12 @@ mod ready;
 mod reclaim;
 mod recovery;
 mod release;
+mod shape;
 mod state;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod text_slice;
 
 pub use claim::{Batch, Delivered};
 pub use commit::{Answer, Committed};
@@ -44,5 +46,7 @@ pub use figures::Figures;
 pub use purge::Deletion;
 pub use ready::{ReadySession, ReadySessions};
 pub use release::{ReleaseOptions, Released};
+pub use shape::{FieldKind, Shape};
 pub use state::Waiting;
 pub use storage::open as open_storage;
+pub use text_slice::locate as locate_text;

@@ -94,6 +94,10 @@ pub struct State {
     pub offers: Vec<Offers>,
     pub unpurged: BTreeMap<i64, Unpurged>,
     pub purging: bool,
+    /// Pages of `queue.db` may have become free otherwise than by a purge: look once it is quiet.
+    pub reclaimable: bool,
+    /// A purge has failed; it rests until then.
+    pub purge_after: Option<Instant>,
     /// When something was last enqueued or committed: purging waits for a quiet moment.
     pub active: Instant,
     pub metrics: Metrics,
@@ -116,6 +120,8 @@ impl State {
             offers: Vec::new(),
             unpurged: BTreeMap::new(),
             purging: false,
+            reclaimable: false,
+            purge_after: None,
             active: Instant::now(),
             metrics: Metrics::default(),
             next_number: 1,
@@ -159,6 +165,13 @@ impl State {
         }
         self.depth -= count;
         self.bytes -= bytes;
+    }
+
+    /// Corrects the bytes of a message that was counted in with `before` and is stored with `after`.
+    pub fn resize(&mut self, id: i64, before: usize, after: usize) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.bytes = (session.bytes + after).saturating_sub(before);
+        self.bytes = (self.bytes + after).saturating_sub(before);
     }
 
     /// Takes over what the queue's file says of a session's oldest message: when it came, counted attempts.
@@ -328,6 +341,7 @@ impl State {
     /// Whether there is anything that could be abandoned, or acknowledged messages to purge.
     pub fn has_to_sweep(&self) -> bool {
         !self.unpurged.is_empty()
+            || self.reclaimable
             || !self.offers.is_empty()
             || self.sessions.values().any(|session| session.lease.is_some() || session.consumer.is_some())
     }
