@@ -92,15 +92,13 @@ export declare class Consumer {
   get endReason(): 'summary' | 'idle' | 'expired' | 'deleted' | 'paused' | 'disposed' | null
   /**
    * The next batch, once there is one; `done` at the end, and for a consumer that is disposed. While there is
-   * nothing to deliver the process may end, unless `keepAlive`. A batch that is
-   * still open is released first: counted, with backoff. Rejects with `ERR_IO` or the like where the queue's
+   * nothing to deliver the process may end, unless `keepAlive`. A batch that is still open is released first, also
+   * at the end: counted, with backoff; after `'paused'`, `'deleted'` and `'disposed'` uncounted and without one, as
+   * then somebody has told the holder to stop. One whose commit is pending is left to it. Rejects with `ERR_IO` or the like where the queue's
    * file cannot be read; the next call tries again.
    */
   next(): Promise<IteratorResult<Batch, undefined>>
-  /**
-   * What `break` and `throw` in a `for await` call: ends the iteration; an open batch is released, counted, with
-   * backoff.
-   */
+  /** What `break` and `throw` in a `for await` call: ends the iteration; an open batch is released as by `next()`. */
   return(): Promise<IteratorResult<Batch, undefined>>
   /**
    * Ends the iteration gracefully: a pending `next()` resolves `done`; an open batch is released at once and
@@ -184,6 +182,11 @@ export declare class Queue {
    */
   enqueueRaw(sessionDbId: number, json: Uint8Array, options?: EnqueueRawOptions | null): Promise<EnqueueResult>
   /**
+   * Starts a message that comes in pieces, as a request body does: `append` each, then `enqueue`. Throws
+   * `ERR_DISPOSED`, `ERR_INVALID_ARG`.
+   */
+  raw(sessionDbId: number): RawMessage
+  /**
    * Starts the consumer of a session. Throws `ERR_LOCKED` where it has a live one, `ERR_DISPOSED`,
    * `ERR_INVALID_ARG`.
    */
@@ -224,6 +227,26 @@ export declare class Queue {
   hasConsumer(sessionDbId: number): boolean
   /** Figures of one session, or of all. A plain read of native memory. */
   metrics(sessionDbId?: number | null): QueueMetrics
+}
+
+/**
+ * JSON text that is gathered in native memory while it comes in, and then enqueued: `memory.queue.raw(id)`. Each piece
+ * is copied when it comes, so that even 50 MB never hold up the event loop at once.
+ */
+export declare class RawMessage {
+  /** Row id of its session. */
+  get sessionDbId(): number
+  /**
+   * Adds a piece; its bytes are copied. Returns how many there are now. Throws `ERR_QUEUE_FULL` beyond
+   * `maxMessageBytes`, `ERR_DISPOSED` once it was enqueued or disposed.
+   */
+  append(piece: Uint8Array): number
+  /** Enqueues what was gathered, as `enqueueRaw` does; afterwards this is disposed. */
+  enqueue(options?: EnqueueRawOptions | null): Promise<EnqueueResult>
+  /** Frees what was gathered. Twice without harm. */
+  dispose(): void
+  /** As `dispose()`. */
+  [globalThis.Symbol.dispose](): void
 }
 
 /** Sessions that want a consumer, as they become ready: `for await (const session of memory.queue.ready())`. */

@@ -65,11 +65,28 @@ describe('enqueue writes what JSON.stringify writes', () => {
     self.me = self;
     const shared = { fine: true };
     for (const [message, pattern] of [
-      [cycle, /'message' cannot be written as JSON: it\.tool_input\.list\[1\]\["back-ref"\] refers back to it\.tool_input$/],
+      [
+        cycle,
+        /'message' cannot be written as JSON: it\.tool_input\.list\[1\]\["back-ref"\] refers back to it\.tool_input$/,
+      ],
       [self, /it\.me refers back to it$/],
       [{ twice: shared, again: [shared, { n: 1n }] }, /it\.again\[1\]\.n is a bigint$/],
-      [{ toJSON: () => { throw new Error('no thanks'); } }, /no thanks/],
-      [{ get bad() { throw new Error('nor this'); } }, /nor this/],
+      [
+        {
+          toJSON: () => {
+            throw new Error('no thanks');
+          },
+        },
+        /no thanks/,
+      ],
+      [
+        {
+          get bad() {
+            throw new Error('nor this');
+          },
+        },
+        /nor this/,
+      ],
     ]) {
       await assert.rejects(memory.queue.enqueue(id, message), invalid(pattern));
     }
@@ -142,13 +159,13 @@ describe('enqueueRaw', () => {
   });
 
   test('counts the bytes that are stored, not those that came; what grows beyond the bound is refused', async (t) => {
-    const { memory, session } = await openedMemory(t, { maxMessageBytes: 1_000 });
+    const { memory, session } = await openedMemory(t, { maxMessageBytes: 1_024 });
     const id = await session();
     const put = (body) =>
       memory.queue.enqueueRaw(id, Buffer.from(JSON.stringify(body)), { fields: { tool_input: 'jsonText' } });
     await put({ tool_input: '1', dropped: 'x'.repeat(500) });
     assert.equal(memory.queue.metrics(id).bytes, '{"tool_input":"1"}'.length);
-    await assert.rejects(put({ tool_input: { quotes: '"'.repeat(300) } }), { code: 'ERR_QUEUE_FULL', limit: 1_000 });
+    await assert.rejects(put({ tool_input: { quotes: '"'.repeat(450) } }), { code: 'ERR_QUEUE_FULL', limit: 1_024 });
     assert.equal(memory.queue.metrics(id).bytes, '{"tool_input":"1"}'.length);
   });
 
@@ -158,13 +175,52 @@ describe('enqueueRaw', () => {
   });
 });
 
+describe('a raw message', () => {
+  test('is gathered piece by piece and enqueued; twice, or after dispose, ERR_DISPOSED', async (t) => {
+    const { memory, session } = await openedMemory(t);
+    const id = await session();
+    const raw = memory.queue.raw(id);
+    assert.equal(raw.sessionDbId, id);
+    assert.equal(raw.append(Buffer.from('{"text":"é')), 11);
+    const rest = Buffer.from('😀"}');
+    assert.equal(raw.append(rest.subarray(0, 2)), 13, 'a character may be cut');
+    raw.append(rest.subarray(2));
+    const { depth, duplicate } = await raw.enqueue({ type: 'observation', fields: { text: 'text' } });
+    assert.deepEqual([depth, duplicate], [1, false]);
+    assert.throws(() => raw.append(rest), { code: 'ERR_DISPOSED' });
+    await assert.rejects(raw.enqueue(), { code: 'ERR_DISPOSED' });
+    const batch = await next(memory.queue.consume(id));
+    assert.equal(batch.messages[0].text, 'é😀');
+    const other = memory.queue.raw(id);
+    other.append(rest);
+    other.dispose();
+    other.dispose();
+    await assert.rejects(other.enqueue(), { code: 'ERR_DISPOSED' });
+    assert.equal(memory.queue.depth(id), 1);
+  });
+
+  test('refuses what is no bytes, and more than a message may have', async (t) => {
+    const { memory, session } = await openedMemory(t, { maxMessageBytes: 1_024 });
+    const id = await session();
+    const raw = memory.queue.raw(id);
+    assert.throws(() => raw.append('text'), invalid(/'piece' must be a Buffer or a Uint8Array/));
+    raw.append(Buffer.alloc(1_000, ' '));
+    assert.throws(() => raw.append(Buffer.alloc(25, ' ')), { code: 'ERR_QUEUE_FULL', limit: 1_024 });
+    raw.append(Buffer.from('{}'));
+    assert.equal((await raw.enqueue()).depth, 1);
+    await assert.rejects(memory.queue.raw(id).enqueue(), invalid(/JSON text of one object/));
+    assert.throws(() => memory.queue.raw('x'), invalid(/'sessionDbId'/));
+  });
+});
+
 describe('a large text is read', () => {
   test('in parts, as slice() counts; a surrogate pair is not cut', async (t) => {
     const text = '😀é\n"\\\ud800x'.repeat(10_000);
     const batch = await throughTheQueue(t, (queue, id) => queue.enqueue(id, { tool_response: text }));
     const read = (start, end) => batch.readText(0, 'tool_response', start, end);
     assert.equal(read(), text);
-    assert.equal(read(0, 9), text.slice(0, 9));
+    assert.equal(read(0, 8), text.slice(0, 8));
+    assert.equal(read(0, 9), text.slice(0, 8), 'the ninth unit is half of a pair');
     assert.equal(read(2, 5), text.slice(2, 5));
     assert.equal(read(text.length - 3), text.slice(-3));
     assert.equal(read(0, 1), '');
@@ -173,7 +229,7 @@ describe('a large text is read', () => {
     assert.equal(read(null, 1e9), text);
     assert.throws(() => read(-1), invalid(/'start'/));
     let whole = '';
-    for (let part; (part = read(whole.length, whole.length + 1_000)) !== ''; ) whole += part;
+    for (let part; (part = read(whole.length, whole.length + 1_000)) !== '';) whole += part;
     assert.equal(whole, text);
   });
 

@@ -44,7 +44,9 @@ test('a body of 50 MB is taken, worked on and stored by a worker whose heap is 6
   assert.equal(items.length, 1, worker.output.stderr);
   assert.match(items[0].title, /huge/);
   const last = JSON.stringify({ last_user_message: 'x'.repeat(1_000), last_assistant_message: '' });
-  const summary = Buffer.from(last.replace('_message":""', () => `_message":"It is done. ${'Next. '.repeat(8_000_000)}"`));
+  const summary = Buffer.from(
+    last.replace('_message":""', () => `_message":"It is done. ${'Next. '.repeat(8_000_000)}"`),
+  );
   assert.ok(summary.length > 45e6 && summary.length <= LIMIT);
   assert.equal((await worker.request('POST', summarize, { raw: summary })).status, 200);
   await worker.idle();
@@ -72,7 +74,12 @@ test('an agent command is handed 50 MB by a worker whose heap is 64 MB', async (
     environment: { CLAUDE_MEM_AGENT_COMMAND: command },
   });
   const text = 'é'.repeat(24_000_000);
-  const raw = Buffer.from(JSON.stringify(readCall('large', { tool_response: '' })).replace('"tool_response":""', () => `"tool_response":"${text}"`));
+  const raw = Buffer.from(
+    JSON.stringify(readCall('large', { tool_response: '' })).replace(
+      '"tool_response":""',
+      () => `"tool_response":"${text}"`,
+    ),
+  );
   assert.equal((await worker.request('POST', observations, { raw })).status, 200);
   await worker.idle();
   const { items } = await worker.get('/api/observations');
@@ -98,7 +105,13 @@ test('bodies are what they were: objects as text, numbers as text, keys, other c
     assert.equal(status, 200, text);
     await worker.idle();
   };
-  const call = { tool_name: 'Edit', tool_input: { a: [1, 'é'] }, tool_response: '{"b":2}', prompt_number: '4', cwd: null };
+  const call = {
+    tool_name: 'Edit',
+    tool_input: { a: [1, 'é'] },
+    tool_response: '{"b":2}',
+    prompt_number: '4',
+    cwd: null,
+  };
   await post(observations, JSON.stringify({ ...call, type: 'forged', more: 1, dedupe_key: 'k' }));
   await post(observations, JSON.stringify({ ...call, dedupe_key: 'k' }));
   await post(observations, JSON.stringify(call), { 'Idempotency-Key': 'k' });

@@ -20,7 +20,7 @@ function createApp(parts) {
   const app = express();
   app.disable('x-powered-by');
   app.use(hostCheck(parts.getPort), securityHeaders);
-  app.use(messageBodies(MAX_BODY_BYTES));
+  app.use(messageBodies(parts.memory.queue, MAX_BODY_BYTES));
   app.use(express.json({ limit: MAX_BODY_BYTES, strict: false }));
   app.use(stateRoutes(parts));
   app.use('/sessions', sessionRoutes(parts));

@@ -114,4 +114,15 @@ function withoutUndefined(value) {
   return Object.fromEntries(Object.entries(value).filter(([, entry]) => entry !== undefined));
 }
 
-module.exports = { integer, text, requiredText, oneOf, list, dateRange, sessionDbId, jsonBody, hasBody, withoutUndefined };
+module.exports = {
+  integer,
+  text,
+  requiredText,
+  oneOf,
+  list,
+  dateRange,
+  sessionDbId,
+  jsonBody,
+  hasBody,
+  withoutUndefined,
+};

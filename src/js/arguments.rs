@@ -262,6 +262,14 @@ impl<'e> Argument<'e> {
     /// # Errors
     /// `ERR_INVALID_ARG` for anything else, memory of a `SharedArrayBuffer` included.
     pub fn bytes(&self) -> Result<Vec<u8>> {
+        self.with_bytes(|bytes| Ok(bytes.to_vec()))
+    }
+
+    /// As [`Argument::bytes`], without a copy: `read` sees them where they lie, and must not run JavaScript.
+    ///
+    /// # Errors
+    /// As [`Argument::bytes`], and those of `read`.
+    pub fn with_bytes<T>(&self, read: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
         let (mut kind, mut length, mut data) = (0, 0, ptr::null_mut());
         let (mut buffer, mut offset) = (ptr::null_mut(), 0);
         // SAFETY: the handle belongs to the scope; the call refuses what is no typed array.
@@ -288,10 +296,10 @@ impl<'e> Argument<'e> {
             return Err(self.expected("a Buffer or a Uint8Array whose memory is not shared with other threads"));
         }
         if length == 0 || data.is_null() {
-            return Ok(Vec::new());
+            return read(&[]);
         }
-        // SAFETY: V8 has just said that `length` bytes lie there; no JavaScript runs before they are copied.
-        Ok(unsafe { std::slice::from_raw_parts(data.cast::<u8>(), length) }.to_vec())
+        // SAFETY: V8 has just said that `length` bytes lie there, and no JavaScript runs before `read` is done.
+        read(unsafe { std::slice::from_raw_parts(data.cast::<u8>(), length) })
     }
 
     /// An object with its own enumerable properties.

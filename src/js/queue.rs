@@ -1,6 +1,6 @@
 //! Class `Queue`: durable queues.
 
-use std::{ops::RangeInclusive, sync::Arc, time::Instant};
+use std::{ops::RangeInclusive, sync::Arc};
 
 use napi::{Env, Unknown};
 use napi_derive::napi;
@@ -11,13 +11,13 @@ use super::{
     call::{Pending, Promised, immediate, promise},
     consumer::{Consumer, ReadySessions},
     health,
-    open_options::milliseconds,
-    queue_options::{consume_options, message_shape, pending},
+    queue_options::{ENQUEUE_OPTIONS, RAW_OPTIONS, consume_options, enqueue_options, message_shape, pending},
+    raw_message::RawMessage,
 };
 use crate::{
     error::{Error, Result},
     memory::Memory,
-    queue::{EnqueueOptions, Enqueued, Shape, Waiting},
+    queue::{Enqueued, Shape, Waiting},
     reply::Reply,
 };
 
@@ -62,13 +62,7 @@ impl Queue {
         promise(env, Pending::Operation, || {
             let session = Argument::new("sessionDbId", session).id()?;
             let given = Argument::new("options", options).options(known)?;
-            let options = EnqueueOptions {
-                dedupe_key: given.read("dedupeKey", |value| value.nonempty_text())?,
-                ends_batch: given.read("endsBatch", |value| value.boolean())?,
-                deadline: given
-                    .read("deadlineMs", |value| milliseconds(value, 1..=600_000))?
-                    .map(|wait| Instant::now() + wait),
-            };
+            let options = enqueue_options(&given)?;
             let (body, shape) = body(&given)?;
             let memory = Arc::clone(&self.memory);
             Ok(move |reply: Reply<Enqueued>| memory.queue().enqueue_raw(session, body, shape, options, reply))
@@ -99,7 +93,7 @@ impl Queue {
         message: Unknown<'e>,
         options: Unknown<'e>,
     ) -> napi::Result<Promised<'e>> {
-        self.put(env, &session_db_id, &options, &["dedupeKey", "endsBatch", "deadlineMs"], |_| {
+        self.put(env, &session_db_id, &options, &ENQUEUE_OPTIONS, |_| {
             Ok((Argument::new("message", &message).json()?.into_bytes(), Shape::default()))
         })
     }
@@ -119,10 +113,20 @@ impl Queue {
         json: Unknown<'e>,
         options: Unknown<'e>,
     ) -> napi::Result<Promised<'e>> {
-        let known = ["dedupeKey", "endsBatch", "deadlineMs", "type", "fields", "dedupeKeyField"];
-        self.put(env, &session_db_id, &options, &known, |given| {
+        self.put(env, &session_db_id, &options, &RAW_OPTIONS, |given| {
             let shape = message_shape(given)?;
             Ok((Argument::new("json", &json).bytes()?, shape))
+        })
+    }
+
+    /// Starts a message that comes in pieces, as a request body does: `append` each, then `enqueue`. Throws
+    /// `ERR_DISPOSED`, `ERR_INVALID_ARG`.
+    #[napi(ts_args_type = "sessionDbId: number", ts_return_type = "RawMessage", catch_unwind)]
+    pub fn raw<'e>(&self, env: &'e Env, session_db_id: Unknown<'e>) -> napi::Result<Unknown<'e>> {
+        immediate(env, || {
+            let session = Argument::new("sessionDbId", &session_db_id).id()?;
+            self.check_open()?;
+            Ok(Answer::instance(RawMessage::new(Arc::clone(&self.memory), session)))
         })
     }
 

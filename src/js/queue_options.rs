@@ -1,6 +1,6 @@
 //! What calls of class `Queue` take and answer, and what that looks like in TypeScript.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use napi_derive::napi;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    queue::{ConsumeOptions, FieldKind, Shape},
+    queue::{ConsumeOptions, EnqueueOptions, FieldKind, Shape},
 };
 
 /// How a message is enqueued.
@@ -162,6 +162,21 @@ pub(super) fn consume_options(options: &Argument<'_>) -> Result<(ConsumeOptions,
     options.auto_extend = given.read("autoExtend", |value| value.boolean())?.unwrap_or(false);
     let keep_alive = given.read("keepAlive", |value| value.boolean())?.unwrap_or(false);
     Ok((options, pending(keep_alive)))
+}
+
+/// Names of the options of `enqueue`.
+pub const ENQUEUE_OPTIONS: [&str; 3] = ["dedupeKey", "endsBatch", "deadlineMs"];
+/// Names of the options of `enqueueRaw`.
+pub const RAW_OPTIONS: [&str; 6] = ["dedupeKey", "endsBatch", "deadlineMs", "type", "fields", "dedupeKeyField"];
+
+/// What `enqueue` and `enqueueRaw` have in common.
+pub fn enqueue_options(given: &Fields<'_>) -> Result<EnqueueOptions> {
+    let deadline = given.read("deadlineMs", |value| milliseconds(value, 1..=600_000))?;
+    Ok(EnqueueOptions {
+        dedupe_key: given.read("dedupeKey", |value| value.nonempty_text())?,
+        ends_batch: given.read("endsBatch", |value| value.boolean())?,
+        deadline: deadline.map(|wait| Instant::now() + wait),
+    })
 }
 
 /// `type`, `fields` and `dedupeKeyField` of `enqueueRaw`.

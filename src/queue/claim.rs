@@ -208,8 +208,7 @@ fn find(shared: &Shared, db: &Connection, session_id: i64, token: i64, options: 
         }
         bytes = bytes.saturating_add(size);
         ends_batch = row.get(3)?;
-        let payload: Arc<str> =
-            row.get_ref(7)?.as_str().map_err(|error| Error::internal(error.to_string()))?.into();
+        let payload: Arc<str> = row.get_ref(7)?.as_str().map_err(|error| Error::internal(error.to_string()))?.into();
         let split = Split::new(&payload);
         messages.push(Delivered { id: row.get(0)?, attempts, enqueued_at_epoch: row.get(4)?, payload, split });
     }

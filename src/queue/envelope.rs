@@ -51,11 +51,10 @@ pub(super) type Fields<'a> = BTreeMap<Name, &'a RawValue>;
 
 /// The members of a JSON object, as they are written.
 pub(super) fn fields(json: &str) -> Result<Fields<'_>> {
-    serde_json::from_str(json)
-        .map_err(|error| {
-            let what = if error.is_data() { "" } else { "this is not valid JSON: " };
-            Error::invalid(format!("a message must be the JSON text of one object; {what}{error}"))
-        })
+    serde_json::from_str(json).map_err(|error| {
+        let what = if error.is_data() { "" } else { "this is not valid JSON: " };
+        Error::invalid(format!("a message must be the JSON text of one object; {what}{error}"))
+    })
 }
 
 impl Envelope {

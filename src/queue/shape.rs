@@ -170,7 +170,10 @@ mod tests {
         let fields = [("name", Text), ("input", JsonText), ("prompt_number", Integer), ("rest", Any)];
         let shape = shape(Some("t"), Some(&fields));
         let shaped = shape
-            .apply(r#"{"rest":[1, 2],"prompt_number":"7","input":{"a": "\"é"},"name":"n","more":1,"dedupe_key":"k"}"#.into())
+            .apply(
+                r#"{"rest":[1, 2],"prompt_number":"7","input":{"a": "\"é"},"name":"n","more":1,"dedupe_key":"k"}"#
+                    .into(),
+            )
             .unwrap();
         assert_eq!(
             shaped.payload,

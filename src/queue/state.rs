@@ -274,7 +274,11 @@ impl State {
         let lease = session.and_then(|session| session.lease.as_ref()).filter(|lease| lease.phase == Phase::Leased);
         [
             lease.map(|lease| lease.deadline),
-            session.and_then(|session| session.consumer.as_ref()).and_then(Slot::idle_deadline),
+            // While a claim is on the way a consumer is not idle; where that finds nothing, its timer is armed again.
+            session
+                .filter(|session| !session.claiming)
+                .and_then(|session| session.consumer.as_ref())
+                .and_then(Slot::idle_deadline),
             // Also one that has just passed: whoever asked a moment ago found nothing deliverable.
             session.and_then(|session| session.not_before).map(|(until, _)| until),
             session.and_then(|session| session.pause.as_ref()?.until).map(|(until, _)| until),

@@ -309,9 +309,8 @@ pub fn purge_acknowledged(
     limit: usize,
     limit_bytes: usize,
 ) -> Result<Vec<Purged>> {
-    let mut find = db.prepare_cached(
-        "SELECT id, bytes FROM messages WHERE session_id = ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
-    )?;
+    let mut find =
+        db.prepare_cached("SELECT id, bytes FROM messages WHERE session_id = ?1 AND id <= ?2 ORDER BY id LIMIT ?3")?;
     let mut remove = db.prepare_cached("DELETE FROM messages WHERE session_id = ?1 AND id <= ?2")?;
     let (mut left, mut left_bytes, mut all) = (limit, limit_bytes, Vec::new());
     for &(session_id, upto) in sessions {
@@ -319,7 +318,8 @@ pub fn purge_acknowledged(
             break;
         }
         let mut gone = Purged { session_id, upto, count: 0, bytes: 0, finished: true };
-        let (mut last, mut rows) = (None, find.query(params![session_id, upto, i64::try_from(left + 1).unwrap_or(i64::MAX)])?);
+        let (mut last, mut rows) =
+            (None, find.query(params![session_id, upto, i64::try_from(left + 1).unwrap_or(i64::MAX)])?);
         while let Some(row) = rows.next()? {
             if left == 0 || left_bytes == 0 {
                 gone.finished = false;

@@ -66,10 +66,14 @@ function createAgent() {
       const summary =
         summarize === undefined
           ? null
-          : summarizeSession(lastWords(summarize, context.readText), [...(context.history?.observations ?? []), ...observations], {
-              userPrompt: context.userPrompt,
-              files: filesOf(observations, context.history),
-            });
+          : summarizeSession(
+              lastWords(summarize, context.readText),
+              [...(context.history?.observations ?? []), ...observations],
+              {
+                userPrompt: context.userPrompt,
+                files: filesOf(observations, context.history),
+              },
+            );
       return { observations, summary };
     },
   };

@@ -2,13 +2,19 @@
 // What the hooks call: start a session, hand in tool calls, ask for the summary, end it.
 const express = require('express');
 const { NotFound } = require('../http-errors.cjs');
-const { messageBody } = require('../message-body.cjs');
+const { enqueueBody } = require('../message-body.cjs');
 const { integer, text, sessionDbId, jsonBody, withoutUndefined } = require('../request-values.cjs');
 
 /** What the hooks send, and as what it is stored: input and response are JSON text, an object is taken for what it means. */
 const OBSERVATION = {
   type: 'observation',
-  fields: { tool_name: 'text', tool_input: 'jsonText', tool_response: 'jsonText', prompt_number: 'integer', cwd: 'text' },
+  fields: {
+    tool_name: 'text',
+    tool_input: 'jsonText',
+    tool_response: 'jsonText',
+    prompt_number: 'integer',
+    cwd: 'text',
+  },
 };
 const SUMMARIZE = {
   type: 'summarize',
@@ -53,19 +59,20 @@ function sessionRoutes({ memory, scheduler, events, getPort }) {
     response.json({ status: 'initialized', sessionDbId: id, port: getPort() });
   });
 
-  async function enqueue(id, body, shape, request) {
+  async function enqueue(request, shape, optional) {
+    const id = sessionDbId(request);
     // The promise resolves once the message is durable: only then does the hook hear that it was taken.
-    const { duplicate } = await queue.enqueueRaw(id, body, { ...shape, ...dedupeKey(request) });
+    const { duplicate } = await enqueueBody(queue, request, id, { ...shape, ...dedupeKey(request) }, { optional });
     if (duplicate === false) events.queued(id);
   }
 
   router.post('/:id/observations', async (request, response) => {
-    await enqueue(sessionDbId(request), messageBody(request), OBSERVATION, request);
+    await enqueue(request, OBSERVATION, false);
     response.json({ status: 'queued' });
   });
 
   router.post('/:id/summarize', async (request, response) => {
-    await enqueue(sessionDbId(request), messageBody(request, { optional: true }), SUMMARIZE, request);
+    await enqueue(request, SUMMARIZE, true);
     response.json({ status: 'queued' });
   });
 

@@ -158,7 +158,8 @@ fn attempts_and_dead_letters_are_synced_before_a_watermark_can_pass_them() {
     opened.put_all(2, 100);
     let full = || opened.memory.queue().writer().figures().full_commits.load(Ordering::SeqCst);
     let (batch, before) = (opened.claim(2), full());
-    wait(|reply| batch.release(ReleaseOptions { delay: Some(Duration::ZERO), ..ReleaseOptions::default() }, reply)).unwrap();
+    wait(|reply| batch.release(ReleaseOptions { delay: Some(Duration::ZERO), ..ReleaseOptions::default() }, reply))
+        .unwrap();
     assert_eq!(full(), before + 1, "an attempt");
     let (batch, before) = (opened.claim(1), full());
     let id = batch.messages()[0].id;
@@ -182,7 +183,8 @@ fn a_purge_whose_delete_fails_is_tried_again() {
     let opened = Opened::new();
     let db = Connection::open(opened.layout.queue()).unwrap();
     db.busy_timeout(NEVER).unwrap();
-    db.execute_batch("CREATE TRIGGER refuse BEFORE DELETE ON messages BEGIN SELECT raise(ABORT, 'not now'); END").unwrap();
+    db.execute_batch("CREATE TRIGGER refuse BEFORE DELETE ON messages BEGIN SELECT raise(ABORT, 'not now'); END")
+        .unwrap();
     opened.put_all(20, 100);
     opened.drain();
     opened.until("a first try", || opened.memory.queue().shared().read(|state| state.purge_after.is_some()));
@@ -229,10 +231,8 @@ fn a_reader_that_stays_holds_the_log_back_not_the_queue_and_is_told() {
     assert!(figures.log_is_held_back(), "{figures:?}");
     assert!(figures.pinned_pages.load(Ordering::SeqCst) > 0, "{figures:?}");
     // Purging went on: later messages took the free pages.
-    let pages: i64 = Connection::open(opened.layout.queue())
-        .unwrap()
-        .query_row("PRAGMA page_count", [], |row| row.get(0))
-        .unwrap();
+    let pages: i64 =
+        Connection::open(opened.layout.queue()).unwrap().query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
     println!("48 MB through the queue: log {} MB, file {pages} pages", peak >> 20);
     assert!(pages * 4_096 < 36 << 20, "{pages} pages for at most 8 MB at a time");
     // Reclaiming waits: it would only write.
