@@ -67,9 +67,9 @@ describe('enqueue writes what JSON.stringify writes', () => {
     for (const [message, pattern] of [
       [
         cycle,
-        /'message' cannot be written as JSON: it\.tool_input\.list\[1\]\["back-ref"\] refers back to it\.tool_input$/,
+        /'message' cannot be written as JSON: it\.tool_input\.list\[1\]\["back-ref"\] refers back to it\.tool_input, which is circular$/,
       ],
-      [self, /it\.me refers back to it$/],
+      [self, /it\.me refers back to it, which is circular$/],
       [{ twice: shared, again: [shared, { n: 1n }] }, /it\.again\[1\]\.n is a bigint$/],
       [
         {

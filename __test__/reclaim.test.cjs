@@ -80,21 +80,25 @@ test('after a burst of 20,000 the file shrinks to its size at the start, in step
   await drain(memory, id);
   const start = sizeOf(queueOf(directory));
   await burst(memory, id, 20_000, 4_300);
-  await drain(memory, id);
-  // While it is purged and given back somebody goes on enqueueing.
+  // While all that is drained, purged and given back somebody goes on enqueueing.
   const latencies = [];
   let peak = 0;
+  const drained = drain(memory, id);
   await until(async () => {
     const since = performance.now();
     await memory.queue.enqueue(other, message('between'));
     latencies.push(performance.now() - since);
     peak = Math.max(peak, sizeOf(queueOf(directory)) + sizeOf(`${queueOf(directory)}-wal`));
-    return memory.queue.metrics(id).unpurged === 0 && memory.queue.metrics().unpurged === 0;
+    // The last ones wait for a quiet second, which this loop does not give.
+    return memory.queue.depth(id) === 0 && memory.queue.metrics().unpurged < 2_000;
   });
+  await drained;
   await drain(memory, other);
   await until(() => sizeOf(queueOf(directory)) <= start + (1 << 20));
   const slowest = Math.max(...latencies).toFixed(1);
-  t.diagnostic(`${latencies.length} enqueues during the purge, the slowest took ${slowest} ms; peak ${peak >> 20} MB`);
+  t.diagnostic(
+    `${latencies.length} enqueues while it was drained and purged, the slowest took ${slowest} ms; peak ${peak >> 20} MB`,
+  );
 });
 
 test('messages that are thrown away give their pages back as well', async (t) => {

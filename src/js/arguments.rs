@@ -426,7 +426,7 @@ const CULPRIT: &str = "((message) => {
       if (typeof value === 'bigint') found = `${shown(path.length)} is a bigint`;
       if (typeof value === 'object' && value !== null) {
         const above = path.findIndex((entry, place) => place < path.length - 1 && entry.value === value);
-        if (above >= 0) found = `${shown(path.length)} refers back to ${shown(above + 1)}`;
+        if (above >= 0) found = `${shown(path.length)} refers back to ${shown(above + 1)}, which is circular`;
       }
       if (found !== undefined) throw new TypeError(found);
       return value;

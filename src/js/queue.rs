@@ -124,8 +124,8 @@ impl Queue {
     #[napi(ts_args_type = "sessionDbId: number", ts_return_type = "RawMessage", catch_unwind)]
     pub fn raw<'e>(&self, env: &'e Env, session_db_id: Unknown<'e>) -> napi::Result<Unknown<'e>> {
         immediate(env, || {
-            let session = Argument::new("sessionDbId", &session_db_id).id()?;
             self.check_open()?;
+            let session = Argument::new("sessionDbId", &session_db_id).id()?;
             Ok(Answer::instance(RawMessage::new(Arc::clone(&self.memory), session)))
         })
     }
