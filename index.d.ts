@@ -26,8 +26,19 @@ export declare class Batch {
    * time anew. Throws `ERR_DISPOSED` where it is first read after `dispose()`.
    */
   get messages(): ({ id: number; attempts: number; enqueuedAtEpoch: number; type: string } & Record<string, any>)[]
-  /** The text of a large field; what the accessors in `messages` call. Throws `ERR_DISPOSED` after `dispose()`. */
-  readText(index: number, field: string): string
+  /**
+   * The text of a large field (32 KiB and more) of `messages[index]`; what its accessor calls. With `start` and
+   * `end` only that part, as `String.prototype.slice` counts it (from 0): nothing else is decoded, so that the
+   * beginning of a text of 50 MB costs no heap. A bound inside a surrogate pair moves before it. Throws
+   * `ERR_INVALID_ARG` where the field is no large text, `ERR_DISPOSED` after `dispose()`.
+   */
+  readText(index: number, field: string, start?: number | null, end?: number | null): string
+  /**
+   * The JSON text of `messages[index]`, as UTF-8 outside of the JavaScript heap and not parsed: to be passed on, such
+   * as to a program's standard input. Its `id`, `attempts` and `enqueuedAtEpoch` are in it. Throws `ERR_DISPOSED`
+   * after `dispose()`.
+   */
+  readRaw(index: number): Buffer
   /**
    * Stores the answer and acknowledges the messages, both or neither, in one transaction: rows are stored exactly
    * once. Rows go to the session's project, under its `sdk_session_id` (where that is NULL it becomes
@@ -86,15 +97,13 @@ export declare class Consumer {
   get endReason(): 'summary' | 'idle' | 'expired' | 'deleted' | 'paused' | 'disposed' | null
   /**
    * The next batch, once there is one; `done` at the end, and for a consumer that is disposed. While there is
-   * nothing to deliver the process may end, unless `keepAlive`. A batch that is
-   * still open is released first: counted, with backoff. Rejects with `ERR_IO` or the like where the queue's
+   * nothing to deliver the process may end, unless `keepAlive`. A batch that is still open is released first, also
+   * at the end: counted, with backoff; after `'paused'`, `'deleted'` and `'disposed'` uncounted and without one, as
+   * then somebody has told the holder to stop. One whose commit is pending is left to it. Rejects with `ERR_IO` or the like where the queue's
    * file cannot be read; the next call tries again.
    */
   next(): Promise<IteratorResult<Batch, undefined>>
-  /**
-   * What `break` and `throw` in a `for await` call: ends the iteration; an open batch is released, counted, with
-   * backoff.
-   */
+  /** What `break` and `throw` in a `for await` call: ends the iteration; an open batch is released as by `next()`. */
   return(): Promise<IteratorResult<Batch, undefined>>
   /**
    * Ends the iteration gracefully: a pending `next()` resolves `done`; an open batch is released at once and
@@ -184,8 +193,17 @@ export declare class Queue {
    * was dropped), `ERR_BUSY`, `ERR_DISK_FULL`, and `ERR_INVALID_ARG` for what has no JSON.
    */
   enqueue(sessionDbId: number, message: object, options?: EnqueueOptions | null): Promise<EnqueueResult>
-  /** As `enqueue`, for JSON text straight from a request body; it is parsed and checked off the JS thread. */
-  enqueueRaw(sessionDbId: number, json: Uint8Array, options?: EnqueueOptions | null): Promise<EnqueueResult>
+  /**
+   * As `enqueue`, for JSON text straight from a request body (UTF-8, of one object): its bytes are copied, and
+   * everything else, from the check to the choice of its fields, happens off the JS thread. Without `type` and
+   * `fields` the text is stored as it is.
+   */
+  enqueueRaw(sessionDbId: number, json: Uint8Array, options?: EnqueueRawOptions | null): Promise<EnqueueResult>
+  /**
+   * Starts a message that comes in pieces, as a request body does: `append` each, then `enqueue`. Throws
+   * `ERR_DISPOSED`, `ERR_INVALID_ARG`.
+   */
+  raw(sessionDbId: number): RawMessage
   /**
    * For the owner: takes over at once what clients have enqueued, so that a waiting consumer or `ready()` sees it.
    * A hook that has enqueued by itself tells the worker so. Without it the owner finds such messages within a
@@ -233,6 +251,26 @@ export declare class Queue {
   hasConsumer(sessionDbId: number): boolean
   /** Figures of one session, or of all. A plain read of native memory. */
   metrics(sessionDbId?: number | null): QueueMetrics
+}
+
+/**
+ * JSON text that is gathered in native memory while it comes in, and then enqueued: `memory.queue.raw(id)`. Each piece
+ * is copied when it comes, so that even 50 MB never hold up the event loop at once.
+ */
+export declare class RawMessage {
+  /** Row id of its session. */
+  get sessionDbId(): number
+  /**
+   * Adds a piece; its bytes are copied. Returns how many there are now. Throws `ERR_QUEUE_FULL` beyond
+   * `maxMessageBytes`, `ERR_DISPOSED` once it was enqueued or disposed.
+   */
+  append(piece: Uint8Array): number
+  /** Enqueues what was gathered, as `enqueueRaw` does; afterwards this is disposed. */
+  enqueue(options?: EnqueueRawOptions | null): Promise<EnqueueResult>
+  /** Frees what was gathered. Twice without harm. */
+  dispose(): void
+  /** As `dispose()`. */
+  [globalThis.Symbol.dispose](): void
 }
 
 /** Sessions that want a consumer, as they become ready: `for await (const session of memory.queue.ready())`. */
@@ -547,6 +585,14 @@ export interface DatabaseHealth {
   waitingWrites: number
   /** Transactions since open. */
   commits: number
+  /**
+   * Pages in its write-ahead log after the last commit or checkpoint. Above some 8,000 the log is held back by a
+   * reader, perhaps of another process: it grows until that one ends its transaction, and the queue's file gives no
+   * pages back meanwhile. Above 128 MiB `status` is `warn`.
+   */
+  walPages: number
+  /** Pages of the log that the last checkpoint could not move into the file, because somebody reads an older state. */
+  pinnedPages: number
   /** When sizes were sampled, epoch ms; null before the first sample. */
   sampledAtEpoch: number | null
 }
@@ -643,6 +689,27 @@ export interface EnqueueOptions {
   claudeSessionId?: string
   /** How long to wait for a lock, ms. Default: `deadlineMs` of `openMemory`. */
   deadlineMs?: number
+}
+
+/** How a raw message is enqueued. */
+export interface EnqueueRawOptions {
+  /** As in `EnqueueOptions`. */
+  dedupeKey?: string
+  /** As in `EnqueueOptions`. */
+  endsBatch?: boolean
+  /** As in `EnqueueOptions`. */
+  deadlineMs?: number
+  /** The message's `type`, whatever the text says. Default: the text's. */
+  type?: string
+  /**
+   * The fields that are taken over, each as what it must be; all others are left out. `'text'`: a string.
+   * `'jsonText'`: a string as it is, of anything else its JSON text. `'integer'`: a whole number from 0, also as
+   * decimal text. `'any'`: whatever it is. A field that is absent or null is left out; one that is something else
+   * rejects with `ERR_INVALID_ARG`, which names it. Default: the text is stored as it is.
+   */
+  fields?: Record<string, 'text' | 'jsonText' | 'integer' | 'any'>
+  /** The field of the text that holds the dedupe key; where it is there, `dedupeKey` does not count. */
+  dedupeKeyField?: string
 }
 
 /** The answer to an enqueue. */
@@ -1171,6 +1238,8 @@ export interface QueueMetrics {
   paused: number
   /** Acknowledged messages that are not purged yet, of all sessions. */
   unpurged: number
+  /** Their bytes. They no longer count against the queue's bounds. */
+  unpurgedBytes: number
   /** Messages enqueued within the last minute, of all sessions. */
   enqueuedPerMinute: number
   /** Messages acknowledged within the last minute, of all sessions. */

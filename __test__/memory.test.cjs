@@ -350,7 +350,17 @@ describe('handles', () => {
   });
 
   test('are only made by what opens them', () => {
-    for (const name of ['Memory', 'Store', 'Pages', 'Queue', 'Sessions', 'Consumer', 'Batch', 'ReadySessions']) {
+    for (const name of [
+      'Memory',
+      'Store',
+      'Pages',
+      'Queue',
+      'Sessions',
+      'Consumer',
+      'Batch',
+      'RawMessage',
+      'ReadySessions',
+    ]) {
       assert.throws(() => new claudeMem[name](), name);
     }
   });

@@ -33,6 +33,9 @@ const SAMPLE_AGE: Duration = Duration::from_secs(2);
 /// A write-ahead log above this size is worth a warning, bytes: somebody's reader holds it back.
 const WAL_WARN: u64 = 128 << 20;
 
+/// Bytes of a page of the log; SQLite's default.
+const PAGE: u64 = 4_096;
+
 /// How loud a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
@@ -94,6 +97,10 @@ pub struct FileHealth {
     pub waiting: usize,
     /// Transactions since open.
     pub commits: i64,
+    /// Pages in its log after the last commit or checkpoint.
+    pub wal_pages: i64,
+    /// Those that the last checkpoint could not move into the file.
+    pub pinned_pages: i64,
 }
 
 /// Of `claude-mem.db`, of `queue.db`, and when they were taken.
@@ -261,6 +268,8 @@ impl Health {
                 last_checkpoint_epoch: (checkpointed > 0).then_some(checkpointed),
                 waiting: figures.waiting.load(Ordering::Relaxed),
                 commits: figures.commits.load(Ordering::Relaxed),
+                wal_pages: figures.wal_pages.load(Ordering::Relaxed),
+                pinned_pages: figures.pinned_pages.load(Ordering::Relaxed),
             }
         };
         let mut health = Self {
@@ -300,11 +309,19 @@ impl Health {
             let status = if writer.is_some_and(Writer::has_failed) { Status::Critical } else { Status::Ok };
             self.find(status, || format!("the {name} thread failed; dispose this memory and open a new one"));
         }
-        let wal = |file: &Option<FileHealth>| file.as_ref().map_or(0, |file| file.sample.wal_bytes);
-        for (name, wal) in [("claude-mem.db", wal(&self.database)), ("queue.db", wal(&self.queue_database))] {
-            let status = if wal > WAL_WARN { Status::Warn } else { Status::Ok };
+        let log = |file: &Option<FileHealth>| {
+            file.as_ref().map_or((0, 0, 0), |file| (file.sample.wal_bytes, file.wal_pages, file.pinned_pages))
+        };
+        let logs = [("claude-mem.db", log(&self.database)), ("queue.db", log(&self.queue_database))];
+        for (name, (wal, pages, pinned)) in logs {
+            // The file keeps its size for a while after the log has started over: both must be large.
+            let large = wal > WAL_WARN && u64::try_from(pages).is_ok_and(|pages| pages * PAGE > WAL_WARN);
+            let status = if large { Status::Warn } else { Status::Ok };
             self.find(status, || {
-                format!("the log of {name} has {wal} bytes: a reader, perhaps of another process, holds it back")
+                format!(
+                    "the log of {name} has {wal} bytes ({pages} pages, {pinned} of them newer than what somebody reads): a \
+                     reader, perhaps of another process, holds it back, and it grows until that one ends its transaction"
+                )
             });
         }
     }

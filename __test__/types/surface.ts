@@ -83,6 +83,9 @@ export async function queue(memory: Memory): Promise<void> {
   const { id, depth, duplicate } = await memory.queue.enqueue(1, { type: 'summarize' }, { dedupeKey: 'key' });
   holds<Equal<typeof duplicate, false | 'waiting' | 'done' | 'dead'>>();
   await memory.queue.enqueueRaw(1, Buffer.from('{"type":"summarize"}'), { endsBatch: true });
+  const raw = memory.queue.raw(1);
+  raw.append(Buffer.from('{}'));
+  await raw.enqueue({ type: 'observation', fields: { tool_name: 'text', tool_input: 'jsonText' } });
   const waiting: number = memory.queue.depth() + memory.queue.depth(1);
   const busy: boolean = memory.queue.isBusy();
   void [id, depth, waiting, busy];

@@ -4,6 +4,7 @@
 // on: a session that is empty, paused or backing off has no consumer at all and is offered again when that ends.
 const { setTimeout: sleep } = require('node:timers/promises');
 const { readAnswer } = require('./agents/answer.cjs');
+const { MessageReader } = require('./agents/message-reader.cjs');
 
 const DEFAULTS = { maxConcurrentAgents: 2, agentTimeoutMs: 300_000, batchesPerTurn: 4, unavailableRetryMs: 30_000 };
 // A consumer that was promised a message and finds none (it was purged in that moment) gives its place back after this.
@@ -156,9 +157,8 @@ class Scheduler {
   }
 
   async ask(batch, session, stopper) {
-    const messages = batch.messages
-      .filter((message) => message.type !== COMPLETE_MESSAGE)
-      .map((message) => ({ ...message }));
+    const reader = new MessageReader(batch, (message) => message.type !== COMPLETE_MESSAGE);
+    const { messages, readText, readRaw } = reader;
     if (messages.length === 0) return { observations: [], summary: null };
     const context = {
       sessionDbId: session.id,
@@ -168,6 +168,8 @@ class Scheduler {
       promptNumber: batch.promptNumber,
       attempt: Math.max(...messages.map((message) => message.attempts ?? 0)) + 1,
       history: messages.some((message) => message.type === 'summarize') ? await this.historyOf(session) : null,
+      readText,
+      readRaw,
       signal: stopper.signal,
     };
     stopper.signal.throwIfAborted();

@@ -40,10 +40,24 @@ pub struct WriterFigures {
     pub waiting: AtomicUsize,
     /// Transactions committed since open.
     pub commits: AtomicI64,
-    /// Pages in the write-ahead log after the last commit.
+    /// Those of them with `synchronous=FULL`: on the disk before anybody was told.
+    pub full_commits: AtomicI64,
+    /// Pages in the write-ahead log after the last commit or checkpoint.
     pub wal_pages: AtomicI64,
+    /// Pages of the log that the last checkpoint could not move into the file, because somebody reads an older
+    /// state; 0 where nobody does.
+    pub pinned_pages: AtomicI64,
     /// When the last checkpoint ended, epoch ms; 0 before the first.
     pub checkpointed_epoch: AtomicI64,
+}
+
+impl WriterFigures {
+    /// Whether the log has not started over although a checkpoint was due long ago: a reader, perhaps of another
+    /// process, keeps a transaction open.
+    #[must_use]
+    pub fn log_is_held_back(&self) -> bool {
+        self.wal_pages.load(Ordering::Relaxed) > 2 * group::CHECKPOINT_PAGES
+    }
 }
 
 struct Shared {

@@ -162,18 +162,46 @@ impl Batch {
         immediate_value(env, |scope| messages(env, scope, this.raw(), self.core()?.messages()))
     }
 
-    /// The text of a large field; what the accessors in `messages` call. Throws `ERR_DISPOSED` after `dispose()`.
-    #[napi(ts_args_type = "index: number, field: string", ts_return_type = "string", catch_unwind)]
-    pub fn read_text<'e>(&self, env: &'e Env, index: Unknown<'e>, field: Unknown<'e>) -> napi::Result<Unknown<'e>> {
+    /// The text of a large field (32 KiB and more) of `messages[index]`; what its accessor calls. With `start` and
+    /// `end` only that part, as `String.prototype.slice` counts it (from 0): nothing else is decoded, so that the
+    /// beginning of a text of 50 MB costs no heap. A bound inside a surrogate pair moves before it. Throws
+    /// `ERR_INVALID_ARG` where the field is no large text, `ERR_DISPOSED` after `dispose()`.
+    #[napi(
+        ts_args_type = "index: number, field: string, start?: number | null, end?: number | null",
+        ts_return_type = "string",
+        catch_unwind
+    )]
+    pub fn read_text<'e>(
+        &self,
+        env: &'e Env,
+        index: Unknown<'e>,
+        field: Unknown<'e>,
+        start: Unknown<'e>,
+        end: Unknown<'e>,
+    ) -> napi::Result<Unknown<'e>> {
         immediate(env, || {
             let core = self.core()?;
-            let index = Argument::new("index", &index).size(0..=core.messages().len().saturating_sub(1), "")?;
+            let message = message(&core, &index)?;
             let field = Argument::new("field", &field).text()?;
-            let message = core.messages().get(index).ok_or_else(|| Error::invalid("there is no such message"))?;
-            let split = message.split();
-            let range = split.large.into_iter().find(|(name, _)| **name == *field).map(|(_, range)| range);
-            let range = range.ok_or_else(|| Error::invalid(format!("'{field}' is no large text of this message")))?;
-            Ok(Answer::Json(message.payload[range].to_owned()))
+            let bound = |name, value: &Unknown<'e>| {
+                Argument::new(name, value).given().map(|value| value.size(0..=usize::MAX, "")).transpose()
+            };
+            let units = bound("start", &start)?.unwrap_or(0)..bound("end", &end)?.unwrap_or(usize::MAX);
+            let text = message.text(&field, units);
+            let text = text.ok_or_else(|| Error::invalid(format!("'{field}' is no large text of this message")))?;
+            Ok(Answer::Json(text))
+        })
+    }
+
+    /// The JSON text of `messages[index]`, as UTF-8 outside of the JavaScript heap and not parsed: to be passed on, such
+    /// as to a program's standard input. Its `id`, `attempts` and `enqueuedAtEpoch` are in it. Throws `ERR_DISPOSED`
+    /// after `dispose()`.
+    #[napi(ts_args_type = "index: number", ts_return_type = "Buffer", catch_unwind)]
+    pub fn read_raw<'e>(&self, env: &'e Env, index: Unknown<'e>) -> napi::Result<Unknown<'e>> {
+        immediate_value(env, |scope| {
+            let core = self.core()?;
+            let (open, own) = message(&core, &index)?.json();
+            scope.buffer(&[open.as_bytes(), own.as_bytes()])
         })
     }
 
@@ -281,6 +309,12 @@ impl Batch {
     }
 }
 
+/// The message at an index.
+fn message<'c>(core: &'c queue::Batch, index: &Unknown<'_>) -> Result<&'c Delivered> {
+    let index = Argument::new("index", index).size(0..=core.messages().len().saturating_sub(1), "")?;
+    core.messages().get(index).ok_or_else(|| Error::invalid("there is no such message"))
+}
+
 /// Makes `messages` an own property of the batch, so that it is built once and lives and dies with it: a native
 /// reference would keep both alive for ever, as the accessors refer back to the batch.
 const KEEP: &str =
@@ -304,7 +338,7 @@ fn messages(env: &Env, scope: Scope, batch: sys::napi_value, messages: &[Deliver
     let finish = scope.run_script(FINISH)?;
     let array = scope.array(messages.len())?;
     for (index, message) in messages.iter().enumerate() {
-        let split = message.split();
+        let split = &message.split;
         let object = environment.parse_json(scope, split.skeleton.as_deref().unwrap_or(&message.payload))?;
         let mut arguments = vec![
             batch,

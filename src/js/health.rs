@@ -127,6 +127,8 @@ pub struct QueueMetrics {
     pub paused: f64,
     /// Acknowledged messages that are not purged yet, of all sessions.
     pub unpurged: f64,
+    /// Their bytes. They no longer count against the queue's bounds.
+    pub unpurged_bytes: f64,
     /// Messages enqueued within the last minute, of all sessions.
     pub enqueued_per_minute: f64,
     /// Messages acknowledged within the last minute, of all sessions.
@@ -179,6 +181,12 @@ pub struct DatabaseHealth {
     pub waiting_writes: f64,
     /// Transactions since open.
     pub commits: f64,
+    /// Pages in its write-ahead log after the last commit or checkpoint. Above some 8,000 the log is held back by a
+    /// reader, perhaps of another process: it grows until that one ends its transaction, and the queue's file gives no
+    /// pages back meanwhile. Above 128 MiB `status` is `warn`.
+    pub wal_pages: f64,
+    /// Pages of the log that the last checkpoint could not move into the file, because somebody reads an older state.
+    pub pinned_pages: f64,
     /// When sizes were sampled, epoch ms; null before the first sample.
     pub sampled_at_epoch: Option<f64>,
 }
@@ -301,6 +309,7 @@ pub fn queue_metrics(figures: &Figures) -> QueueMetrics {
         sessions: figures.sessions as f64,
         paused: figures.paused as f64,
         unpurged: figures.unpurged as f64,
+        unpurged_bytes: figures.unpurged_bytes as f64,
         enqueued_per_minute: figures.enqueued_per_minute as f64,
         committed_per_minute: figures.committed_per_minute as f64,
         wait_ms: percentiles(figures.wait_ms),
@@ -321,6 +330,8 @@ fn database(file: FileHealth) -> DatabaseHealth {
         last_checkpoint_epoch: file.last_checkpoint_epoch.map(|epoch| epoch as f64),
         waiting_writes: file.waiting as f64,
         commits: file.commits as f64,
+        wal_pages: file.wal_pages as f64,
+        pinned_pages: file.pinned_pages as f64,
         sampled_at_epoch: (sampled > 0).then_some(sampled as f64),
     }
 }

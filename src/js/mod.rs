@@ -98,6 +98,7 @@ mod place;
 mod port;
 pub mod queue;
 pub mod queue_options;
+pub mod raw_message;
 mod row_factory;
 pub mod sessions;
 pub mod store;

@@ -1,23 +1,23 @@
 //! Class `Queue`: durable queues.
 
-use std::{ops::RangeInclusive, sync::Arc, time::Instant};
+use std::{ops::RangeInclusive, sync::Arc};
 
 use napi::{Env, Unknown};
 use napi_derive::napi;
 
 use super::{
     answer::{Answer, IntoAnswer, object_answer},
-    arguments::{Argument, MAX_SAFE_INTEGER},
+    arguments::{Argument, Fields, MAX_SAFE_INTEGER},
     call::{Pending, Promised, immediate, promise},
     consumer::{Consumer, ReadySessions},
     health,
-    open_options::milliseconds,
-    queue_options::{consume_options, pending},
+    queue_options::{ENQUEUE_OPTIONS, RAW_OPTIONS, consume_options, enqueue_options, message_shape, pending},
+    raw_message::RawMessage,
 };
 use crate::{
     error::{Code, Error, Result},
     memory::Memory,
-    queue::{EnqueueOptions, Enqueued, Queues, Waiting, client::only_the_owner},
+    queue::{Enqueued, Queues, Shape, Waiting, client::only_the_owner},
     reply::Reply,
 };
 
@@ -63,27 +63,16 @@ impl Queue {
         env: &'e Env,
         session: &Unknown<'e>,
         options: &Unknown<'e>,
-        payload: impl FnOnce() -> Result<String>,
+        known: &[&'static str],
+        body: impl FnOnce(&Fields<'e>) -> Result<(Vec<u8>, Shape)>,
     ) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {
             let session = Argument::new("sessionDbId", session).id()?;
-            let given = Argument::new("options", options).options(&[
-                "dedupeKey",
-                "endsBatch",
-                "claudeSessionId",
-                "deadlineMs",
-            ])?;
-            let options = EnqueueOptions {
-                dedupe_key: given.read("dedupeKey", |value| value.nonempty_text())?,
-                ends_batch: given.read("endsBatch", |value| value.boolean())?,
-                claude_session_id: given.read("claudeSessionId", |value| value.nonempty_text())?,
-                deadline: given
-                    .read("deadlineMs", |value| milliseconds(value, 1..=600_000))?
-                    .map(|wait| Instant::now() + wait),
-            };
-            let payload = payload()?;
+            let given = Argument::new("options", options).options(known)?;
+            let options = enqueue_options(&given)?;
+            let (body, shape) = body(&given)?;
             let queue = Arc::clone(self.memory.queues()?);
-            Ok(move |reply: Reply<Enqueued>| queue.enqueue(session, payload, options, reply))
+            Ok(move |reply: Reply<Enqueued>| queue.enqueue_raw(session, body, shape, options, reply))
         })
     }
 }
@@ -111,12 +100,16 @@ impl Queue {
         message: Unknown<'e>,
         options: Unknown<'e>,
     ) -> napi::Result<Promised<'e>> {
-        self.put(env, &session_db_id, &options, || Argument::new("message", &message).json())
+        self.put(env, &session_db_id, &options, &ENQUEUE_OPTIONS, |_| {
+            Ok((Argument::new("message", &message).json()?.into_bytes(), Shape::default()))
+        })
     }
 
-    /// As `enqueue`, for JSON text straight from a request body; it is parsed and checked off the JS thread.
+    /// As `enqueue`, for JSON text straight from a request body (UTF-8, of one object): its bytes are copied, and
+    /// everything else, from the check to the choice of its fields, happens off the JS thread. Without `type` and
+    /// `fields` the text is stored as it is.
     #[napi(
-        ts_args_type = "sessionDbId: number, json: Uint8Array, options?: EnqueueOptions | null",
+        ts_args_type = "sessionDbId: number, json: Uint8Array, options?: EnqueueRawOptions | null",
         ts_return_type = "Promise<EnqueueResult>",
         catch_unwind
     )]
@@ -127,11 +120,21 @@ impl Queue {
         json: Unknown<'e>,
         options: Unknown<'e>,
     ) -> napi::Result<Promised<'e>> {
-        self.put(env, &session_db_id, &options, || {
-            String::from_utf8(Argument::new("json", &json).bytes()?).map_err(|error| {
-                let at = error.utf8_error().valid_up_to();
-                Error::invalid(format!("argument 'json' must be UTF-8 text; byte {at} is not"))
-            })
+        self.put(env, &session_db_id, &options, &RAW_OPTIONS, |given| {
+            let shape = message_shape(given)?;
+            Ok((Argument::new("json", &json).bytes()?, shape))
+        })
+    }
+
+    /// Starts a message that comes in pieces, as a request body does: `append` each, then `enqueue`. Throws
+    /// `ERR_DISPOSED`, `ERR_INVALID_ARG`.
+    #[napi(ts_args_type = "sessionDbId: number", ts_return_type = "RawMessage", catch_unwind)]
+    pub fn raw<'e>(&self, env: &'e Env, session_db_id: Unknown<'e>) -> napi::Result<Unknown<'e>> {
+        immediate(env, || {
+            self.check_open()?;
+            let session = Argument::new("sessionDbId", &session_db_id).id()?;
+            self.memory.queues()?;
+            Ok(Answer::instance(RawMessage::new(Arc::clone(&self.memory), session)))
         })
     }
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{ClientQueue, DeadLetter, EnqueueOptions, Enqueued, Figures, Queue, Waiting, client::only_the_owner};
+use super::{
+    ClientQueue, DeadLetter, EnqueueOptions, Enqueued, Figures, Queue, Shape, Waiting, client::only_the_owner,
+};
 use crate::{
     db::Writer,
     error::{Code, Result},
@@ -32,9 +34,21 @@ impl Queues {
 
     /// Enqueues the JSON text of one object. Resolved, it is durable.
     pub fn enqueue(&self, session_id: i64, payload: String, options: EnqueueOptions, reply: Reply<Enqueued>) {
+        self.enqueue_raw(session_id, payload.into_bytes(), Shape::default(), options, reply);
+    }
+
+    /// Enqueues UTF-8 text as it came, brought into shape on the writer's thread. Resolved, it is durable.
+    pub fn enqueue_raw(
+        &self,
+        session_id: i64,
+        body: Vec<u8>,
+        shape: Shape,
+        options: EnqueueOptions,
+        reply: Reply<Enqueued>,
+    ) {
         match self {
-            Self::Owner(queue) => queue.enqueue(session_id, payload, options, reply),
-            Self::Client(queue) => queue.enqueue(session_id, payload, options, reply),
+            Self::Owner(queue) => queue.enqueue_raw(session_id, body, shape, options, reply),
+            Self::Client(queue) => queue.enqueue_raw(session_id, body, shape, options, reply),
         }
     }
 

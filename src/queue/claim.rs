@@ -1,6 +1,7 @@
 //! Claims: a prefix of a session's queue becomes a batch under a lease.
 
 use std::{
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,7 +18,7 @@ use super::{
     envelope::Split,
     lease::{Lease, Phase},
     release::{self, ReleaseOptions},
-    storage,
+    storage, text_slice,
 };
 use crate::{
     clock,
@@ -38,13 +39,32 @@ pub struct Delivered {
     pub enqueued_at_epoch: i64,
     /// Its JSON text.
     pub payload: Arc<str>,
+    /// Its text split for delivery, made on the queue's thread: what is parsed at once, and the large texts that are
+    /// read on demand.
+    pub split: Split,
 }
 
 impl Delivered {
-    /// Its text split for delivery: what is parsed at once, and the large texts that are read on demand.
+    /// The part `units` (UTF-16, as JavaScript counts) of a large text, as a JSON string; `None` where the field is
+    /// no large text.
     #[must_use]
-    pub fn split(&self) -> Split {
-        Split::new(&self.payload)
+    pub fn text(&self, field: &str, units: Range<usize>) -> Option<String> {
+        let (_, range) = self.split.large.iter().find(|(name, _)| **name == *field)?;
+        let literal = &self.payload[range.clone()];
+        Some(format!("\"{}\"", &literal[text_slice::locate(literal, units)]))
+    }
+
+    /// The whole message as JSON text, in two parts: the engine's own fields stand behind those of the same name, and
+    /// of two the last counts.
+    #[must_use]
+    pub fn json(&self) -> (&str, String) {
+        let open = self.payload.trim_end().strip_suffix('}').unwrap_or_default();
+        let comma = if open.trim() == "{" { "" } else { "," };
+        let own = format!(
+            "{comma}\"id\":{},\"attempts\":{},\"enqueuedAtEpoch\":{}}}",
+            self.id, self.attempts, self.enqueued_at_epoch
+        );
+        (open, own)
     }
 }
 
@@ -189,12 +209,9 @@ fn find(shared: &Shared, db: &Connection, session_id: i64, token: i64, options: 
         }
         bytes = bytes.saturating_add(size);
         ends_batch = row.get(3)?;
-        messages.push(Delivered {
-            id: row.get(0)?,
-            attempts,
-            enqueued_at_epoch: row.get(4)?,
-            payload: row.get_ref(7)?.as_str().map_err(|error| Error::internal(error.to_string()))?.into(),
-        });
+        let payload: Arc<str> = row.get_ref(7)?.as_str().map_err(|error| Error::internal(error.to_string()))?.into();
+        let split = Split::new(&payload);
+        messages.push(Delivered { id: row.get(0)?, attempts, enqueued_at_epoch: row.get(4)?, payload, split });
     }
     let (Some(first), Some(last)) = (messages.first(), messages.last()) else { return Ok(Found::Nothing) };
     storage::put_lease(db, session_id, first.id, last.id, token)?;

@@ -14,9 +14,11 @@ use rusqlite::{Connection, params};
 use super::{
     dead_letters::{self, DeadLetter},
     directory::Sessions,
-    enqueue::{EVICT_EVERY, EnqueueOptions, Enqueued, Incoming, check_bounds},
+    enqueue::{EVICT_EVERY, EnqueueOptions, Enqueued, check_bounds},
     figures::Figures,
+    incoming::{Destination, Incoming},
     message_ids,
+    shape::Shape,
     state::{ALL, Waiting},
 };
 use crate::{
@@ -57,15 +59,22 @@ impl ClientQueue {
         Self { shared: Arc::new(shared), writer, readers }
     }
 
-    /// As [`super::Queue::enqueue`]; bounds are looked up in the tables.
-    pub fn enqueue(&self, session_id: i64, payload: String, options: EnqueueOptions, reply: Reply<Enqueued>) {
+    /// As [`super::Queue::enqueue_raw`]; bounds are looked up in the tables.
+    pub fn enqueue_raw(
+        &self,
+        session_id: i64,
+        body: Vec<u8>,
+        shape: Shape,
+        options: EnqueueOptions,
+        reply: Reply<Enqueued>,
+    ) {
         if self.shared.closed.load(Ordering::Relaxed) {
             return reply.settle(Err(Error::disposed("memory")));
         }
         let shared = Arc::clone(&self.shared);
         let deadline = options.deadline.unwrap_or_else(|| Instant::now() + shared.settings.deadline);
-        let mut message = Incoming::new(session_id, payload, options);
-        let bytes = message.payload.len();
+        let mut message = Incoming::new(session_id, body, shape, options);
+        let bytes = message.bytes;
         // What no queue would take needs no look at one.
         if let Err(refusal) = check_bounds(&shared.settings.bounds, session_id, bytes, (0, 0), 0) {
             return reply.settle(Err(refusal));
@@ -140,16 +149,14 @@ impl std::fmt::Debug for ClientQueue {
 impl Shared {
     /// Inside the writer's transaction.
     fn store(&self, db: &Connection, message: &mut Incoming) -> Result<Enqueued> {
-        let (session_id, bytes) = (message.session_id, message.payload.len());
+        let session_id = message.session_id;
         let upto = self.directory.watermark(db, session_id)?.upto;
         let newest = message_ids::highest_stored(db)?.max(message_ids::floor(db)?);
         let mut highest = 0;
+        let to = Destination { db, sessions: &*self.directory, bounds: &self.settings.bounds, newest };
         let outcome = message.store(
-            db,
-            &*self.directory,
-            &self.settings.bounds,
-            newest,
-            || {
+            &to,
+            |bytes| {
                 self.check_bounds(db, session_id, upto, bytes)?;
                 highest = message_ids::take_as_client(db, self.given_elsewhere(db, newest)?)?;
                 Ok(highest)

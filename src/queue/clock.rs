@@ -127,7 +127,9 @@ fn expire(state: &mut State, id: i64, now: Instant, effects: &mut Effects) {
         }
     }
     if state.sessions.get(&id).is_some_and(|session| {
-        session.consumer.as_ref().and_then(super::consumer::Slot::idle_deadline).is_some_and(|idle| idle <= now)
+        // A claim on the way may be that of a large message: it takes a moment, and its consumer is not idle.
+        !session.claiming
+            && session.consumer.as_ref().and_then(super::consumer::Slot::idle_deadline).is_some_and(|idle| idle <= now)
     }) {
         state.end_consumer(id, EndReason::Idle, effects);
     }

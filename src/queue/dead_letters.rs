@@ -174,7 +174,11 @@ impl Queue {
             },
             Reply::new(move |outcome: Result<usize>| {
                 if let Ok(count) = outcome {
-                    settle.with(|state, _| state.metrics.dead = state.metrics.dead.saturating_sub(count));
+                    settle.with(|state, effects| {
+                        state.metrics.dead = state.metrics.dead.saturating_sub(count);
+                        state.reclaimable |= count > 0;
+                        effects.wake_clock |= count > 0;
+                    });
                 }
                 reply.settle(outcome);
             }),

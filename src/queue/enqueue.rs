@@ -5,21 +5,17 @@ use std::{sync::Arc, time::Instant};
 use rusqlite::Connection;
 
 use super::{
-    directory::{Known, Sessions, Told},
     engine::{Queue, Shared},
-    envelope::Envelope,
-    storage::{self, NewMessage},
+    incoming::{Destination, Incoming, Outcome},
+    shape::Shape,
 };
 use crate::{
-    clock,
     db::Write,
     error::{Code, Error, Result},
     reply::Reply,
     settings::Bounds,
 };
 
-/// The name of the type that ends a batch unless the caller says otherwise.
-const SUMMARIZE: &str = "summarize";
 /// Every so many remembered keys the old ones are evicted.
 pub const EVICT_EVERY: u64 = 256;
 
@@ -73,9 +69,21 @@ pub struct Enqueued {
 impl Queue {
     /// Enqueues the JSON text of one object. Resolved, it is durable.
     pub fn enqueue(&self, session_id: i64, payload: String, options: EnqueueOptions, reply: Reply<Enqueued>) {
+        self.enqueue_raw(session_id, payload.into_bytes(), Shape::default(), options, reply);
+    }
+
+    /// Enqueues UTF-8 text as it came, brought into shape on the queue's own thread. Resolved, it is durable.
+    pub fn enqueue_raw(
+        &self,
+        session_id: i64,
+        body: Vec<u8>,
+        shape: Shape,
+        options: EnqueueOptions,
+        reply: Reply<Enqueued>,
+    ) {
         let shared = Arc::clone(self.shared());
-        let message = Incoming::new(session_id, payload, options);
-        let bytes = message.payload.len();
+        let message = Incoming::new(session_id, body, shape, options);
+        let bytes = message.bytes;
         let accepted = shared.with(|state, _| {
             if state.closed {
                 return Err(Error::disposed("memory"));
@@ -136,106 +144,6 @@ pub fn check_bounds(
     Ok(())
 }
 
-/// A message that is to be stored.
-pub struct Incoming {
-    pub session_id: i64,
-    pub payload: String,
-    pub options: EnqueueOptions,
-    /// When it came, epoch ms.
-    pub epoch: i64,
-    envelope: Option<Envelope>,
-    /// The id of an earlier run, whose transaction failed.
-    stored: Option<i64>,
-}
-
-/// What became of it.
-pub struct Outcome {
-    pub known: Known,
-    pub prompt_number: Option<i64>,
-    pub id: i64,
-    pub duplicate: Option<Duplicate>,
-    pub evicted: usize,
-}
-
-impl Incoming {
-    pub fn new(session_id: i64, payload: String, options: EnqueueOptions) -> Self {
-        Self { session_id, payload, options, epoch: clock::now_epoch(), envelope: None, stored: None }
-    }
-
-    /// Dedupe keys from before this time are forgotten, epoch ms.
-    fn forgotten_before(&self, bounds: &Bounds) -> i64 {
-        self.epoch.saturating_sub(i64::try_from(bounds.dedupe_age.as_millis()).unwrap_or(i64::MAX))
-    }
-
-    /// Stores it inside the open transaction of `db`, unless its key was seen before. `newest` is the newest message id that
-    /// was given; `take` gives this one's; `evict` says for the id of one with a key whether old keys are to go.
-    pub fn store(
-        &mut self,
-        db: &Connection,
-        sessions: &dyn Sessions,
-        bounds: &Bounds,
-        newest: i64,
-        take: impl FnOnce() -> Result<i64>,
-        evict: impl FnOnce(i64) -> bool,
-    ) -> Result<Outcome> {
-        if self.envelope.is_none() {
-            self.envelope = Some(Envelope::parse(&self.payload)?);
-        }
-        let envelope = self.envelope.as_ref().map_or_else(Envelope::default, Clone::clone);
-        let told = Told { claude_session_id: self.options.claude_session_id.as_deref(), project: None };
-        let known = sessions.enter(db, self.session_id, told, newest)?;
-        let prompt_number = envelope.prompt_number;
-        if let Some(id) = self.stored
-            && storage::exists(db, id)?
-        {
-            // An earlier run's COMMIT reported an I/O error, and is in the file all the same.
-            return Ok(Outcome { known, prompt_number, id, duplicate: None, evicted: 0 });
-        }
-        let owner = &*known.row.claude_session_id;
-        if let Some(key) = &self.options.dedupe_key
-            && let Some(id) = storage::find_dedupe_key(db, self.session_id, owner, key, self.forgotten_before(bounds))?
-        {
-            // Asked of the tables, not of the counters: acknowledged and purged look the same from outside.
-            let duplicate = if storage::is_dead(db, id)? {
-                Some(Duplicate::Dead)
-            } else if id <= sessions.watermark(db, self.session_id)?.upto {
-                Some(Duplicate::Done)
-            } else if storage::exists(db, id)? {
-                Some(Duplicate::Waiting)
-            } else {
-                // Nowhere: what it had become went with a newer `claude-mem.db`, in whose place an older copy is now.
-                None
-            };
-            if duplicate.is_some() {
-                return Ok(Outcome { known, prompt_number, id, duplicate, evicted: 0 });
-            }
-        }
-        let id = take()?;
-        self.stored = Some(id);
-        storage::insert(
-            db,
-            &NewMessage {
-                id,
-                session_id: self.session_id,
-                claude_session_id: owner,
-                kind: envelope.kind.as_deref(),
-                prompt_number,
-                ends_batch: self.options.ends_batch.unwrap_or(envelope.kind.as_deref() == Some(SUMMARIZE)),
-                enqueued_at_epoch: self.epoch,
-                payload: &self.payload,
-            },
-        )?;
-        let mut evicted = 0;
-        if let Some(key) = &self.options.dedupe_key {
-            storage::remember_dedupe_key(db, self.session_id, owner, key, id, self.epoch)?;
-            if evict(id) {
-                evicted = storage::evict_dedupe_keys(db, self.forgotten_before(bounds), bounds.dedupe_keys)?;
-            }
-        }
-        Ok(Outcome { known, prompt_number, id, duplicate: None, evicted })
-    }
-}
-
 struct Enqueue {
     shared: Arc<Shared>,
     message: Incoming,
@@ -247,12 +155,15 @@ struct Enqueue {
 impl Enqueue {
     fn store(&mut self, db: &Connection) -> Result<Outcome> {
         let shared = &self.shared;
-        let outcome = self.message.store(
+        let to = Destination {
             db,
-            &*shared.directory,
-            &shared.settings.bounds,
-            shared.ids.newest(),
-            || shared.ids.take(db),
+            sessions: &*shared.directory,
+            bounds: &shared.settings.bounds,
+            newest: shared.ids.newest(),
+        };
+        let outcome = self.message.store(
+            &to,
+            |_| shared.ids.take(db),
             |_| shared.count_dedupe_key().is_multiple_of(EVICT_EVERY),
         )?;
         if outcome.duplicate.is_none() {
@@ -267,7 +178,7 @@ impl Write for Enqueue {
         "enqueue"
     }
     fn bytes(&self) -> usize {
-        self.message.payload.len()
+        self.message.bytes
     }
     fn deadline(&self) -> Instant {
         self.deadline
@@ -282,16 +193,17 @@ impl Write for Enqueue {
     }
 }
 
-fn settle(shared: &Shared, session_id: i64, bytes: usize, outcome: Result<Outcome>, reply: Reply<Enqueued>) {
+fn settle(shared: &Shared, session_id: i64, came: usize, outcome: Result<Outcome>, reply: Reply<Enqueued>) {
     if let Ok(Outcome { id, duplicate: None, .. }) = &outcome {
         shared.confirm_id(*id);
     }
     shared.with(|state, effects| {
         let answer = match outcome {
-            Ok(Outcome { known, prompt_number, id, duplicate, evicted }) => {
+            Ok(Outcome { known, prompt_number, id, duplicate, evicted, bytes }) => {
                 if duplicate.is_some() {
-                    state.count_out(session_id, 1, bytes, false);
+                    state.count_out(session_id, 1, came, false);
                 } else {
+                    state.resize(session_id, came, bytes);
                     state.session(session_id).durable += 1;
                     state.metrics.enqueued.record(1);
                     state.metrics.dedupe_evicted += evicted as u64;
@@ -301,7 +213,7 @@ fn settle(shared: &Shared, session_id: i64, bytes: usize, outcome: Result<Outcom
                 Ok(Enqueued { id, depth, duplicate })
             }
             Err(error) => {
-                state.count_out(session_id, 1, bytes, false);
+                state.count_out(session_id, 1, came, false);
                 Err(error)
             }
         };

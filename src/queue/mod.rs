@@ -24,6 +24,7 @@ mod enqueue;
 mod envelope;
 mod figures;
 mod format;
+mod incoming;
 mod lease;
 mod message_ids;
 pub mod metrics;
@@ -33,10 +34,12 @@ mod ready;
 mod reclaim;
 mod recovery;
 mod release;
+mod shape;
 mod state;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod text_slice;
 
 pub use self::format::{is_ready as storage_is_ready, open as open_storage, stand_in as stand_in_storage};
 pub use by_role::Queues;
@@ -53,4 +56,6 @@ pub use figures::Figures;
 pub use purge::Deletion;
 pub use ready::{ReadySession, ReadySessions};
 pub use release::{ReleaseOptions, Released};
+pub use shape::{FieldKind, Shape};
 pub use state::Waiting;
+pub use text_slice::locate as locate_text;

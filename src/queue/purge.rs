@@ -45,6 +45,9 @@ impl Queue {
                 settle.with(|state, effects| {
                     if let Ok((count, bytes)) = outcome {
                         state.count_out(session_id, count, bytes, true);
+                        // No commit may ever come that would look for free pages.
+                        state.reclaimable |= count > 0;
+                        effects.wake_clock |= count > 0;
                         if let Some(session) = state.sessions.get_mut(&session_id) {
                             session.not_before = None;
                             session.attempts = 0;

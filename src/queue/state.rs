@@ -104,6 +104,10 @@ pub struct State {
     pub offers: Vec<Offers>,
     pub unpurged: BTreeMap<i64, Unpurged>,
     pub purging: bool,
+    /// Pages of `queue.db` may have become free otherwise than by a purge: look once it is quiet.
+    pub reclaimable: bool,
+    /// A purge has failed; it rests until then.
+    pub purge_after: Option<Instant>,
     /// When something was last enqueued or committed: purging waits for a quiet moment.
     pub active: Instant,
     pub metrics: Metrics,
@@ -126,6 +130,8 @@ impl State {
             offers: Vec::new(),
             unpurged: BTreeMap::new(),
             purging: false,
+            reclaimable: false,
+            purge_after: None,
             active: Instant::now(),
             metrics: Metrics::default(),
             next_number: 1,
@@ -169,6 +175,13 @@ impl State {
         }
         self.depth -= count;
         self.bytes -= bytes;
+    }
+
+    /// Corrects the bytes of a message that was counted in with `before` and is stored with `after`.
+    pub fn resize(&mut self, id: i64, before: usize, after: usize) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.bytes = (session.bytes + after).saturating_sub(before);
+        self.bytes = (self.bytes + after).saturating_sub(before);
     }
 
     /// Takes over what the queue's file says of a session's oldest message: when it came, counted attempts.
@@ -276,7 +289,11 @@ impl State {
         let lease = session.and_then(|session| session.lease.as_ref()).filter(|lease| lease.phase == Phase::Leased);
         [
             lease.map(|lease| lease.deadline),
-            session.and_then(|session| session.consumer.as_ref()).and_then(Slot::idle_deadline),
+            // While a claim is on the way a consumer is not idle; where that finds nothing, its timer is armed again.
+            session
+                .filter(|session| !session.claiming)
+                .and_then(|session| session.consumer.as_ref())
+                .and_then(Slot::idle_deadline),
             // Also one that has just passed: whoever asked a moment ago found nothing deliverable.
             session.and_then(|session| session.not_before).map(|(until, _)| until),
             session.and_then(|session| session.pause.as_ref()?.until).map(|(until, _)| until),
@@ -367,6 +384,7 @@ impl State {
     /// Whether there is anything that could be abandoned, or acknowledged messages to purge.
     pub fn has_to_sweep(&self) -> bool {
         !self.unpurged.is_empty()
+            || self.reclaimable
             || !self.offers.is_empty()
             || self.sessions.values().any(|session| session.lease.is_some() || session.consumer.is_some())
     }

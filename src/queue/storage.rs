@@ -262,12 +262,53 @@ pub fn evict_dead_letters(db: &Connection, older_than: i64, keep: usize) -> Resu
         .execute([excess])?)
 }
 
-/// Deletes acknowledged messages of a session, those above `keep`, at most `limit`; answers how many.
-pub fn purge_acknowledged(db: &Connection, session_id: i64, keep: i64, upto: i64, limit: i64) -> Result<usize> {
-    Ok(db
-        .prepare_cached(
-            "DELETE FROM messages WHERE id IN
-               (SELECT id FROM messages WHERE session_id = ?1 AND id > ?2 AND id <= ?3 ORDER BY id LIMIT ?4)",
-        )?
-        .execute(params![session_id, keep, upto, limit])?)
+/// What one step of a purge deleted in a session.
+pub struct Purged {
+    pub session_id: i64,
+    pub upto: i64,
+    pub count: usize,
+    pub bytes: usize,
+    /// Nothing of it is left up to `upto`.
+    pub finished: bool,
+}
+
+/// Deletes acknowledged messages of sessions, each up to its id and above what `keep` says of it: at most `limit` in
+/// all, and of about `limit_bytes` (one message at least). Sessions that this step did not come to are not in the answer.
+pub fn purge_acknowledged(
+    db: &Connection,
+    sessions: &[(i64, i64)],
+    keep: impl Fn(i64) -> Result<i64>,
+    limit: usize,
+    limit_bytes: usize,
+) -> Result<Vec<Purged>> {
+    let mut find = db.prepare_cached(
+        "SELECT id, bytes FROM messages WHERE session_id = ?1 AND id > ?2 AND id <= ?3 ORDER BY id LIMIT ?4",
+    )?;
+    let mut remove = db.prepare_cached("DELETE FROM messages WHERE session_id = ?1 AND id > ?2 AND id <= ?3")?;
+    let (mut left, mut left_bytes, mut all) = (limit, limit_bytes, Vec::new());
+    for &(session_id, upto) in sessions {
+        if left == 0 || left_bytes == 0 {
+            break;
+        }
+        let keep = keep(session_id)?;
+        let mut gone = Purged { session_id, upto, count: 0, bytes: 0, finished: true };
+        let (mut last, mut rows) =
+            (None, find.query(params![session_id, keep, upto, i64::try_from(left + 1).unwrap_or(i64::MAX)])?);
+        while let Some(row) = rows.next()? {
+            if left == 0 || left_bytes == 0 {
+                gone.finished = false;
+                break;
+            }
+            let size = usize::try_from(row.get::<_, i64>(1)?).unwrap_or(0);
+            last = Some(row.get::<_, i64>(0)?);
+            (left, left_bytes) = (left - 1, left_bytes.saturating_sub(size));
+            (gone.count, gone.bytes) = (gone.count + 1, gone.bytes + size);
+        }
+        drop(rows);
+        if let Some(last) = last {
+            remove.execute([session_id, keep, last])?;
+        }
+        all.push(gone);
+    }
+    Ok(all)
 }
