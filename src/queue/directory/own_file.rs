@@ -28,7 +28,8 @@ pub struct OwnFile;
 
 impl OwnFile {
     fn known(db: &Connection, session_id: i64) -> Result<Known> {
-        let row: Option<(Option<Box<str>>, Option<Box<str>>)> = db
+        type Row = (Option<Box<str>>, Option<Box<str>>);
+        let row: Option<Row> = db
             .prepare_cached("SELECT claude_session_id, project FROM sessions WHERE session_id = ?1")?
             .query_row([session_id], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
