@@ -48,7 +48,10 @@ describe('the options of openMemory', () => {
       const memory = await openMemory({ dataDir: directory, ...chosen });
       const id = await memory.store.createSDKSession('claude', 'project', 'ask');
       await memory.queue.enqueue(id, message('a'));
-      await (await next(memory.queue.consume(id))).commit({ observations: [{ type: 'change' }] });
+      // With a TTL of 1 ms a consumer may have ended before its claim is written.
+      let batch;
+      while (!batch) batch = await next(memory.queue.consume(id));
+      await batch.commit({ observations: [{ type: 'change' }] });
       assert.equal((await memory.store.getStats()).observations, 1);
       await memory.dispose();
     }
