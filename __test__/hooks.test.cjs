@@ -31,6 +31,8 @@ class Editor {
       env: environmentWith(this.home, {
         CLAUDE_MEM_DATA_DIR: this.dataDir,
         CLAUDE_MEM_WORKER_PORT: `${this.port}`,
+        // A port where nobody listens refuses at once; a worker on a busy machine may take its time.
+        CLAUDE_MEM_HOOK_HEALTH_MS: '30000',
       }),
     });
     let [stdout, stderr] = ['', ''];
@@ -129,7 +131,7 @@ test('with a worker, then without, then with the next: once each, in order', asy
   const editor = new Editor(t);
   const first = await editor.worker(t);
   await editor.prompt('the first');
-  assert.equal((await first.get('/sessions/1/status')).status, 'active', 'the worker was told');
+  await first.until(async () => (await first.get('/sessions/1/status')).status === 'active', 'that the worker is told');
   await editor.tools(3);
   await first.idle();
 
@@ -181,7 +183,8 @@ test('a worker that is too slow to answer is poked, and the message is stored on
   editor.port = proxy.address().port;
   await editor.tools(2);
   assert.deepEqual(asked, Array(2).fill(['/health', '/sessions/1/observations', '/sessions/1/poke']).flat());
-  assert.equal((await worker.get('/sessions/1/status')).queueLength, 2, 'the dedupe key has told them apart');
+  // The dedupe key has told the hook's own message and the one that the worker took from each other.
+  await worker.until(async () => (await worker.get('/sessions/1/status')).queueLength === 2, 'two messages');
   editor.hold(false);
   await worker.idle();
   await worker.end();

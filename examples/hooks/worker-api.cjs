@@ -7,8 +7,10 @@ const os = require('node:os');
 const path = require('node:path');
 
 const DEFAULT_PORT = 37777;
+/** What has no work to do answers at once; on a slow machine CLAUDE_MEM_HOOK_HEALTH_MS gives it longer. */
+const QUICK_MS = Number(process.env.CLAUDE_MEM_HOOK_HEALTH_MS || 100);
 /** After so many milliseconds the worker counts as dead. */
-const TIMEOUTS_MS = { health: 100, poke: 100, init: 5_000, observations: 2_000, summarize: 2_000 };
+const TIMEOUTS_MS = { health: QUICK_MS, poke: QUICK_MS, init: 5_000, observations: 2_000, summarize: 2_000 };
 
 /** The worker's port: `settings.json` of the data directory wins over the environment. */
 function port() {
