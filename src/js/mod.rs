@@ -91,6 +91,7 @@ pub mod environment;
 mod errors;
 mod fields;
 pub mod health;
+pub mod job;
 pub mod memory;
 pub mod open_options;
 pub mod pages;
