@@ -5,14 +5,16 @@
 //! that ever crosses back is a settled promise.
 //!
 //! Layers, each importing only what stands below it: [`js`] (the N-API surface), [`memory`] (opens, wires and
-//! closes the parts), [`queue`] and [`sessions`], [`store`] (one file a table), [`db`] (connections, schema,
+//! closes the parts), [`backup`] and [`integrity`] (the files as a whole), [`queue`] and [`sessions`], [`store`] (one file a table), [`db`] (connections, schema,
 //! writer and reader threads), and at the bottom [`settings`], [`error`], [`reply`], [`job`], [`clock`] and [`fault`].
 
+pub mod backup;
 pub mod clock;
 pub mod db;
 pub mod error;
 pub mod fault;
 pub mod health;
+pub mod integrity;
 pub mod job;
 pub mod js;
 pub mod memory;

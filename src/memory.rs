@@ -4,6 +4,7 @@ use std::{
     any::Any,
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -12,11 +13,13 @@ use std::{
 };
 
 use crate::{
+    backup::{self, manifest::Manifest},
     db::{Budget, Readers, Writer, activity::Activity, connection, layout::Layout, owner::OwnerLock, schema},
     error::{Error, Result},
     fault,
     health::{Health, Sampler},
-    job::Jobs,
+    integrity::{self, Repaired, Report},
+    job::{Job, Jobs},
     queue::{Queue, engine::Parts, open_storage},
     reply::Reply,
     sessions::SessionSnapshot,
@@ -174,6 +177,29 @@ impl Memory {
         &self.jobs
     }
 
+    /// Copies the files into `folder`, which is new or empty; see [`backup::copy`].
+    ///
+    /// # Errors
+    /// `ERR_DISPOSED`, `ERR_IO` where no thread can be started.
+    pub fn backup(&self, folder: PathBuf) -> Result<Job<backup::Progress, Manifest>> {
+        let layout = Layout::new(self.settings.data_dir.clone());
+        self.jobs.start("backup", move |control| backup::copy::run(&layout, &folder, control))
+    }
+
+    /// Checks the files; see [`integrity::check`].
+    pub fn check_integrity(self: &Arc<Self>, reply: Reply<Report>) {
+        let memory = Arc::clone(self);
+        let job = self.jobs.start("check", move |control| integrity::check::run(&memory, control));
+        answer(job, reply);
+    }
+
+    /// Mends what [`Memory::check_integrity`] finds and can be derived again; see [`integrity::repair`].
+    pub fn repair(self: &Arc<Self>, reply: Reply<Repaired>) {
+        let memory = Arc::clone(self);
+        let job = self.jobs.start("repair", move |control| integrity::repair::run(&memory, control));
+        answer(job, reply);
+    }
+
     /// Until when a write waits for a lock, where the call says nothing else.
     #[must_use]
     pub fn deadline(&self, of_call: Option<Duration>) -> Instant {
@@ -295,6 +321,14 @@ impl Memory {
     #[must_use]
     pub fn is_disposed(&self) -> bool {
         !matches!(*self.closing.lock().unwrap_or_else(PoisonError::into_inner), Closing::Open)
+    }
+}
+
+/// What a job ends with, as an answer.
+fn answer<R: Clone + Send + 'static>(job: Result<Job<(), R>>, reply: Reply<R>) {
+    match job {
+        Ok(job) => job.result(reply),
+        Err(error) => reply.settle(Err(error)),
     }
 }
 

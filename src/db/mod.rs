@@ -4,6 +4,7 @@ pub mod activity;
 pub mod budget;
 pub mod command;
 pub mod connection;
+pub mod durable;
 pub mod layout;
 pub mod owner;
 pub mod reader;

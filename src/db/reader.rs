@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, Sender};
 use rusqlite::{Connection, InterruptHandle};
 
 use crate::{
-    db::activity::Activity,
+    db::{activity::Activity, connection::about_file},
     error::{Code, Error, Result},
     fault,
     reply::Reply,
@@ -97,7 +97,7 @@ impl Readers {
         let job: Job = Box::new(move |db| {
             let answer = catch_unwind(AssertUnwindSafe(|| {
                 fault::point(name);
-                run(db)
+                run(db).map_err(|error| about_file(db, error))
             }))
             .unwrap_or_else(|payload| Err(Error::from_panic(name, &*payload)));
             waiting.fetch_sub(1, Ordering::Relaxed);

@@ -90,6 +90,7 @@ pub mod dead_letters;
 pub mod environment;
 mod errors;
 mod fields;
+pub mod files;
 pub mod health;
 pub mod job;
 pub mod memory;

@@ -8,6 +8,7 @@
 //! [`engine`] ties both to the writer threads; each further file is one operation. Lock order: the state's
 //! mutex is never held while a command is submitted or a reply is settled ([`effects::Effects`]).
 
+mod audit;
 mod claim;
 mod clock;
 mod commit;
@@ -33,6 +34,7 @@ mod storage;
 #[cfg(test)]
 mod tests;
 
+pub use audit::Difference;
 pub use claim::{Batch, Delivered};
 pub use commit::{Answer, Committed};
 pub use consumer::{ConsumeOptions, Consumer, EndReason};
