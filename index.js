@@ -845,3 +845,4 @@ module.exports.ReadySessions = nativeBinding.ReadySessions
 module.exports.Sessions = nativeBinding.Sessions
 module.exports.Store = nativeBinding.Store
 module.exports.openMemory = nativeBinding.openMemory
+module.exports.restore = nativeBinding.restore

@@ -12,7 +12,11 @@ async function opened(t) {
   const memory = await openedMemory(t);
   memory.id = await memory.session();
   memory.queueFile = path.join(memory.directory, 'native', 'queue.db');
-  await memory.memory.store.storeObservation('claude', 'project', { type: 'change', title: 'findable', facts: ['one'] });
+  await memory.memory.store.storeObservation('claude', 'project', {
+    type: 'change',
+    title: 'findable',
+    facts: ['one'],
+  });
   return memory;
 }
 
@@ -31,7 +35,8 @@ test('where all is well nothing is found, and a repair touches nothing', async (
 
 test('text indexes and triggers that are missing or wrong are found and made again as 6.0.2 has them', async (t) => {
   const { memory, database } = await opened(t);
-  const schema = "SELECT name, sql FROM sqlite_master WHERE name LIKE 'observations_%' AND type = 'trigger' ORDER BY name";
+  const schema =
+    "SELECT name, sql FROM sqlite_master WHERE name LIKE 'observations_%' AND type = 'trigger' ORDER BY name";
   const made = await foreign.query(database, schema);
   await foreign.execute(
     database,

@@ -126,8 +126,9 @@ pub fn run(
         })?;
     }
     fault::point("restore-copied");
-    // All of them before the first is exchanged: where one is in use, nothing is changed.
-    let claims = places.iter().map(|place| place.claim(options.lock_wait)).collect::<Result<Vec<_>>>()?;
+    // All of them before the first is exchanged, and the shared file first: where a hook has it open, nothing is changed.
+    let mut claims = places.iter().rev().map(|place| place.claim(options.lock_wait)).collect::<Result<Vec<_>>>()?;
+    claims.reverse();
     // From here on it is not cancelled: what is left takes milliseconds.
     let mut files = Vec::new();
     for ((place, from), claim) in places.iter().zip(&arriving.0).zip(claims) {

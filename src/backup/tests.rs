@@ -104,7 +104,7 @@ fn what_comes_back_is_what_was_there_and_either_file_alone_swallows_nothing() {
     // (which backup, which files, what waits then)
     for (folder, only, depth) in [
         (&early, &["queue.db"][..], 0),      // its message was acknowledged since
-        (&early, &["claude-mem.db"][..], 1), // the older database does not know that
+        (&early, &["claude-mem.db"][..], 2), // the older database does not know that; one came since
         (&late, &["queue.db"][..], 2),
         (&late, &[][..], 0),
         (&early, &[][..], 1),
