@@ -5,16 +5,19 @@
 //! that ever crosses back is a settled promise.
 //!
 //! Layers, each importing only what stands below it: [`js`] (the N-API surface), [`memory`] (opens, wires and
-//! closes the parts; [`client`] those of a client), [`queue`] and [`sessions`], [`store`] (one file a table), [`db`]
-//! (connections, schema, writer and reader threads), and at the bottom [`settings`], [`parts`], [`error`], [`reply`],
-//! [`clock`] and [`fault`].
+//! closes the parts; [`client`] those of a client), [`backup`] and [`integrity`] (the files as a whole), [`queue`] and
+//! [`sessions`], [`store`] (one file a table), [`db`] (connections, schema, writer and reader threads), and at the bottom
+//! [`settings`], [`parts`], [`error`], [`reply`], [`job`], [`clock`] and [`fault`].
 
+pub mod backup;
 pub mod client;
 pub mod clock;
 pub mod db;
 pub mod error;
 pub mod fault;
 pub mod health;
+pub mod integrity;
+pub mod job;
 pub mod js;
 pub mod memory;
 pub mod parts;

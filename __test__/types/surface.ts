@@ -1,6 +1,18 @@
 // Compiled, never run: what a TypeScript user may write against index.d.ts, and what the compiler must refuse.
 
-import native, { openMemory, Batch, Consumer, Memory, Pages, Queue, Sessions, Store } from 'claude-mem-native';
+import native, {
+  openMemory,
+  restore,
+  Batch,
+  BackupManifest,
+  Job,
+  Consumer,
+  Memory,
+  Pages,
+  Queue,
+  Sessions,
+  Store,
+} from 'claude-mem-native';
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 function holds<_Claim extends true>(): void {}
@@ -159,4 +171,19 @@ export async function health(memory: Memory): Promise<void> {
   const active: number | undefined = report.sessions?.active;
   const used: number | undefined = report.heap?.usedBytes;
   void [depth, bytes, active, used];
+}
+
+export async function files(memory: Memory): Promise<void> {
+  await using job = memory.backup('somewhere');
+  holds<Equal<typeof job.result, Promise<BackupManifest>>>();
+  for await (const { file, done, total } of job) void [file === 'queue.db', done / total];
+  const manifest: BackupManifest = await memory.backup('elsewhere');
+  const rows: number | undefined = manifest.files[0]?.rows['messages'];
+  const any: Job<unknown, unknown> = restore('somewhere', 'data', { overwrite: true, files: ['queue.db'] });
+  await any.dispose();
+  // @ts-expect-error: no such file
+  restore('somewhere', 'data', { files: ['other.db'] });
+  const { ok, findings } = await memory.checkIntegrity();
+  const { actions, blockedMs } = await memory.repair();
+  void [rows, ok, findings[0]?.kind === 'damaged', actions, blockedMs];
 }

@@ -4,6 +4,7 @@ pub mod activity;
 pub mod budget;
 pub mod command;
 pub mod connection;
+pub mod durable;
 pub mod in_process;
 pub mod layout;
 pub mod owner;

@@ -10,6 +10,7 @@
 //! mutex is never held while a command is submitted or a reply is settled ([`effects::Effects`]).
 
 mod arrivals;
+mod audit;
 mod by_role;
 mod claim;
 pub mod client;
@@ -42,6 +43,7 @@ mod tests;
 mod text_slice;
 
 pub use self::format::{is_ready as storage_is_ready, open as open_storage, stand_in as stand_in_storage};
+pub use audit::Difference;
 pub use by_role::Queues;
 pub use claim::{Batch, Delivered};
 pub use client::ClientQueue;

@@ -7,12 +7,13 @@ mod inspection;
 mod native;
 mod precopy;
 mod rebuild;
-mod shape;
+pub mod shape;
 mod steps;
 mod support;
-mod tables;
+pub mod tables;
 #[cfg(test)]
 mod tests;
+pub mod text_index;
 mod wal;
 
 use std::{fs, path::Path, time::Duration};
