@@ -9,10 +9,12 @@ pub mod owner;
 pub mod reader;
 pub mod rows;
 pub mod schema;
+pub mod stepwise;
 pub mod writer;
 
 pub use budget::Budget;
 pub use command::{Call, Durability, Follow, Write};
 pub use reader::Readers;
 pub use rows::{Cell, Rows};
+pub use stepwise::Steps;
 pub use writer::Writer;

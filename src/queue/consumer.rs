@@ -11,6 +11,7 @@ use std::{
 use super::{
     claim::{Batch, Claim},
     effects::Effects,
+    erase,
     engine::{Queue, Shared},
     lease::Phase,
     release::{self, ReleaseOptions},
@@ -158,6 +159,7 @@ impl Queue {
             if state.closed {
                 return Err(Error::disposed("memory"));
             }
+            erase::check(state, session_id)?;
             // The clock may sleep for long while there is no handle that could be abandoned.
             effects.wake_clock = true;
             let id = state.number();

@@ -19,6 +19,7 @@ use super::{
     consumer::EndReason,
     directory::Directory,
     effects::Effects,
+    erase,
     figures::Figures,
     lease::Phase,
     message_ids::MessageIds,
@@ -279,6 +280,7 @@ impl Queue {
             if state.closed {
                 return Err(Error::disposed("memory"));
             }
+            erase::check(state, session_id)?;
             state.activate(session_id, row, prompt_number, effects);
             state.follow_up(session_id, effects);
             state

@@ -8,6 +8,7 @@ use super::{
     directory::Entry,
     engine::{Queue, Shared},
     envelope::Envelope,
+    erase,
     storage::{self, NewMessage},
 };
 use crate::{
@@ -77,6 +78,7 @@ impl Queue {
             if state.closed {
                 return Err(Error::disposed("memory"));
             }
+            erase::check(state, session_id)?;
             let session = state.sessions.get(&session_id);
             let waiting = session.map_or((0, 0), |session| (session.depth, session.bytes));
             check_bounds(&shared.settings.bounds, session_id, payload.len(), waiting, state.bytes)?;

@@ -92,6 +92,14 @@ fn purge(shared: &Arc<Shared>, mut sessions: Vec<(i64, i64)>) {
     ));
 }
 
+/// Gives the pages of what was erased back, unless a purge is about to.
+pub fn give_back(shared: &Arc<Shared>) {
+    let started = shared.with(|state, _| !state.closed && !std::mem::replace(&mut state.purging, true));
+    if started {
+        vacuum(shared);
+    }
+}
+
 /// Gives free pages back while the queue is empty or over half of the file is free.
 fn vacuum(shared: &Arc<Shared>) {
     let empty = shared.read(|state| state.depth == 0);

@@ -10,7 +10,7 @@ mod rebuild;
 mod shape;
 mod steps;
 mod support;
-mod tables;
+pub(crate) mod tables;
 #[cfg(test)]
 mod tests;
 mod wal;
