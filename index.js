@@ -837,6 +837,7 @@ module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __n
 module.exports = nativeBinding
 module.exports.Batch = nativeBinding.Batch
 module.exports.Consumer = nativeBinding.Consumer
+module.exports.JobHandle = nativeBinding.JobHandle
 module.exports.Memory = nativeBinding.Memory
 module.exports.Pages = nativeBinding.Pages
 module.exports.Queue = nativeBinding.Queue

@@ -7,15 +7,15 @@
 //! Layers, each importing only what stands below it: [`js`] (the N-API surface), [`deletion`] and
 //! [`portable`] (work on a whole memory: deleting for good, export and import), [`memory`] (opens, wires and
 //! closes the parts), [`queue`] and [`sessions`], [`store`] (one file a table), [`db`] (connections, schema,
-//! writer and reader threads), and at the bottom [`settings`], [`error`], [`background`], [`reply`], [`clock`] and [`fault`].
+//! writer and reader threads), and at the bottom [`settings`], [`error`], [`reply`], [`job`], [`clock`] and [`fault`].
 
-pub mod background;
 pub mod clock;
 pub mod db;
 pub mod deletion;
 pub mod error;
 pub mod fault;
 pub mod health;
+pub mod job;
 pub mod js;
 pub mod memory;
 pub mod portable;

@@ -16,6 +16,7 @@ use crate::{
     error::{Error, Result},
     fault,
     health::{Health, Sampler},
+    job::Jobs,
     queue::{Queue, engine::Parts, open_storage},
     reply::Reply,
     sessions::SessionSnapshot,
@@ -35,6 +36,7 @@ pub struct Memory {
     budget: Arc<Budget>,
     activity: Arc<Activity>,
     sampler: Arc<Sampler>,
+    jobs: Jobs,
     owner: Mutex<Option<Arc<OwnerLock>>>,
     closing: Mutex<Closing>,
     open: OpenCount,
@@ -101,6 +103,9 @@ impl Memory {
         let layout = Layout::new(settings.data_dir.clone());
         let owner = Arc::new(own(&layout, &settings)?);
         let db = schema::prepare(&layout.database(), settings.deadline)?;
+        if settings.secure_delete {
+            db.execute_batch("PRAGMA secure_delete=ON")?;
+        }
         let budget = Arc::new(Budget::new(settings.max_in_flight_bytes));
         let activity = Arc::new(Activity::default());
         let connections = (0..settings.readers.max(1))
@@ -132,6 +137,7 @@ impl Memory {
             budget,
             activity,
             sampler,
+            jobs: Jobs::default(),
             owner: Mutex::new(Some(owner)),
             closing: Mutex::new(Closing::Open),
             open: OpenCount::one_more(),
@@ -163,6 +169,12 @@ impl Memory {
     #[must_use]
     pub fn queue(&self) -> &Queue {
         &self.queue
+    }
+
+    /// Long work on this memory: it ends with it.
+    #[must_use]
+    pub fn jobs(&self) -> &Jobs {
+        &self.jobs
     }
 
     /// Until when a write waits for a lock, where the call says nothing else.
@@ -221,6 +233,7 @@ impl Memory {
             }
         }
         self.queue.dispose();
+        self.jobs.cancel();
         let memory = Arc::clone(self);
         // A write that waits for a lock may do so until its deadline.
         let bound = CLOSE_BOUND.max(self.settings.deadline + Duration::from_secs(1));
@@ -242,11 +255,14 @@ impl Memory {
             *closing = Closing::Pending(Vec::new());
         }
         self.queue.dispose();
-        self.close(bound / 3);
+        self.jobs.cancel();
+        self.close(bound / 4);
     }
 
     fn close(&self, bound: Duration) {
-        let parts: [&dyn Fn(); 3] = [
+        let parts: [&dyn Fn(); 4] = [
+            // Before the others: a job may wait for one of their threads.
+            &|| self.jobs.close(bound),
             &|| {
                 self.readers.close(bound);
                 fault::point("dispose");

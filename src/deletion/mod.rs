@@ -15,7 +15,7 @@ use rusqlite::Connection;
 
 use crate::{
     db::Steps,
-    error::Result,
+    error::{Error, Result},
     memory::Memory,
     reply,
     store::removal::{self, Kind, Removed, Which},
@@ -53,6 +53,7 @@ fn remove(memory: &Memory, kind: Kind, ids: Vec<i64>, wait: Duration) -> Result<
     let mut steps = Steps::new(memory.writer(), "delete-rows", wait);
     let (mut left, mut deleted) = (&*ids, 0);
     while !left.is_empty() {
+        go_on(memory)?;
         let chunk = left[..left.len().min(CHUNK)].to_vec();
         let removed: Removed = steps.run(move |db, until| removal::delete(db, kind, &chunk, until))?;
         deleted += removed.deleted;
@@ -83,11 +84,16 @@ fn merge_away(memory: &Memory, kinds: &[Kind], wait: Duration) -> Result<()> {
     let mut steps = Steps::new(memory.writer(), "merge-text-index", wait);
     for kind in kinds.iter().copied() {
         let mut first = true;
-        while steps.run(move |db, _| removal::merge_full_text(db, kind, first))? {
+        while go_on(memory).and_then(|()| steps.run(move |db, _| removal::merge_full_text(db, kind, first)))? {
             first = false;
         }
     }
     Ok(())
+}
+
+/// A memory that goes away is not kept waiting; calling again finishes.
+fn go_on(memory: &Memory) -> Result<()> {
+    if memory.is_disposed() { Err(Error::disposed("memory")) } else { Ok(()) }
 }
 
 fn read<T: Send + 'static>(

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{merge_away, read, remove_all};
+use super::{go_on, merge_away, read, remove_all};
 use crate::{
     db::Steps,
     error::{Code, Error, Result},
@@ -82,6 +82,7 @@ pub fn delete_project(memory: &Memory, project: &str, wait: Duration) -> Result<
 
 fn erase(memory: &Memory, sessions: &[i64], wait: Duration, deleted: &mut DeletedProject) -> Result<()> {
     for id in sessions {
+        go_on(memory)?;
         let erased = memory.queue().erase(*id, wait)?;
         deleted.messages += erased.messages;
         deleted.dead_letters += erased.dead_letters;
@@ -100,6 +101,7 @@ fn end_sessions(
     let mut steps = Steps::new(memory.writer(), "delete-sessions", wait);
     let (mut in_use, mut next) = (Vec::new(), 0);
     while next < sessions.len() {
+        go_on(memory)?;
         let (project, rest) = (project.to_owned(), sessions[next..].to_vec());
         let ended: Vec<Ended> = steps.run(move |db, until| {
             let mut ended = Vec::new();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{merge_away, read, remove_all};
+use super::{go_on, merge_away, read, remove_all};
 use crate::{
     clock,
     db::Steps,
@@ -50,6 +50,7 @@ pub fn retention(memory: &Memory, project: Option<String>, older_than: Bound, wa
     };
     let ended = read(memory, "find-sessions", move |db| removal::ended_and_empty(db, project.as_deref(), before))?;
     for chunk in ended.chunks(CHUNK) {
+        go_on(memory)?;
         retained.sessions += end_sessions(memory, chunk, before, wait)?;
     }
     merge_away(memory, &[Kind::Observations, Kind::Summaries, Kind::Prompts], wait)?;

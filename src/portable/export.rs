@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use serde_json::{json, value::RawValue};
 
 use super::{
-    Control, FORMAT, Kind, VERSION,
+    FORMAT, Kind, Progress, VERSION,
     copies::{self, Counts},
     field,
     fingerprint::Fingerprint,
@@ -25,6 +25,7 @@ use crate::{
     },
     error::{Error, Result},
     fault,
+    job::Control,
     memory::Memory,
     queue::Identity,
     reply,
@@ -74,7 +75,7 @@ pub struct Exported {
 /// # Errors
 /// `ERR_IO`, `ERR_DISK_FULL`, `ERR_READ_ONLY` naming the path; `ERR_INVALID_ARG` where the path is one of the
 /// memory's own files; `ERR_DISPOSED` where it was cancelled; `ERR_BUSY`, `ERR_CORRUPT`.
-pub fn export(memory: &Memory, path: &Path, options: &ExportOptions, control: &Control) -> Result<Exported> {
+pub fn export(memory: &Memory, path: &Path, options: &ExportOptions, control: &Control<'_, Progress>) -> Result<Exported> {
     let layout = Layout::new(memory.settings().data_dir.clone());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     naming(folder, || Ok(fs::create_dir_all(folder)?))?;
@@ -166,7 +167,7 @@ impl Output<'_> {
 struct Exporter<'a> {
     memory: &'a Memory,
     options: &'a ExportOptions,
-    control: &'a Control,
+    control: &'a Control<'a, Progress>,
     queue: Connection,
     main: Connection,
     out: Output<'a>,
@@ -206,7 +207,7 @@ impl Exporter<'_> {
         self.other_line(&footer)?;
         let (file, path) = (&mut self.out.file, self.out.path);
         naming(path, || Ok(file.flush()?))?;
-        self.control.progress(self.total, self.total)?;
+        self.control.report(Progress { done: self.total, total: self.total });
         Ok(Exported {
             path: path.display().to_string(),
             bytes: 0,
@@ -236,10 +237,8 @@ impl Exporter<'_> {
         self.lines += 1;
         self.counts[kind as usize] += 1;
         if self.lines.is_multiple_of(LOOK) {
-            if self.memory.is_disposed() {
-                return Err(Error::disposed("memory"));
-            }
-            self.control.progress(self.lines.min(self.total), self.total)?;
+            self.control.check()?;
+            self.control.report(Progress { done: self.lines.min(self.total), total: self.total });
         }
         Ok(())
     }
@@ -251,10 +250,10 @@ impl Exporter<'_> {
             let Some(table) = kind.table() else { continue };
             let (tests, values) = self.only(kind);
             let sql = format!("SELECT count(*) FROM {table} WHERE {tests}");
-            total += self.main.query_row(&sql, params_from_iter(values), |row| row.get::<_, u64>(0))?;
+            total += self.main.query_row(&sql, params_from_iter(values), |row| row.get::<_, i64>(0))?.unsigned_abs();
         }
         let waiting = "SELECT (SELECT count(*) FROM messages) + (SELECT count(*) FROM dead_letters)";
-        Ok(total + self.queue.query_row(waiting, [], |row| row.get::<_, u64>(0))?)
+        Ok(total + self.queue.query_row(waiting, [], |row| row.get::<_, i64>(0))?.unsigned_abs())
     }
 
     /// The condition that the project makes for rows of a kind, and its parameters.
@@ -329,7 +328,7 @@ impl Exporter<'_> {
     fn messages(&mut self) -> Result<()> {
         let sql = "SELECT m.id, m.session_id, m.claude_session_id, m.enqueued_at_epoch, m.payload,
                      json_object('claude_session_id', m.claude_session_id, 'type', m.type, 'prompt_number', m.prompt_number,
-                       'ends_batch', json(iif(m.ends_batch, 'true', 'false')), 'enqueued_at_epoch', m.enqueued_at_epoch,
+                       'ends_batch', m.ends_batch, 'enqueued_at_epoch', m.enqueued_at_epoch,
                        'attempts', coalesce(a.count, 0), 'error', a.error)
                    FROM messages AS m LEFT JOIN attempts AS a ON a.message_id = m.id ORDER BY m.session_id, m.id";
         let (mut session, mut owner, mut counts) = (None, None, Counts::default());
@@ -350,7 +349,7 @@ impl Exporter<'_> {
     fn dead_letters(&mut self) -> Result<()> {
         let sql = "SELECT id, session_id, claude_session_id, enqueued_at_epoch, payload,
                      json_object('claude_session_id', claude_session_id, 'type', type, 'prompt_number', prompt_number,
-                       'ends_batch', json(iif(ends_batch, 'true', 'false')), 'enqueued_at_epoch', enqueued_at_epoch,
+                       'ends_batch', ends_batch, 'enqueued_at_epoch', enqueued_at_epoch,
                        'dead_at_epoch', dead_at_epoch, 'attempts', attempts, 'reason', reason, 'error', error),
                      dead_at_epoch
                    FROM dead_letters ORDER BY id";

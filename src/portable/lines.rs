@@ -26,6 +26,11 @@ impl<R: BufRead> Lines<R> {
         Self { source, limit, line: Vec::new(), number: 0, bytes: 0, ended: true }
     }
 
+    /// The line last read, without its end.
+    pub fn line(&self) -> &[u8] {
+        &self.line
+    }
+
     /// The next line without its end; none at the end of the file.
     ///
     /// # Errors

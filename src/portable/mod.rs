@@ -10,7 +10,7 @@
 //! {"kind":"session","id":1,"row":{"claude_session_id":"…", …}}
 //! {"kind":"observation","id":1,"row":{…}}
 //! {"kind":"summary", …}   {"kind":"prompt", …}
-//! {"kind":"message","row":{"claude_session_id":"…","enqueued_at_epoch":…,"ends_batch":false,"attempts":0,"error":null},"payload":{…}}
+//! {"kind":"message","row":{"claude_session_id":"…","enqueued_at_epoch":…,"ends_batch":0,"attempts":0,"error":null},"payload":{…}}
 //! {"kind":"dead_letter","row":{…,"reason":"rejected","dead_at_epoch":…},"payload":{…}}
 //! {"kind":"footer","lines":…,"counts":{"session":…, …}}
 //! ```
@@ -20,7 +20,6 @@
 //! `{"text":"<hex>"}` (text that is no UTF-8), `{"blob":"<hex>"}` and `{"real":"inf"}`. A message's JSON text is
 //! taken over as it is; one with line breaks stands as a string, `payload_text`.
 
-mod control;
 mod copies;
 mod export;
 mod field;
@@ -31,9 +30,17 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
-pub use control::Control;
 pub use export::{ExportOptions, Exported, export};
 pub use import::{Arrivals, ImportOptions, Imported, Tally, import};
+
+/// How far an export or import is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Lines written, or bytes read.
+    pub done: u64,
+    /// Of how many, about.
+    pub total: u64,
+}
 
 /// What the header calls the format.
 const FORMAT: &str = "claude-mem-native-export";

@@ -1,6 +1,6 @@
 //! Rows of `claude-mem.db` as they go in: each once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
