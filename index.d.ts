@@ -147,6 +147,47 @@ export declare class JobHandle {}
 
 /** One open data directory: the tables, the queues and the sessions, until `dispose()`. */
 export declare class Memory {
+  /**
+   * Rows that say the same within a project, in whichever sessions: equal in everything but session, prompt number
+   * and time. Observations first, those with the lowest id first. Give the ids that you do not want to
+   * `deleteObservations` or `deleteSummaries`. Reads the whole tables on a reader thread.
+   * (`store.findDuplicates` finds what an agent that was asked twice has stored twice in the same session.)
+   */
+  findDuplicates(options?: DuplicateOptions | null): Promise<DuplicateGroup[]>
+  /**
+   * Deletes observations, with their entries in the text index. Any number of ids; those without a row are counted.
+   * In steps of some 25 ms, so that no hook waits for it: one that fails leaves what it has deleted.
+   *
+   * What SQLite and FTS5 have freed may stay readable in the file until it is overwritten; with
+   * `secureDelete: true` it is overwritten at once and the text index merged. The copy
+   * `claude-mem.db.pre-native`, backups and exports are not touched.
+   *
+   * Rejects with `ERR_BUSY`, `ERR_DISPOSED`, `ERR_INVALID_ARG`, `ERR_IO`, `ERR_DISK_FULL`.
+   */
+  deleteObservations(ids: number[], options?: DeleteOptions | null): Promise<DeletedRows>
+  /** As `deleteObservations`, for summaries. */
+  deleteSummaries(ids: number[], options?: DeleteOptions | null): Promise<DeletedRows>
+  /**
+   * Deletes a project (the name as rows have it; `''` is that of sessions that have none yet): all its observations
+   * and summaries with their text indexes, and its sessions with their prompts, waiting messages, dead letters,
+   * leases and remembered keys.
+   *
+   * The sessions' consumers end with `'deleted'`; an open batch's commit rejects with `ERR_LEASE_LOST`, one that
+   * has begun is waited for and what it stored is deleted; enqueues reject with `ERR_NOT_FOUND`. In steps, as
+   * `deleteObservations`; where it fails or the process dies half-way, calling it again finishes it.
+   *
+   * Rejects with `ERR_BUSY`, `ERR_DISPOSED`, `ERR_INVALID_ARG`, `ERR_IO`, `ERR_DISK_FULL`.
+   */
+  deleteProject(project: string, options?: DeleteOptions | null): Promise<DeletedProject>
+  /**
+   * Deletes what is old: observations, summaries and prompts from before `olderThan`, then sessions that were
+   * completed or failed before it and of which nothing is left; never an active one, nor one with messages, dead
+   * letters or a consumer. In steps, as `deleteObservations`.
+   *
+   * Rejects with `ERR_INVALID_ARG` where `olderThan` is missing, no time, or not in the past; `ERR_BUSY`,
+   * `ERR_DISPOSED`, `ERR_IO`, `ERR_DISK_FULL`.
+   */
+  retention(options: RetentionOptions): Promise<RetentionResult>
   /** The data directory, absolute. */
   get dataDir(): string
   /** The tables, and full-text search in them. */
@@ -169,6 +210,40 @@ export declare class Memory {
   dispose(): Promise<void>
   /** As `dispose()`: `await using memory = await openMemory()`. */
   [globalThis.Symbol.asyncDispose](): Promise<void>
+  /**
+   * Writes everything (sessions, observations, summaries, prompts, waiting messages and dead letters) to a file of
+   * JSON Lines, as it is at one moment, while the worker goes on. Rows are written as SQLite has them, text that
+   * is no JSON or no UTF-8 included, so that importing gives the same rows again, with other ids.
+   *
+   * The file is there whole or not at all: it is written as a hidden `.part` file beside it (mode 0600), synced
+   * and renamed; one that is there already is replaced. The job shows `{done, total}` lines; `dispose()` removes
+   * what was written. Bounded memory: one row at a time. The exported messages are remembered in `queue.db`, so
+   * that this memory does not take them for new when it imports them after they were delivered.
+   *
+   * Throws `ERR_INVALID_ARG` and `ERR_DISPOSED`. The result rejects with `ERR_IO`, `ERR_DISK_FULL`,
+   * `ERR_READ_ONLY`, `ERR_BUSY`, `ERR_CORRUPT`, and `ERR_INVALID_ARG` for a path of the memory's own files.
+   */
+  exportTo(path: string, options?: ExportOptions | null): Job<PortableProgress, ExportSummary>
+  /**
+   * Reads a file that `exportTo` wrote into this memory, line by line, in transactions of some 25 ms with rests
+   * between them. Nothing is imported twice, however often the file is read:
+   *
+   * - A session is known by its `claude_session_id`. One that is here stays as it is; only a NULL `sdk_session_id`
+   *   is filled in. Rows of a session that has another `sdk_session_id` here go to that one.
+   * - Observations, summaries and prompts are known by their content: all columns but the id. The file's equal
+   *   rows count one by one.
+   * - A message is known by its session, time and text: where it waits, or was imported or exported here before
+   *   (also where it was delivered since), it is a duplicate. New ones go to the tail of their session's queue.
+   *   `queue.purge` and `deleteProject` forget what is known, so that what was thrown away can be brought back.
+   *
+   * Where it fails, the error's `line` says where; what came before that line is imported, and reading the file
+   * again goes on from there. The job shows `{done, total}` bytes; `dispose()` stops it at a line.
+   *
+   * Throws `ERR_INVALID_ARG` and `ERR_DISPOSED`. The result rejects with `ERR_INVALID_ARG` (no export, a line that
+   * is none, one beyond `maxLineBytes`), `ERR_CORRUPT` (cut off, lines missing), `ERR_SCHEMA_UNSUPPORTED` (a later
+   * format), `ERR_CONSTRAINT`, `ERR_QUEUE_FULL`, `ERR_BUSY`, `ERR_IO`, `ERR_DISK_FULL`.
+   */
+  importFrom(path: string, options?: ImportOptions | null): Job<PortableProgress, ImportSummary>
 }
 
 /**
@@ -607,6 +682,38 @@ export interface DeadLettersOptions {
   offset?: number
 }
 
+/** What of a project was deleted. */
+export interface DeletedProject {
+  /** Observations. */
+  observations: number
+  /** Summaries. */
+  summaries: number
+  /** Prompts of its sessions. */
+  prompts: number
+  /** Sessions. */
+  sessions: number
+  /** Sessions that had rows of another project too: they stay for these, as that project's, without their prompts. */
+  sessionsKept: number
+  /** Messages that waited. */
+  messages: number
+  /** Dead letters. */
+  deadLetters: number
+}
+
+/** What became of ids that were to be deleted. */
+export interface DeletedRows {
+  /** Rows that are gone. */
+  deleted: number
+  /** Ids that had no row. */
+  unknown: number
+}
+
+/** Options of `deleteObservations`, `deleteSummaries` and `deleteProject`. */
+export interface DeleteOptions {
+  /** How long each step waits for a lock that another process holds, ms. Default: `deadlineMs` of `openMemory`. */
+  deadlineMs?: number
+}
+
 /** How a session is deleted. */
 export interface DeleteOptions {
   /**
@@ -628,6 +735,28 @@ export interface DeleteResult {
   remaining: number
   /** It goes once its queue is empty. */
   draining: boolean
+}
+
+/** Rows of one project that say the same. */
+export interface DuplicateGroup {
+  /** What they are. */
+  kind: 'observation' | 'summary'
+  /** Their project. */
+  project: string
+  /** An observation's title, a summary's request. */
+  title: string | null
+  /** Their ids, lowest first. */
+  ids: Array<number>
+  /** How many there are. */
+  count: number
+}
+
+/** Options of `memory.findDuplicates`. */
+export interface DuplicateOptions {
+  /** Only this project. Default: all. */
+  project?: string
+  /** Groups at most. Default: 1,000. */
+  limit?: number
 }
 
 /** How a message is enqueued. */
@@ -654,6 +783,39 @@ export interface EnqueueResult {
   depth: number
   /** `false`, or what became of the message that had this dedupe key before; then nothing was stored. */
   duplicate: false | 'waiting' | 'done' | 'dead'
+}
+
+/** Options of `exportTo`. */
+export interface ExportOptions {
+  /**
+   * Only this project: its observations and summaries, its sessions with their prompts and messages, and the
+   * sessions that its rows belong to. Default: everything.
+   */
+  project?: string
+  /** How long each write to the queue's file waits for a lock, ms. Default: `deadlineMs` of `openMemory`. */
+  deadlineMs?: number
+}
+
+/** What an export wrote. */
+export interface ExportSummary {
+  /** The file, absolute. */
+  path: string
+  /** Its size. */
+  bytes: number
+  /** Its lines, header and footer included. */
+  lines: number
+  /** Sessions in it. */
+  sessions: number
+  /** Observations in it. */
+  observations: number
+  /** Summaries in it. */
+  summaries: number
+  /** Prompts in it. */
+  prompts: number
+  /** Waiting messages in it, leased ones included. */
+  messages: number
+  /** Dead letters in it. */
+  deadLetters: number
 }
 
 /** What is open, by kind. */
@@ -721,6 +883,55 @@ export interface Heap {
   usedOfLimit: number | null
   /** Used / allocated, 0 to 1. Shown, never alarmed: 0.75 to 0.9 in any healthy Node process. */
   usedOfAllocated: number
+}
+
+/** What became of messages or dead letters. */
+export interface ImportArrivals {
+  /** New here, at the tail of their sessions. */
+  imported: number
+  /** They wait here, or this memory has imported or exported them before and they were delivered since. */
+  duplicate: number
+  /** Dead letters beyond `maxDeadLetters` or `deadLetterAgeMs`. */
+  skipped: number
+}
+
+/** Options of `importFrom`. */
+export interface ImportOptions {
+  /**
+   * The longest line that is read into memory, 1,024 to 1,000,000,000 bytes. Default: 134,217,728 (128 MiB): a
+   * message of 50 MiB fits, however it is quoted.
+   */
+  maxLineBytes?: number
+  /** How long each step waits for a lock that another process holds, ms. Default: `deadlineMs` of `openMemory`. */
+  deadlineMs?: number
+}
+
+/** What an import did. */
+export interface ImportSummary {
+  /** Lines read, header and footer included. */
+  lines: number
+  /** Sessions, known by their `claude_session_id`. */
+  sessions: ImportTally
+  /** Observations. */
+  observations: ImportTally
+  /** Summaries. */
+  summaries: ImportTally
+  /** Prompts. */
+  prompts: ImportTally
+  /** Waiting messages. */
+  messages: ImportArrivals
+  /** Dead letters, and waiting messages whose session is nowhere (reason `session-gone`). */
+  deadLetters: ImportArrivals
+  /** Columns in the file that this database does not have, as `table.column`; their values were left out. */
+  ignoredColumns: Array<string>
+}
+
+/** What became of the rows of one kind. */
+export interface ImportTally {
+  /** Rows that are new here. */
+  imported: number
+  /** Rows that are here already; they stay as they are. */
+  existing: number
 }
 
 /** A session that was made active. */
@@ -1041,7 +1252,10 @@ export interface OpenOptions {
   dedupeAgeMs?: number
   /** Dedupe keys remembered (0 to 1e7); beyond it the oldest go. Default 100,000. */
   maxDedupeKeys?: number
-  /** Overwrite the payloads of deleted messages with zeros; it costs write speed. Default false. */
+  /**
+   * Overwrite deleted messages and rows in the files with zeros, and merge the text indexes after `delete…` and
+   * `retention`; it costs write speed. Default false.
+   */
   secureDelete?: boolean
 }
 
@@ -1062,6 +1276,14 @@ export interface Percentiles {
   p50: number
   /** 99th percentile. */
   p99: number
+}
+
+/** How far an export or an import is. */
+export interface PortableProgress {
+  /** Lines written by an export, bytes read by an import. */
+  done: number
+  /** Of how many, about. */
+  total: number
 }
 
 /** A prompt that a search has found. */
@@ -1233,6 +1455,30 @@ export interface ReleaseResult {
   readyAtEpoch: number | null
   /** Ids that became dead letters by it. */
   deadLettered: Array<number>
+}
+
+/** Options of `retention`. */
+export interface RetentionOptions {
+  /** Only this project. Default: all. */
+  project?: string
+  /** What is from before this time goes: epoch ms, a Date, or ISO-8601 text; in the past. */
+  olderThan: number | string | Date
+  /** How long each step waits for a lock that another process holds, ms. Default: `deadlineMs` of `openMemory`. */
+  deadlineMs?: number
+}
+
+/** What was old enough to go. */
+export interface RetentionResult {
+  /** The time that it was older than, epoch ms. */
+  olderThanEpoch: number
+  /** Observations deleted. */
+  observations: number
+  /** Summaries deleted. */
+  summaries: number
+  /** Prompts deleted. */
+  prompts: number
+  /** Sessions deleted: completed or failed before that time, with nothing of theirs left. */
+  sessions: number
 }
 
 /** Options of a write that stores a row. */

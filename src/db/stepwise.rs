@@ -70,10 +70,10 @@ mod tests {
         db.execute_batch("CREATE TABLE t(x)").unwrap();
         let budget = Arc::new(Budget::new(1 << 20));
         let writer = Writer::start("t-writer", db, Durability::Normal, budget, Arc::default(), None).unwrap();
-        let other = Connection::open(&path).unwrap();
-        other.busy_timeout(Duration::from_secs(30)).unwrap();
         std::thread::scope(|scope| {
             scope.spawn(|| {
+                let other = Connection::open(&path).unwrap();
+                other.busy_timeout(Duration::from_secs(30)).unwrap();
                 for _ in 0..5 {
                     other.execute("INSERT INTO t VALUES ('theirs')", []).unwrap();
                 }
@@ -92,6 +92,7 @@ mod tests {
                 assert!(rows > 0);
             }
         });
+        let other = Connection::open(&path).unwrap();
         let theirs: i64 = other.query_row("SELECT count(*) FROM t WHERE x = 'theirs'", [], |row| row.get(0)).unwrap();
         assert_eq!(theirs, 5);
         writer.close(Duration::from_secs(20));

@@ -139,7 +139,11 @@ pub struct RetentionResult {
 
 impl Memory {
     /// Runs `work` as long work of this memory, and promises what comes of it.
-    fn delete<'e, T, W>(&self, env: &'e Env, prepare: impl FnOnce() -> Result<(Option<Duration>, W)>) -> napi::Result<Promised<'e>>
+    fn delete<'e, T, W>(
+        &self,
+        env: &'e Env,
+        prepare: impl FnOnce() -> Result<(Option<Duration>, W)>,
+    ) -> napi::Result<Promised<'e>>
     where
         T: IntoAnswer + Clone + Send + 'static,
         W: FnOnce(&memory::Memory, Duration) -> Result<T> + Send + 'static,

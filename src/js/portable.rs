@@ -15,7 +15,9 @@ use super::{
 };
 use crate::{
     error::Result,
-    portable::{self, Arrivals, ExportOptions as Wanted, Exported, ImportOptions as Reading, Imported, Progress, Tally},
+    portable::{
+        self, Arrivals, ExportOptions as Wanted, Exported, ImportOptions as Reading, Imported, Progress, Tally,
+    },
 };
 
 object_answer!(Progress { done: "done", total: "total" });
@@ -186,8 +188,7 @@ impl Memory {
                 wait: store::deadline_in(&given)?.unwrap_or(memory.settings().deadline),
             };
             let mine = Arc::clone(&memory);
-            let job =
-                memory.jobs().start("export", move |control| portable::export(&mine, &path, &wanted, control))?;
+            let job = memory.jobs().start("export", move |control| portable::export(&mine, &path, &wanted, control))?;
             Ok(JobHandle::answer(job))
         })
     }

@@ -75,7 +75,12 @@ pub struct Exported {
 /// # Errors
 /// `ERR_IO`, `ERR_DISK_FULL`, `ERR_READ_ONLY` naming the path; `ERR_INVALID_ARG` where the path is one of the
 /// memory's own files; `ERR_DISPOSED` where it was cancelled; `ERR_BUSY`, `ERR_CORRUPT`.
-pub fn export(memory: &Memory, path: &Path, options: &ExportOptions, control: &Control<'_, Progress>) -> Result<Exported> {
+pub fn export(
+    memory: &Memory,
+    path: &Path,
+    options: &ExportOptions,
+    control: &Control<'_, Progress>,
+) -> Result<Exported> {
     let layout = Layout::new(memory.settings().data_dir.clone());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     naming(folder, || Ok(fs::create_dir_all(folder)?))?;
@@ -332,7 +337,7 @@ impl Exporter<'_> {
                        'attempts', coalesce(a.count, 0), 'error', a.error)
                    FROM messages AS m LEFT JOIN attempts AS a ON a.message_id = m.id ORDER BY m.session_id, m.id";
         let (mut session, mut owner, mut counts) = (None, None, Counts::default());
-        self.from_queue(sql, Kind::Message, |exporter, row| {
+        self.queued(sql, Kind::Message, |exporter, row| {
             let (id, session_id, name): (i64, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
             let known = Some((session_id, name.clone()));
             if session != known {
@@ -354,7 +359,7 @@ impl Exporter<'_> {
                      dead_at_epoch
                    FROM dead_letters ORDER BY id";
         let mut counts = Counts::default();
-        self.from_queue(sql, Kind::DeadLetter, |exporter, row| {
+        self.queued(sql, Kind::DeadLetter, |exporter, row| {
             let name: String = row.get(2)?;
             let owner = exporter.owner(row.get(1)?, &name)?;
             if !owner.wanted {
@@ -367,7 +372,7 @@ impl Exporter<'_> {
 
     /// Writes rows of `queue.db` whose column 4 is the text and 5 the line's `row`; `look` says whose one is, what
     /// it is recognised by and its number among equals, or none where it is left out.
-    fn from_queue(
+    fn queued(
         &mut self,
         sql: &str,
         kind: Kind,
@@ -438,4 +443,3 @@ fn write_payload(line: &mut Vec<u8>, payload: &[u8]) {
         field::write(line, rusqlite::types::ValueRef::Text(text.as_bytes()));
     }
 }
-

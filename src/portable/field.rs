@@ -124,7 +124,9 @@ mod tests {
 
     #[test]
     fn what_is_no_value() {
-        for json in ["true", "[1]", "{}", r#"{"text":"0"}"#, r#"{"text":"zz"}"#, r#"{"blob":"00","text":"00"}"#, r#"{"x":""}"#] {
+        for json in
+            ["true", "[1]", "{}", r#"{"text":"0"}"#, r#"{"text":"zz"}"#, r#"{"blob":"00","text":"00"}"#, r#"{"x":""}"#]
+        {
             assert!(parse(serde_json::from_str(json).unwrap()).is_err(), "{json}");
         }
     }

@@ -49,12 +49,7 @@ impl Fingerprint {
     }
 
     /// A dead letter.
-    pub fn of_dead_letter(
-        claude_session_id: &str,
-        enqueued_at_epoch: i64,
-        dead_at_epoch: i64,
-        payload: &[u8],
-    ) -> Self {
+    pub fn of_dead_letter(claude_session_id: &str, enqueued_at_epoch: i64, dead_at_epoch: i64, payload: &[u8]) -> Self {
         Self::new()
             .bytes(b"dead letter")
             .bytes(claude_session_id.as_bytes())

@@ -264,10 +264,8 @@ impl Importer<'_> {
             .and_then(|counts| serde_json::from_str(counts.get()).ok())
             .ok_or_else(|| wrong(number, "is a footer without counts"))?;
         for kind in Kind::ALL {
-            let (said, read) = (
-                counts.get(kind.name()).copied().unwrap_or(0),
-                self.counts.get(kind.name()).copied().unwrap_or(0),
-            );
+            let (said, read) =
+                (counts.get(kind.name()).copied().unwrap_or(0), self.counts.get(kind.name()).copied().unwrap_or(0));
             if said != read {
                 return Err(cut_off(
                     number,
@@ -392,10 +390,14 @@ impl Importer<'_> {
     /// Waits until no more than `bytes` of messages are on their way, and few enough of them.
     fn await_messages(&mut self, bytes: usize) -> Result<()> {
         let mut first = Ok(());
-        while self.bytes_on_the_way > bytes || self.on_the_way.len() >= MESSAGES || (bytes == 0 && !self.on_the_way.is_empty()) {
+        while self.bytes_on_the_way > bytes
+            || self.on_the_way.len() >= MESSAGES
+            || (bytes == 0 && !self.on_the_way.is_empty())
+        {
             let Some(message) = self.on_the_way.pop_front() else { break };
             self.bytes_on_the_way -= message.bytes;
-            let arrived = message.answer.recv().unwrap_or_else(|_| Err(Error::internal("a message was dropped unanswered")));
+            let arrived =
+                message.answer.recv().unwrap_or_else(|_| Err(Error::internal("a message was dropped unanswered")));
             let tally = if message.dead { &mut self.report.dead_letters } else { &mut self.report.messages };
             match arrived {
                 Ok(Arrived::Imported) => tally.imported += 1,
@@ -420,9 +422,9 @@ impl Importer<'_> {
                 .optional()?;
             let mut counts = Counts::default();
             if let Some((id, upto)) = session {
-                let mut statement = self
-                    .queue
-                    .prepare_cached("SELECT enqueued_at_epoch, payload FROM messages WHERE session_id = ?1 AND id > ?2")?;
+                let mut statement = self.queue.prepare_cached(
+                    "SELECT enqueued_at_epoch, payload FROM messages WHERE session_id = ?1 AND id > ?2",
+                )?;
                 let mut rows = statement.query([id, upto])?;
                 while let Some(row) = rows.next()? {
                     let payload = row.get_ref(1)?.as_bytes().unwrap_or_default();

@@ -11,8 +11,8 @@ use std::{
 use super::{
     claim::{Batch, Claim},
     effects::Effects,
-    erase,
     engine::{Queue, Shared},
+    erase,
     lease::Phase,
     release::{self, ReleaseOptions},
 };

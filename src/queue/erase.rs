@@ -2,7 +2,7 @@
 //! `queue.db` has of them goes.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -97,14 +97,16 @@ impl Queue {
     pub fn take_leave_of_idle(&self, ids: &[i64], wait: Duration) -> Result<(Leaving, Vec<i64>)> {
         let shared = Arc::clone(self.shared());
         let (asked, mine) = (ids.to_vec(), Arc::clone(&shared));
+        // Outlives the command: should its commit fail, they are let in again all the same.
+        let idle: Arc<Mutex<Vec<i64>>> = Arc::default();
+        let marked = Arc::clone(&idle);
         // On the queue's own thread: no enqueue is half-way.
-        let idle = reply::wait(|reply| {
+        let outcome = reply::wait(|reply| {
             let run = move |db: &Connection| {
                 let mut held = db.prepare_cached(
                     "SELECT EXISTS (SELECT 1 FROM messages WHERE session_id = ?1 AND id > ?2)
                        OR EXISTS (SELECT 1 FROM dead_letters WHERE session_id = ?1)",
                 )?;
-                let mut idle = Vec::new();
                 for id in &asked {
                     let upto = mine.directory.watermark(*id)?;
                     if held.query_row(params![id, upto], |row| row.get::<_, bool>(0))? {
@@ -118,14 +120,17 @@ impl Queue {
                         !busy && state.leaving.insert(*id)
                     });
                     if left {
-                        idle.push(*id);
+                        marked.lock().unwrap_or_else(PoisonError::into_inner).push(*id);
                     }
                 }
-                Ok(idle)
+                Ok(())
             };
             shared.queue_writer().submit(Call::new("find-idle-sessions", Instant::now() + wait, run, reply));
-        })?;
-        Ok((Leaving { shared, ids: idle.clone() }, idle))
+        });
+        let idle = std::mem::take(&mut *idle.lock().unwrap_or_else(PoisonError::into_inner));
+        let leaving = Leaving { shared, ids: idle.clone() };
+        outcome?;
+        Ok((leaving, idle))
     }
 
     /// Erases everything that `queue.db` has of a session that is leaving, in steps. Waits: not for the JS thread.

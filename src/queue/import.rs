@@ -104,9 +104,9 @@ impl Queue {
         };
         let core = Arc::clone(&shared);
         let run = move |db: &Connection| take_in(&core, db, &arrival);
-        shared.queue_writer().submit(
-            Call::new("import-message", deadline, run, settle).bytes(bytes).durability(Durability::Normal),
-        );
+        shared
+            .queue_writer()
+            .submit(Call::new("import-message", deadline, run, settle).bytes(bytes).durability(Durability::Normal));
     }
 
     /// Remembers what was given away, so that it is known if it comes back: a session's number and an identity each.
@@ -154,8 +154,10 @@ fn take_in(shared: &Shared, db: &Connection, arrival: &Arrival) -> Result<(Arriv
                 },
             )?;
             if arrival.attempts > 0 {
-                db.prepare_cached("INSERT INTO attempts(message_id, session_id, count, error) VALUES (?1, ?2, ?3, ?4)")?
-                    .execute(params![id, arrival.session_db_id, arrival.attempts, arrival.error])?;
+                db.prepare_cached(
+                    "INSERT INTO attempts(message_id, session_id, count, error) VALUES (?1, ?2, ?3, ?4)",
+                )?
+                .execute(params![id, arrival.session_db_id, arrival.attempts, arrival.error])?;
             }
             remember(db, arrival.session_db_id, &arrival.identity)?;
             shared.touch(arrival.session_db_id);

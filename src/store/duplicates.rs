@@ -99,7 +99,11 @@ pub fn find_groups(db: &Connection, project: Option<&str>, limit: i64) -> Result
                 let ids = numbers(&row.get::<_, String>(2)?);
                 let text = |column| {
                     Ok::<_, rusqlite::Error>(
-                        row.get_ref(column)?.as_bytes_or_null().ok().flatten().map(|text| String::from_utf8_lossy(text).into_owned()),
+                        row.get_ref(column)?
+                            .as_bytes_or_null()
+                            .ok()
+                            .flatten()
+                            .map(|text| String::from_utf8_lossy(text).into_owned()),
                     )
                 };
                 let (project, title) = (text(0)?.unwrap_or_default(), text(1)?);
@@ -138,7 +142,7 @@ mod tests {
         assert_eq!(find_groups(&db, None, 1_000).unwrap(), []);
         db.execute_batch(
             "INSERT INTO observations(sdk_session_id, project, type, title, narrative, created_at, created_at_epoch)
-               SELECT sdk_session_id, 'twice', 'change', 'same', iif(id < 3, 'n', NULL), '', id
+               SELECT sdk_session_id, 'twice', 'change', 'same', iif(row_number() OVER (ORDER BY id) <= 2, 'n', NULL), '', id
                FROM sdk_sessions WHERE sdk_session_id IS NOT NULL LIMIT 5;
              INSERT INTO observations(sdk_session_id, project, type, title, narrative, created_at, created_at_epoch)
                SELECT sdk_session_id, 'other', 'change', 'same', 'n', '', id

@@ -91,9 +91,8 @@ fn forget_by_hand(db: &Connection, table: &Table) -> Result<Option<String>> {
 /// What SQLite answers.
 pub fn merge_full_text(db: &Connection, kind: Kind, first: bool) -> Result<bool> {
     let index = kind.table().full_text();
-    let exists = db
-        .prepare_cached("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1")?
-        .exists([&index])?;
+    let exists =
+        db.prepare_cached("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1")?.exists([&index])?;
     if !exists {
         return Ok(false);
     }
@@ -159,12 +158,14 @@ pub fn ended_and_empty(db: &Connection, project: Option<&str>, before_epoch: i64
     let mut statement = db.prepare_cached(&format!(
         "SELECT s.id FROM sdk_sessions AS s WHERE (?2 IS NULL OR s.project = ?2) AND {ENDED_AND_EMPTY} ORDER BY s.id"
     ))?;
-    let ids = statement.query_map(params![before_epoch, project], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let ids =
+        statement.query_map(params![before_epoch, project], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
     Ok(ids)
 }
 
 /// `?1` is the time.
-const ENDED_AND_EMPTY: &str = "s.status IN ('completed', 'failed') AND coalesce(s.completed_at_epoch, s.started_at_epoch) < ?1
+const ENDED_AND_EMPTY: &str =
+    "s.status IN ('completed', 'failed') AND coalesce(s.completed_at_epoch, s.started_at_epoch) < ?1
    AND NOT EXISTS (SELECT 1 FROM observations AS o WHERE o.sdk_session_id = s.sdk_session_id)
    AND NOT EXISTS (SELECT 1 FROM session_summaries AS m WHERE m.sdk_session_id = s.sdk_session_id)
    AND NOT EXISTS (SELECT 1 FROM user_prompts AS p WHERE p.claude_session_id = s.claude_session_id)";
@@ -296,11 +297,15 @@ mod tests {
     #[test]
     fn rows_and_their_index_entries_go_together() {
         let Some((_directory, db)) = reference::database() else { return };
-        let ids = find(&db, Kind::Observations, &Which { project: Some("claude-mem".into()), before_epoch: None }).unwrap();
+        let ids =
+            find(&db, Kind::Observations, &Which { project: Some("claude-mem".into()), before_epoch: None }).unwrap();
         assert_eq!(ids.len(), 2_406);
         let removed = delete(&db, Kind::Observations, &ids[..500], soon()).unwrap();
         assert_eq!(removed, Removed { done: 500, deleted: 500 });
-        assert_eq!(delete(&db, Kind::Observations, &[ids[0], 1 << 40], soon()).unwrap(), Removed { done: 2, deleted: 0 });
+        assert_eq!(
+            delete(&db, Kind::Observations, &[ids[0], 1 << 40], soon()).unwrap(),
+            Removed { done: 2, deleted: 0 }
+        );
         assert_eq!(delete(&db, Kind::Observations, &ids[500..], Instant::now()).unwrap().done, 1, "one at least");
         check_full_text(&db);
     }
@@ -318,9 +323,8 @@ mod tests {
         let stranger = db.last_insert_rowid();
         delete(&db, Kind::Observations, &[1, 2, 3, stranger], soon()).unwrap();
         check_full_text(&db);
-        let left: i64 = db
-            .query_row("SELECT count(*) FROM observations_fts_docsize WHERE id <= 3", [], |row| row.get(0))
-            .unwrap();
+        let left: i64 =
+            db.query_row("SELECT count(*) FROM observations_fts_docsize WHERE id <= 3", [], |row| row.get(0)).unwrap();
         assert_eq!(left, 0);
     }
 
@@ -355,7 +359,8 @@ mod tests {
         let now = 1_700_000_000_000;
         assert_eq!(past(&db, &Bound::Epoch(5.0), now), Ok(5));
         assert_eq!(past(&db, &Bound::Text("2020-01-01".into()), now), Ok(1_577_836_800_000));
-        for wrong in [Bound::Epoch(0.0), Bound::Epoch(f64::NAN), Bound::Text("soon".into()), Bound::Text(String::new())] {
+        for wrong in [Bound::Epoch(0.0), Bound::Epoch(f64::NAN), Bound::Text("soon".into()), Bound::Text(String::new())]
+        {
             assert!(past(&db, &wrong, now).unwrap_err().message.contains("in the past"), "{wrong:?}");
         }
         assert!(past(&db, &Bound::Epoch(1_700_000_000_001.0), now).unwrap_err().message.contains("still to come"));
