@@ -15,26 +15,25 @@ export interface Job<Progress, Result> extends PromiseLike<Result> {
    * What comes of it; the same promise each time. Rejects with the work's error, and with `ERR_DISPOSED` after
    * `dispose()`.
    */
-  readonly result: Promise<Result>
+  readonly result: Promise<Result>;
   /**
    * The next progress that nobody has seen; `done` at the end, and for a job that was disposed. Where the work has
    * failed, one call rejects with its error, which so ends a `for await`. `ERR_INVALID_ARG` while another call is
    * pending.
    */
-  next(): Promise<IteratorResult<Progress, undefined>>
+  next(): Promise<IteratorResult<Progress, undefined>>;
   /** What `break` and `throw` in a `for await` call: ends the looking, not the work. */
-  return(): Promise<IteratorResult<Progress, undefined>>
+  return(): Promise<IteratorResult<Progress, undefined>>;
   /**
    * Cancels the work where it has not ended, and resolves once it has removed what it had half written. Twice
    * without harm.
    */
-  dispose(): Promise<void>
+  dispose(): Promise<void>;
   /** As `dispose()`. */
-  [Symbol.asyncDispose](): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>;
   /** This job. */
-  [Symbol.asyncIterator](): AsyncIterator<Progress, undefined>
+  [Symbol.asyncIterator](): AsyncIterator<Progress, undefined>;
 }
-
 
 /**
  * Which binding artifact the generated loader actually loaded: `'native'` for
