@@ -303,6 +303,16 @@ impl Memory {
         }
     }
 
+    /// Whether this memory owns all of its directory and has every part open, as what works on both files needs.
+    ///
+    /// # Errors
+    /// `ERR_NOT_OPEN`, `ERR_DISPOSED`.
+    pub fn whole(&self, what: &str) -> Result<()> {
+        self.must_own(what)?;
+        self.part(Part::Store, self.store.as_ref())?;
+        self.part(Part::Queue, self.queue.as_ref()).map(drop)
+    }
+
     /// Checks the files of the open parts; see [`integrity::check`].
     pub fn check_integrity(self: &Arc<Self>, reply: Reply<Report>) {
         if let Err(error) = self.must_own("checkIntegrity()") {
@@ -493,6 +503,9 @@ impl SharedDatabase {
         guard: Option<Arc<dyn Any + Send + Sync>>,
     ) -> Result<Self> {
         let db = schema::prepare(&layout.database(), settings.deadline)?;
+        if settings.secure_delete {
+            db.execute_batch("PRAGMA secure_delete=ON")?;
+        }
         let connections = (0..settings.readers.max(1))
             .map(|_| connection::open_reader(&layout.database()))
             .collect::<Result<Vec<_>>>()?;

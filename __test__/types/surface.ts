@@ -187,3 +187,32 @@ export async function files(memory: Memory): Promise<void> {
   const { actions, blockedMs } = await memory.repair();
   void [rows, ok, findings[0]?.kind === 'damaged', actions, blockedMs];
 }
+
+export async function portable(memory: Memory): Promise<void> {
+  const job = memory.exportTo('file.jsonl', { project: 'p' });
+  for await (const { done, total } of job) holds<Equal<typeof done | typeof total, number>>();
+  const { path, deadLetters } = await job;
+  holds<Equal<[typeof path, typeof deadLetters], [string, number]>>();
+  const { observations, messages, ignoredColumns } = await memory.importFrom('file.jsonl', { maxLineBytes: 4096 });
+  const counts: number[] = [observations.imported, observations.existing, messages.duplicate, messages.skipped];
+  void [counts, ignoredColumns.length];
+  // @ts-expect-error: a path
+  memory.importFrom(5);
+}
+
+export async function deleting(memory: Memory): Promise<void> {
+  for (const { kind, ids, title } of await memory.findDuplicates({ project: 'p', limit: 10 })) {
+    holds<Equal<typeof kind, 'observation' | 'summary'>>();
+    holds<Equal<typeof title, string | null>>();
+    const { deleted, unknown } = await memory.deleteObservations(ids, { deadlineMs: 1000 });
+    const { deleted: summaries } = await memory.deleteSummaries(ids);
+    void [deleted + unknown + summaries];
+  }
+  const { sessionsKept } = await memory.deleteProject('p');
+  for (const olderThan of [0, '2026-01-01', new Date()]) {
+    const { olderThanEpoch } = await memory.retention({ olderThan });
+    void [sessionsKept + olderThanEpoch];
+  }
+  // @ts-expect-error: a time is required
+  await memory.retention({ project: 'p' });
+}

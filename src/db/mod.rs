@@ -12,6 +12,7 @@ pub mod reader;
 pub mod rows;
 pub mod schema;
 pub mod source;
+pub mod stepwise;
 pub mod writer;
 
 pub use budget::Budget;
@@ -19,4 +20,5 @@ pub use command::{Call, Durability, Follow, Write};
 pub use reader::Readers;
 pub use rows::{Cell, Rows};
 pub use source::{Opened, Source};
+pub use stepwise::Steps;
 pub use writer::Writer;

@@ -35,8 +35,18 @@ const JSON: [(&str, &[&str]); 2] = [
     ("session_summaries", &["files_read", "files_edited"]),
 ];
 /// The tables of `queue.db`.
-const QUEUE_TABLES: [&str; 9] =
-    ["sessions", "messages", "leases", "attempts", "backoffs", "pauses", "dedupe_keys", "dead_letters", "meta"];
+const QUEUE_TABLES: [&str; 10] = [
+    "sessions",
+    "known_messages",
+    "messages",
+    "leases",
+    "attempts",
+    "backoffs",
+    "pauses",
+    "dedupe_keys",
+    "dead_letters",
+    "meta",
+];
 
 const RESTORE: &str = "restore a backup: restore(folder, dataDir, { overwrite: true })";
 const REPAIR: &str = "call memory.repair()";

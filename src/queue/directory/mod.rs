@@ -142,6 +142,9 @@ pub trait Directory: Sessions {
     /// Stores the answer and advances the watermark, both or neither.
     fn commit(&self, shared: &Arc<Shared>, what: Acknowledgement, answer: Answer, reply: Reply<Acknowledged>);
 
+    /// Settles once every commit that has begun is settled. Blocks nobody.
+    fn settle_commits(&self, deadline: Instant, reply: Reply<()>);
+
     /// Whether a commit is on its way elsewhere than in the writer of `queue.db`.
     fn commits_in_flight(&self) -> bool;
 
