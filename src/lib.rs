@@ -5,14 +5,16 @@
 //! that ever crosses back is a settled promise.
 //!
 //! Layers, each importing only what stands below it: [`js`] (the N-API surface), [`memory`] (opens, wires and
-//! closes the parts), [`queue`] and [`sessions`], [`store`] (one file a table), [`db`] (connections, schema,
-//! writer and reader threads), and at the bottom [`settings`], [`error`], [`reply`], [`clock`] and [`fault`].
+//! closes the parts), [`queue`] and [`sessions`], [`index`] (so far what reads the vectors of a Chroma directory),
+//! [`store`] (one file a table), [`db`] (connections, schema, writer and reader threads), and at the bottom
+//! [`settings`], [`error`], [`reply`], [`clock`] and [`fault`].
 
 pub mod clock;
 pub mod db;
 pub mod error;
 pub mod fault;
 pub mod health;
+pub mod index;
 pub mod js;
 pub mod memory;
 pub mod queue;
