@@ -177,7 +177,9 @@ impl Header {
         must("byte 36 (offset of the label)", u64_at(bytes, 36), label)?;
         must("byte 28 (bytes a row)", u64_at(bytes, 28), stride)?;
         let mult = f64::from_bits(u64_at(bytes, 84));
-        if m > 1 && !((mult * (m as f64).ln() - 1.0).abs() < 1e-6) {
+        // Written so that NaN is wrong as well.
+        let follows = (mult * (m as f64).ln() - 1.0).abs() < 1e-6;
+        if m > 1 && !follows {
             return Err(("byte 84 (mult)", format!("{mult} does not follow from M = {m}")));
         }
         let level = i32_at(52);

@@ -260,7 +260,7 @@ impl<R: Read> Decoder<R> {
         }) else {
             return self.fault("entries for something that is not a dictionary");
         };
-        if (self.stack.len() - first) % 2 != 0 {
+        if !(self.stack.len() - first).is_multiple_of(2) {
             return self.fault("a key without a value");
         }
         self.entries += (self.stack.len() - first) / 2;
