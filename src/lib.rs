@@ -6,9 +6,9 @@
 //!
 //! Layers, each importing only what stands below it: [`js`] (the N-API surface), [`deletion`] and [`portable`] (work on a
 //! whole memory: deleting for good, export and import), [`memory`] (opens, wires and closes the parts; [`client`] those of
-//! a client), [`backup`] and [`integrity`] (the files as a whole), [`queue`] and [`sessions`], [`store`] (one file a
-//! table), [`db`] (connections, schema, writer and reader threads), and at the bottom [`settings`], [`parts`], [`error`],
-//! [`reply`], [`job`], [`clock`] and [`fault`].
+//! a client), [`backup`] and [`integrity`] (the files as a whole), [`queue`] and [`sessions`], [`index`] (so far what reads
+//! the vectors of a Chroma directory), [`store`] (one file a table), [`db`] (connections, schema, writer and reader
+//! threads), and at the bottom [`settings`], [`parts`], [`error`], [`reply`], [`job`], [`clock`] and [`fault`].
 
 pub mod backup;
 pub mod client;
@@ -18,6 +18,7 @@ pub mod deletion;
 pub mod error;
 pub mod fault;
 pub mod health;
+pub mod index;
 pub mod integrity;
 pub mod job;
 pub mod js;
