@@ -26,8 +26,19 @@ export declare class Batch {
    * time anew. Throws `ERR_DISPOSED` where it is first read after `dispose()`.
    */
   get messages(): ({ id: number; attempts: number; enqueuedAtEpoch: number; type: string } & Record<string, any>)[]
-  /** The text of a large field; what the accessors in `messages` call. Throws `ERR_DISPOSED` after `dispose()`. */
-  readText(index: number, field: string): string
+  /**
+   * The text of a large field (32 KiB and more) of `messages[index]`; what its accessor calls. With `start` and
+   * `end` only that part, as `String.prototype.slice` counts it (from 0): nothing else is decoded, so that the
+   * beginning of a text of 50 MB costs no heap. A bound inside a surrogate pair moves before it. Throws
+   * `ERR_INVALID_ARG` where the field is no large text, `ERR_DISPOSED` after `dispose()`.
+   */
+  readText(index: number, field: string, start?: number | null, end?: number | null): string
+  /**
+   * The JSON text of `messages[index]`, as UTF-8 outside of the JavaScript heap and not parsed: to be passed on, such
+   * as to a program's standard input. Its `id`, `attempts` and `enqueuedAtEpoch` are in it. Throws `ERR_DISPOSED`
+   * after `dispose()`.
+   */
+  readRaw(index: number): Buffer
   /**
    * Stores the answer and acknowledges the messages, both or neither, in one transaction: rows are stored exactly
    * once. Rows go to the session's project, under its `sdk_session_id` (where that is NULL it becomes
@@ -36,6 +47,11 @@ export declare class Batch {
    * Rejects with `ERR_LEASE_LOST` where the batch is no longer held (then nothing was stored), `ERR_BUSY` where a
    * lock was not free in time, `ERR_CONSTRAINT`, `ERR_NOT_FOUND`; after those the batch is still held, and may be
    * committed again or released. After the lease's end a commit is still taken while nobody has claimed since.
+   *
+   * In a memory with `parts: ['queue']` the caller stores its rows itself, first, under a key made of the messages'
+   * ids (or of `upto`), and then commits `{ external: true }`: whoever dies in between is handed the same messages
+   * again, and finds by the key that their rows are there. So its rows are stored at least once, and once where the
+   * key is unique. Rows given to such a commit reject with `ERR_NOT_OPEN`.
    */
   commit(answer?: CommitAnswer | null): Promise<CommitResult>
   /**
@@ -81,15 +97,13 @@ export declare class Consumer {
   get endReason(): 'summary' | 'idle' | 'expired' | 'deleted' | 'paused' | 'disposed' | null
   /**
    * The next batch, once there is one; `done` at the end, and for a consumer that is disposed. While there is
-   * nothing to deliver the process may end, unless `keepAlive`. A batch that is
-   * still open is released first: counted, with backoff. Rejects with `ERR_IO` or the like where the queue's
+   * nothing to deliver the process may end, unless `keepAlive`. A batch that is still open is released first, also
+   * at the end: counted, with backoff; after `'paused'`, `'deleted'` and `'disposed'` uncounted and without one, as
+   * then somebody has told the holder to stop. One whose commit is pending is left to it. Rejects with `ERR_IO` or the like where the queue's
    * file cannot be read; the next call tries again.
    */
   next(): Promise<IteratorResult<Batch, undefined>>
-  /**
-   * What `break` and `throw` in a `for await` call: ends the iteration; an open batch is released, counted, with
-   * backoff.
-   */
+  /** What `break` and `throw` in a `for await` call: ends the iteration; an open batch is released as by `next()`. */
   return(): Promise<IteratorResult<Batch, undefined>>
   /**
    * Ends the iteration gracefully: a pending `next()` resolves `done`; an open batch is released at once and
@@ -108,13 +122,15 @@ export declare class Consumer {
 export declare class Memory {
   /** The data directory, absolute. */
   get dataDir(): string
-  /** The tables, and full-text search in them. */
+  /** What this memory is to its data directory. */
+  get role(): 'owner' | 'client'
+  /** The tables, and full-text search in them; its calls answer `ERR_NOT_OPEN` without the part `'store'`. */
   get store(): Store
-  /** The viewer's lists. */
+  /** The viewer's lists; its calls answer `ERR_NOT_OPEN` without the part `'store'`. */
   get pages(): Pages
-  /** The durable queues. */
+  /** The durable queues; its calls answer `ERR_NOT_OPEN` without the part `'queue'`. */
   get queue(): Queue
-  /** The active sessions. */
+  /** The active sessions; its calls answer `ERR_NOT_OPEN` without the part `'queue'`. */
   get sessions(): Sessions
   /**
    * How this memory does: one object that a `/health` route can send as it is. Waits for no disk and no lock;
@@ -132,7 +148,8 @@ export declare class Memory {
 
 /**
  * Lists page by page, newest first. `hasMore` says whether a row lies behind the page; without a project, or with
- * an empty one, rows of all projects are listed.
+ * an empty one, rows of all projects are listed. Rejects with `ERR_NOT_OPEN` where the memory was opened without the
+ * part `'store'`.
  */
 export declare class Pages {
   /**
@@ -146,15 +163,25 @@ export declare class Pages {
   getPrompts(offset: number, limit: number, project?: string | null): Promise<PromptPage>
 }
 
-/** Durable queues, one FIFO a session. What waits lies in `native/queue.db`, not on the JavaScript heap. */
+/**
+ * Durable queues, one FIFO a session. What waits lies in `native/queue.db`, not on the JavaScript heap.
+ *
+ * In a memory with `parts: ['queue']` there are no session rows to check: a session is whatever positive number the
+ * caller gives, and commits acknowledge what the caller has stored by itself (`external`). In one without the part
+ * `'queue'` every call answers `ERR_NOT_OPEN`.
+ *
+ * A client (`openMemory({role: 'client'})`) has `enqueue`, `enqueueRaw`, `discover`, `deadLetters` and
+ * `getDeadLetter`; everything else is the owner's and answers `ERR_NOT_OPEN`, `consume` `ERR_LOCKED`.
+ */
 export declare class Queue {
   /** Lists dead letters, the newest first, without their messages. */
   deadLetters(options?: DeadLettersOptions | null): Promise<DeadLetter[]>
   /** One dead letter with its message, or null. */
   getDeadLetter(id: number): Promise<(DeadLetter & { message: Record<string, unknown> }) | null>
   /**
-   * Enqueues a dead letter again, at the tail and under a new id: its place in the order is given up. Rejects
-   * with `ERR_NOT_FOUND` where there is no such dead letter, or its session is gone.
+   * Enqueues a dead letter again, at the tail and under a new id: its place in the order is given up. It goes to the
+   * session that it was meant for, by `claude_session_id`, whatever number that has now. Rejects with `ERR_NOT_FOUND`
+   * where there is no such dead letter, or its session is gone.
    */
   retryDeadLetter(id: number): Promise<EnqueueResult>
   /** Throws dead letters away: those that fit every filter that is given. Resolves how many went. */
@@ -166,11 +193,26 @@ export declare class Queue {
    * was dropped), `ERR_BUSY`, `ERR_DISK_FULL`, and `ERR_INVALID_ARG` for what has no JSON.
    */
   enqueue(sessionDbId: number, message: object, options?: EnqueueOptions | null): Promise<EnqueueResult>
-  /** As `enqueue`, for JSON text straight from a request body; it is parsed and checked off the JS thread. */
-  enqueueRaw(sessionDbId: number, json: Uint8Array, options?: EnqueueOptions | null): Promise<EnqueueResult>
   /**
-   * Starts the consumer of a session. Throws `ERR_LOCKED` where it has a live one, `ERR_DISPOSED`,
-   * `ERR_INVALID_ARG`.
+   * As `enqueue`, for JSON text straight from a request body (UTF-8, of one object): its bytes are copied, and
+   * everything else, from the check to the choice of its fields, happens off the JS thread. Without `type` and
+   * `fields` the text is stored as it is.
+   */
+  enqueueRaw(sessionDbId: number, json: Uint8Array, options?: EnqueueRawOptions | null): Promise<EnqueueResult>
+  /**
+   * Starts a message that comes in pieces, as a request body does: `append` each, then `enqueue`. Throws
+   * `ERR_DISPOSED`, `ERR_INVALID_ARG`.
+   */
+  raw(sessionDbId: number): RawMessage
+  /**
+   * For the owner: takes over at once what clients have enqueued, so that a waiting consumer or `ready()` sees it.
+   * A hook that has enqueued by itself tells the worker so. Without it the owner finds such messages within a
+   * second, and at the latest at its next claim. Resolves the depth of the session, or of all.
+   */
+  poke(sessionDbId?: number | null): Promise<number>
+  /**
+   * Starts the consumer of a session. Throws `ERR_LOCKED` where it has a live one and on a client, which cannot
+   * consume; `ERR_DISPOSED`, `ERR_INVALID_ARG`.
    */
   consume(sessionDbId: number, options?: ConsumeOptions | null): Consumer
   /**
@@ -179,7 +221,7 @@ export declare class Queue {
    * when something changes for it. Throws `ERR_DISPOSED`.
    */
   ready(options?: ReadyOptions | null): ReadySessions
-  /** All sessions with waiting messages, the one with the oldest first. */
+  /** All sessions with waiting messages, the one with the oldest first. A client reads them from the file. */
   discover(): Promise<WaitingSession[]>
   /**
    * Stops deliveries of a session, or of all; what comes is still enqueued. Live consumers end with `'paused'`;
@@ -211,6 +253,26 @@ export declare class Queue {
   metrics(sessionDbId?: number | null): QueueMetrics
 }
 
+/**
+ * JSON text that is gathered in native memory while it comes in, and then enqueued: `memory.queue.raw(id)`. Each piece
+ * is copied when it comes, so that even 50 MB never hold up the event loop at once.
+ */
+export declare class RawMessage {
+  /** Row id of its session. */
+  get sessionDbId(): number
+  /**
+   * Adds a piece; its bytes are copied. Returns how many there are now. Throws `ERR_QUEUE_FULL` beyond
+   * `maxMessageBytes`, `ERR_DISPOSED` once it was enqueued or disposed.
+   */
+  append(piece: Uint8Array): number
+  /** Enqueues what was gathered, as `enqueueRaw` does; afterwards this is disposed. */
+  enqueue(options?: EnqueueRawOptions | null): Promise<EnqueueResult>
+  /** Frees what was gathered. Twice without harm. */
+  dispose(): void
+  /** As `dispose()`. */
+  [globalThis.Symbol.dispose](): void
+}
+
 /** Sessions that want a consumer, as they become ready: `for await (const session of memory.queue.ready())`. */
 export declare class ReadySessions {
   /** The next session, once there is one; `done` after `limit` of them, and once this or the memory is disposed. */
@@ -228,12 +290,16 @@ export declare class ReadySessions {
 /**
  * Active sessions: bounded in number (`maxSessions`) and in time (`sessionTtlMs` without activity). Enqueue
  * registers a session by itself; enqueue, claim and commit refresh it. One that expires or goes at the cap ends its
- * consumer (`'expired'`) and leaves its messages queued.
+ * consumer (`'expired'`) and leaves its messages queued. It is the owner's: on a client everything answers
+ * `ERR_NOT_OPEN`.
  */
 export declare class Sessions {
   /**
    * Makes a session active, or refreshes it; a live consumer is left alone. Rejects with `ERR_NOT_FOUND` where
    * `sdk_sessions` has no such row.
+   *
+   * With `parts: ['queue']` there are no rows: any number is a session, with the name, project and prompt that are
+   * given here. Name and project are remembered over a restart; what was never told is `''`, or null for the prompt.
    */
   initialize(sessionDbId: number, options?: InitializeOptions | null): Promise<InitializedSession>
   /** An active session, or null. A plain read of native memory. */
@@ -254,7 +320,7 @@ export declare class Sessions {
  * where `openMemory` says nothing else), then rejects with `ERR_BUSY` and never runs. Reads wait for nobody.
  *
  * Every method rejects with `ERR_INVALID_ARG` for an argument of the wrong form, naming it, and with
- * `ERR_DISPOSED` after the memory was disposed.
+ * `ERR_DISPOSED` after the memory was disposed, `ERR_NOT_OPEN` where it was opened without the part `'store'`.
  */
 export declare class Store {
   /**
@@ -396,11 +462,11 @@ export declare class Store {
 export interface ActiveSession {
   /** Row id in `sdk_sessions`. */
   sessionDbId: number
-  /** By which hooks know the session. */
+  /** By which hooks know the session; `''` where a memory with `parts: ['queue']` was not told. */
   claudeSessionId: string
   /** By which observations and summaries refer to it; null until it has one. */
   sdkSessionId: string | null
-  /** The session's project. */
+  /** The session's project; `''` where a memory with `parts: ['queue']` was not told. */
   project: string
   /** The newest prompt number that was seen; null where there is none. */
   lastPromptNumber: number | null
@@ -454,6 +520,11 @@ export interface CommitAnswer {
   createdAtEpoch?: number
   /** Sets the session's status to `completed` in the same transaction. Default false. */
   completeSession?: boolean
+  /**
+   * The rows are stored elsewhere, by the caller: the commit only acknowledges. Takes no `observations`, `summary`
+   * or `completeSession` (`ERR_INVALID_ARG`). With the store open it is an empty commit. Default false.
+   */
+  external?: boolean
   /** How long to wait for a write lock that another process holds, ms. Default: `deadlineMs` of `openMemory`. */
   deadlineMs?: number
 }
@@ -514,6 +585,14 @@ export interface DatabaseHealth {
   waitingWrites: number
   /** Transactions since open. */
   commits: number
+  /**
+   * Pages in its write-ahead log after the last commit or checkpoint. Above some 8,000 the log is held back by a
+   * reader, perhaps of another process: it grows until that one ends its transaction, and the queue's file gives no
+   * pages back meanwhile. Above 128 MiB `status` is `warn`.
+   */
+  walPages: number
+  /** Pages of the log that the last checkpoint could not move into the file, because somebody reads an older state. */
+  pinnedPages: number
   /** When sizes were sampled, epoch ms; null before the first sample. */
   sampledAtEpoch: number | null
 }
@@ -601,8 +680,36 @@ export interface EnqueueOptions {
    * `'summarize'`.
    */
   endsBatch?: boolean
+  /**
+   * Whose session `sessionDbId` is: a guard against a number that belongs to another one by now. With the store
+   * open, one that is not the row's is refused with `ERR_NOT_FOUND`. With `parts: ['queue']` there is no row to
+   * compare with: the newest name is the session's, and messages that wait under an older one become dead letters
+   * (`session-gone`) instead of reaching the wrong session. Default: the number alone counts.
+   */
+  claudeSessionId?: string
   /** How long to wait for a lock, ms. Default: `deadlineMs` of `openMemory`. */
   deadlineMs?: number
+}
+
+/** How a raw message is enqueued. */
+export interface EnqueueRawOptions {
+  /** As in `EnqueueOptions`. */
+  dedupeKey?: string
+  /** As in `EnqueueOptions`. */
+  endsBatch?: boolean
+  /** As in `EnqueueOptions`. */
+  deadlineMs?: number
+  /** The message's `type`, whatever the text says. Default: the text's. */
+  type?: string
+  /**
+   * The fields that are taken over, each as what it must be; all others are left out. `'text'`: a string.
+   * `'jsonText'`: a string as it is, of anything else its JSON text. `'integer'`: a whole number from 0, also as
+   * decimal text. `'any'`: whatever it is. A field that is absent or null is left out; one that is something else
+   * rejects with `ERR_INVALID_ARG`, which names it. Default: the text is stored as it is.
+   */
+  fields?: Record<string, 'text' | 'jsonText' | 'integer' | 'any'>
+  /** The field of the text that holds the dedupe key; where it is there, `dedupeKey` does not count. */
+  dedupeKeyField?: string
 }
 
 /** The answer to an enqueue. */
@@ -629,6 +736,11 @@ export interface Handles {
 
 /** How a memory does. */
 export interface Health {
+  /**
+   * What this memory is to its data directory. A client's queue figures are those of the file when it was last
+   * sampled (`queueDatabase.sampledAtEpoch`), and it has no sessions.
+   */
+  role: 'owner' | 'client'
   /** The worst of the findings: `warn` from 80 % of a limit, `critical` from 90 %. */
   status: 'ok' | 'warn' | 'critical'
   /** What was found, a sentence each; empty where all is well. */
@@ -649,14 +761,14 @@ export interface Health {
   rssBytes: number | null
   /** Native memory by part, from this module's own accounting. */
   native: NativeMemory
-  /** All queues together. */
-  queue: QueueMetrics
-  /** Active sessions. */
-  sessions: SessionCounts
-  /** `claude-mem.db`. */
-  database: DatabaseHealth
-  /** `native/queue.db`. */
-  queueDatabase: DatabaseHealth
+  /** All queues together; null where the part `'queue'` is not open. */
+  queue: QueueMetrics | null
+  /** Active sessions; null where the part `'queue'` is not open. */
+  sessions: SessionCounts | null
+  /** `claude-mem.db`; null where the part `'store'` is not open. */
+  database: DatabaseHealth | null
+  /** `native/queue.db`; null where the part `'queue'` is not open. */
+  queueDatabase: DatabaseHealth | null
   /** What is open, by kind. */
   handles: Handles
   /** Slowest operations of the last ten minutes, slowest first; at most ten names. */
@@ -686,11 +798,11 @@ export interface Heap {
 export interface InitializedSession {
   /** Row id in `sdk_sessions`. */
   sessionDbId: number
-  /** By which hooks know the session. */
+  /** By which hooks know the session; `''` where a memory with `parts: ['queue']` was not told. */
   claudeSessionId: string
   /** By which observations and summaries refer to it; null until it has one. */
   sdkSessionId: string | null
-  /** The session's project. */
+  /** The session's project; `''` where a memory with `parts: ['queue']` was not told. */
   project: string
   /** The prompt that was given, else the newest stored one. */
   userPrompt: string | null
@@ -706,6 +818,13 @@ export interface InitializeOptions {
   userPrompt?: string
   /** Its number. Default: that of the newest stored one. */
   promptNumber?: number
+  /**
+   * Whose session `sessionDbId` is, as in `queue.enqueue`: with the store open, one that is not the row's is
+   * refused with `ERR_NOT_FOUND`; with `parts: ['queue']` it is remembered. Default: the number alone counts.
+   */
+  claudeSessionId?: string
+  /** Its project, for a memory with `parts: ['queue']`, which remembers it; with the store open the row's counts. */
+  project?: string
 }
 
 /** An observation in a list. */
@@ -934,7 +1053,8 @@ export interface ObservationRow {
 
 /**
  * Opens a data directory: brings the database up to claude-mem 6.0.2's schema, takes the owner lock, recovers the
- * queues. Nothing of it runs on the JS thread.
+ * queues. Nothing of it runs on the JS thread. With `role: 'client'` it only looks at the database, and opens it
+ * when it is first needed.
  *
  * Rejects with `ERR_LOCKED` where another process or handle owns the directory (the message names it),
  * `ERR_SCHEMA_UNSUPPORTED` where a claude-mem that this engine does not know has made the database (which is left
@@ -947,6 +1067,21 @@ export declare function openMemory(options?: OpenOptions | null): Promise<Memory
 export interface OpenOptions {
   /** The data directory; created where it is missing. Default: `CLAUDE_MEM_DATA_DIR`, else `~/.claude-mem`. */
   dataDir?: string
+  /**
+   * `'owner'`: the one that consumes; it takes the owner lock and brings the schema up to date. `'client'`: any
+   * number beside it (hooks, search servers, command lines): reads, writes, searches and enqueues, opens its files
+   * and threads when they are first needed, and changes no schema. Default `'owner'`.
+   */
+  role?: 'owner' | 'client'
+  /** For a client: it writes nothing, and where there is no database it reads an empty memory. Default false. */
+  readOnly?: boolean
+  /**
+   * What of it is opened: `'store'` (`claude-mem.db`: the tables and pages) and `'queue'` (`native/queue.db`: the
+   * queues and sessions). What is left out is not looked at, and calls that need it answer `ERR_NOT_OPEN`. With
+   * `['queue']` the queues work beside a `claude-mem.db` of any version; commits are `external` then. Default:
+   * `['store', 'queue']`.
+   */
+  parts?: ('store' | 'queue')[]
   /** How long to wait for another owner of the directory to go away, ms (0 to 600,000). Default 10,000. */
   lockWaitMs?: number
   /**
@@ -959,7 +1094,7 @@ export interface OpenOptions {
    * Default `'normal'`.
    */
   durability?: 'normal' | 'full'
-  /** Reader threads (1 to 16). Default 2. */
+  /** Reader threads (1 to 16). Default 2; 1 for a client. */
   readers?: number
   /**
    * Bytes of writes in flight at most, over all calls (65,536 to 4 GiB); one write is always admitted.
@@ -1103,6 +1238,8 @@ export interface QueueMetrics {
   paused: number
   /** Acknowledged messages that are not purged yet, of all sessions. */
   unpurged: number
+  /** Their bytes. They no longer count against the queue's bounds. */
+  unpurgedBytes: number
   /** Messages enqueued within the last minute, of all sessions. */
   enqueuedPerMinute: number
   /** Messages acknowledged within the last minute, of all sessions. */

@@ -840,6 +840,7 @@ module.exports.Consumer = nativeBinding.Consumer
 module.exports.Memory = nativeBinding.Memory
 module.exports.Pages = nativeBinding.Pages
 module.exports.Queue = nativeBinding.Queue
+module.exports.RawMessage = nativeBinding.RawMessage
 module.exports.ReadySessions = nativeBinding.ReadySessions
 module.exports.Sessions = nativeBinding.Sessions
 module.exports.Store = nativeBinding.Store

@@ -28,6 +28,8 @@ const FILE = {
   path: 'string',
   bytes: NUMBER,
   walBytes: NUMBER,
+  walPages: NUMBER,
+  pinnedPages: NUMBER,
   freePages: NUMBER,
   lastCheckpointEpoch: 'null',
   waitingWrites: NUMBER,
@@ -35,6 +37,7 @@ const FILE = {
   sampledAtEpoch: NUMBER,
 };
 const SHAPE = {
+  role: 'string',
   status: 'string',
   reasons: 'array',
   timestamp: NUMBER,
@@ -63,6 +66,7 @@ const SHAPE = {
     sessions: NUMBER,
     paused: NUMBER,
     unpurged: NUMBER,
+    unpurgedBytes: NUMBER,
     enqueuedPerMinute: NUMBER,
     committedPerMinute: NUMBER,
     waitMs: { p50: NUMBER, p99: NUMBER },

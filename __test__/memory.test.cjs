@@ -16,6 +16,8 @@ const DONE = { value: undefined, done: true };
 
 /** Every option: the smallest value, the largest, and one that is refused. */
 const OPTIONS = {
+  role: ['owner', 'owner', 'guest'],
+  readOnly: [false, false, 'yes'], // for clients alone: client.test.cjs
   lockWaitMs: [0, 600_000, -1],
   deadlineMs: [1, 600_000, 0],
   durability: ['normal', 'full', 'fast'],
@@ -46,7 +48,10 @@ describe('the options of openMemory', () => {
       const memory = await openMemory({ dataDir: directory, ...chosen });
       const id = await memory.store.createSDKSession('claude', 'project', 'ask');
       await memory.queue.enqueue(id, message('a'));
-      await (await next(memory.queue.consume(id))).commit({ observations: [{ type: 'change' }] });
+      // With a TTL of 1 ms a consumer may have ended before its claim is written.
+      let batch;
+      while (!batch) batch = await next(memory.queue.consume(id));
+      await batch.commit({ observations: [{ type: 'change' }] });
       assert.equal((await memory.store.getStats()).observations, 1);
       await memory.dispose();
     }
@@ -348,7 +353,17 @@ describe('handles', () => {
   });
 
   test('are only made by what opens them', () => {
-    for (const name of ['Memory', 'Store', 'Pages', 'Queue', 'Sessions', 'Consumer', 'Batch', 'ReadySessions']) {
+    for (const name of [
+      'Memory',
+      'Store',
+      'Pages',
+      'Queue',
+      'Sessions',
+      'Consumer',
+      'Batch',
+      'RawMessage',
+      'ReadySessions',
+    ]) {
       assert.throws(() => new claudeMem[name](), name);
     }
   });

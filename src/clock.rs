@@ -1,11 +1,26 @@
 //! Wall-clock times as the tables store them.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since 1970, UTC: every `*_epoch` column.
 #[must_use]
 pub fn now_epoch() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
+    now.saturating_add(crate::fault::wall_clock_offset())
+}
+
+/// Milliseconds from now to `epoch`; none where it has passed.
+#[must_use]
+pub fn until_epoch(epoch: i64) -> Duration {
+    Duration::from_millis(u64::try_from(epoch.saturating_sub(now_epoch())).unwrap_or(0))
+}
+
+/// The wall-clock time `wait` from now.
+#[must_use]
+pub fn epoch_after(wait: Duration) -> i64 {
+    now_epoch().saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// ISO-8601 UTC text with milliseconds and `Z`, as JavaScript's `toISOString` writes it: every `*_at` column.

@@ -3,7 +3,49 @@
 //!
 //! A test arms a point with the environment variable `CLAUDE_MEM_NATIVE_FAULT`, a list of `name=action`
 //! separated by commas. Actions: `panic`, `panic-once`, `abort` (as SIGKILL would), `abort-<n>` (the n-th time),
-//! `sleep-<ms>`.
+//! `sleep-<ms>`. Beside them: a wall clock that a test sets ([`set_wall_clock_offset`]), and the writers' logs, whose
+//! writes and fsyncs are counted and can be made to fail ([`disk`]).
+
+#[cfg(any(test, feature = "fault-injection"))]
+pub mod disk;
+
+#[cfg(any(test, feature = "fault-injection"))]
+use std::sync::atomic::{AtomicI64, Ordering};
+
+#[cfg(any(test, feature = "fault-injection"))]
+pub use disk::{committed, watch};
+
+#[cfg(any(test, feature = "fault-injection"))]
+static WALL_CLOCK_OFFSET: AtomicI64 = AtomicI64::new(0);
+
+/// By how much the wall clock is wrong, ms.
+#[cfg(any(test, feature = "fault-injection"))]
+pub fn wall_clock_offset() -> i64 {
+    WALL_CLOCK_OFFSET.load(Ordering::Relaxed)
+}
+
+/// By how much the wall clock is wrong, ms.
+#[cfg(not(any(test, feature = "fault-injection")))]
+#[inline]
+pub const fn wall_clock_offset() -> i64 {
+    0
+}
+
+/// Sets the wall clock of this process wrong by `ms`, as somebody who changes the time of the machine would.
+#[cfg(any(test, feature = "fault-injection"))]
+pub fn set_wall_clock_offset(ms: i64) {
+    WALL_CLOCK_OFFSET.store(ms, Ordering::Relaxed);
+}
+
+/// Watches the log of a write connection; see `disk`.
+#[cfg(not(any(test, feature = "fault-injection")))]
+#[inline]
+pub fn watch(_db: &rusqlite::Connection) {}
+
+/// Notes a COMMIT and the commands in it; see `disk`.
+#[cfg(not(any(test, feature = "fault-injection")))]
+#[inline]
+pub fn committed<I>(_db: &rusqlite::Connection, _commands: impl FnOnce() -> I) {}
 
 /// Does what the environment says for the injection point `name`.
 #[cfg(not(any(test, feature = "fault-injection")))]

@@ -19,9 +19,9 @@ use crate::{
         layout::{Layout, beside},
     },
     error::Result,
-    queue::{Figures, Queue},
+    queue::{Figures, Queues},
     reply::Reply,
-    settings::Settings,
+    settings::{Role, Settings},
 };
 
 /// A share of a limit from which it is worth a warning.
@@ -32,6 +32,9 @@ const CRITICAL: f64 = 0.9;
 const SAMPLE_AGE: Duration = Duration::from_secs(2);
 /// A write-ahead log above this size is worth a warning, bytes: somebody's reader holds it back.
 const WAL_WARN: u64 = 128 << 20;
+
+/// Bytes of a page of the log; SQLite's default.
+const PAGE: u64 = 4_096;
 
 /// How loud a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,14 +97,21 @@ pub struct FileHealth {
     pub waiting: usize,
     /// Transactions since open.
     pub commits: i64,
+    /// Pages in its log after the last commit or checkpoint.
+    pub wal_pages: i64,
+    /// Those that the last checkpoint could not move into the file.
+    pub pinned_pages: i64,
 }
+
+/// Of `claude-mem.db`, of `queue.db`, and when they were taken.
+type Samples = (FileSample, FileSample, Option<Instant>);
 
 /// Asks the disk in the background.
 #[derive(Debug)]
 pub struct Sampler {
     database: PathBuf,
     queue: PathBuf,
-    samples: Mutex<(FileSample, FileSample, Option<Instant>)>,
+    samples: Mutex<Samples>,
     pending: AtomicBool,
 }
 
@@ -118,43 +128,63 @@ impl Sampler {
     }
 
     /// Asks for new samples where the last ones are old; nobody waits for them.
-    pub fn refresh(self: &Arc<Self>, readers: &Readers, queue: &Queue) {
+    pub fn refresh(self: &Arc<Self>, readers: Option<&Readers>, queue: Option<&Queues>) {
         let fresh =
             self.samples.lock().unwrap_or_else(PoisonError::into_inner).2.is_some_and(|at| at.elapsed() < SAMPLE_AGE);
         // One question at a time, however long the disk takes.
         if fresh || self.pending.swap(true, Ordering::AcqRel) {
             return;
         }
-        let (ask, told) = (Arc::clone(self), Arc::clone(self));
-        readers.call(
-            "sample",
-            move |db| sample(db, &ask.database),
-            Reply::new(move |answer: Result<FileSample>| {
-                let mut samples = told.samples.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Ok(sample) = answer {
-                    samples.0 = sample;
-                }
-                samples.2 = Some(Instant::now());
-                drop(samples);
-                told.pending.store(false, Ordering::Release);
-            }),
-        );
-        let (ask, told) = (Arc::clone(self), Arc::clone(self));
-        queue.writer().call(
-            "sample",
-            Instant::now() + SAMPLE_AGE,
-            move |db| sample(db, &ask.queue),
-            Reply::new(move |answer: Result<FileSample>| {
-                if let Ok(sample) = answer {
-                    told.samples.lock().unwrap_or_else(PoisonError::into_inner).1 = sample;
-                }
-            }),
-        );
+        // Dropped when the last answer is in: then the next question may be asked.
+        let asked = Arc::new(Asked(Arc::clone(self)));
+        if let Some(readers) = readers {
+            let (ask, told) = (Arc::clone(self), Arc::clone(&asked));
+            let answer = move |answer: Result<FileSample>| told.take(answer, |samples| &mut samples.0);
+            readers.call("sample", move |db| sample(db, &ask.database), Reply::new(answer));
+        }
+        let (ask, told) = (Arc::clone(self), asked);
+        let answer = move |answer: Result<FileSample>| told.take(answer, |samples| &mut samples.1);
+        match queue {
+            None => {}
+            Some(Queues::Owner(queue)) => queue.writer().call(
+                "sample",
+                Instant::now() + SAMPLE_AGE,
+                move |db| sample(db, &ask.queue),
+                Reply::new(answer),
+            ),
+            // A client's figures of the queue are a sample as well.
+            Some(Queues::Client(queue)) => {
+                let look = queue.look();
+                queue.readers().call(
+                    "sample",
+                    move |db| look(db).and_then(|()| sample(db, &ask.queue)),
+                    Reply::new(answer),
+                );
+            }
+        }
     }
 
     fn last(&self) -> (FileSample, FileSample) {
         let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         (samples.0.clone(), samples.1.clone())
+    }
+}
+
+/// A question that is on its way.
+struct Asked(Arc<Sampler>);
+
+impl Asked {
+    fn take(&self, answer: Result<FileSample>, place: fn(&mut Samples) -> &mut FileSample) {
+        if let Ok(sample) = answer {
+            *place(&mut self.0.samples.lock().unwrap_or_else(PoisonError::into_inner)) = sample;
+        }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.0.samples.lock().unwrap_or_else(PoisonError::into_inner).2 = Some(Instant::now());
+        self.0.pending.store(false, Ordering::Release);
     }
 }
 
@@ -192,6 +222,8 @@ impl NativeBytes {
 /// Everything that is known without JavaScript.
 #[derive(Debug, Clone)]
 pub struct Health {
+    /// What the memory is to its data directory.
+    pub role: Role,
     /// The worst of the findings.
     pub status: Status,
     /// What was found.
@@ -200,14 +232,14 @@ pub struct Health {
     pub uptime: Duration,
     /// Bytes by part.
     pub native: NativeBytes,
-    /// The queues.
-    pub queue: Figures,
-    /// Active sessions.
-    pub sessions: usize,
-    /// `claude-mem.db`.
-    pub database: FileHealth,
-    /// `native/queue.db`.
-    pub queue_database: FileHealth,
+    /// The queues, where that part is open.
+    pub queue: Option<Figures>,
+    /// Active sessions, where the queue is open.
+    pub sessions: Option<usize>,
+    /// `claude-mem.db`, where the store is open.
+    pub database: Option<FileHealth>,
+    /// `native/queue.db`, where the queue is open.
+    pub queue_database: Option<FileHealth>,
     /// Reads waiting or running.
     pub waiting_reads: usize,
     /// Slowest recent operations.
@@ -216,19 +248,17 @@ pub struct Health {
 
 impl Health {
     /// Collects the figures.
-    #[expect(clippy::too_many_arguments, reason = "it looks at every part once")]
     #[must_use]
     pub fn collect(
         settings: &Settings,
         opened: Instant,
-        queue: &Queue,
-        writer: &Writer,
-        readers: &Readers,
+        queue: Option<&Queues>,
+        store: Option<(&Writer, &Readers)>,
         budget: &Budget,
         activity: &Activity,
         sampler: &Sampler,
     ) -> Self {
-        let figures = queue.figures(None);
+        let figures = queue.map(Queues::figures);
         let (database, queue_database) = sampler.last();
         let file = |sample: FileSample, writer: &Writer| {
             let figures = writer.figures();
@@ -238,25 +268,28 @@ impl Health {
                 last_checkpoint_epoch: (checkpointed > 0).then_some(checkpointed),
                 waiting: figures.waiting.load(Ordering::Relaxed),
                 commits: figures.commits.load(Ordering::Relaxed),
+                wal_pages: figures.wal_pages.load(Ordering::Relaxed),
+                pinned_pages: figures.pinned_pages.load(Ordering::Relaxed),
             }
         };
         let mut health = Self {
+            role: settings.role,
             status: Status::Ok,
             reasons: Vec::new(),
             uptime: opened.elapsed(),
             native: NativeBytes {
                 sqlite: sqlite_bytes(),
                 in_flight_writes: budget.used() as u64,
-                queue: figures.native_bytes as u64,
+                queue: figures.as_ref().map_or(0, |figures| figures.native_bytes as u64),
             },
             queue: figures,
-            sessions: queue.session_count(),
-            database: file(database, writer),
-            queue_database: file(queue_database, queue.writer()),
-            waiting_reads: readers.waiting(),
+            sessions: queue.map(Queues::session_count),
+            database: store.map(|(writer, _)| file(database, writer)),
+            queue_database: queue.map(|queue| file(queue_database, queue.writer())),
+            waiting_reads: store.map_or(0, |(_, readers)| readers.waiting()),
             slowest: activity.slowest(),
         };
-        health.judge(settings, writer, queue);
+        health.judge(settings, store.map(|(writer, _)| writer), queue.map(Queues::writer));
         health
     }
 
@@ -268,28 +301,41 @@ impl Health {
         }
     }
 
+    fn judge(&mut self, settings: &Settings, writer: Option<&Writer>, queue_writer: Option<&Writer>) {
+        if let Some(figures) = self.queue.clone() {
+            self.judge_queue(settings, &figures);
+        }
+        for (name, writer) in [("writer", writer), ("queue", queue_writer)] {
+            let status = if writer.is_some_and(Writer::has_failed) { Status::Critical } else { Status::Ok };
+            self.find(status, || format!("the {name} thread failed; dispose this memory and open a new one"));
+        }
+        let log = |file: &Option<FileHealth>| {
+            file.as_ref().map_or((0, 0, 0), |file| (file.sample.wal_bytes, file.wal_pages, file.pinned_pages))
+        };
+        let logs = [("claude-mem.db", log(&self.database)), ("queue.db", log(&self.queue_database))];
+        for (name, (wal, pages, pinned)) in logs {
+            // The file keeps its size for a while after the log has started over: both must be large.
+            let large = wal > WAL_WARN && u64::try_from(pages).is_ok_and(|pages| pages * PAGE > WAL_WARN);
+            let status = if large { Status::Warn } else { Status::Ok };
+            self.find(status, || {
+                format!(
+                    "the log of {name} has {wal} bytes ({pages} pages, {pinned} of them newer than what somebody reads): a \
+                     reader, perhaps of another process, holds it back, and it grows until that one ends its transaction"
+                )
+            });
+        }
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "shares are for people")]
-    fn judge(&mut self, settings: &Settings, writer: &Writer, queue: &Queue) {
-        let (bytes, limit) = (self.queue.bytes, settings.bounds.total_bytes);
+    fn judge_queue(&mut self, settings: &Settings, queue: &Figures) {
+        let (bytes, limit) = (queue.bytes, settings.bounds.total_bytes);
         self.find(Status::of_share(bytes as f64 / limit.max(1) as f64), || {
             format!("the queue holds {bytes} of at most {limit} bytes; let consumers catch up or raise maxQueueBytes")
         });
-        for (name, failed) in [("writer", writer.has_failed()), ("queue", queue.writer().has_failed())] {
-            let status = if failed { Status::Critical } else { Status::Ok };
-            self.find(status, || format!("the {name} thread failed; dispose this memory and open a new one"));
-        }
-        let failures = self.queue.clock_failures;
+        let failures = queue.clock_failures;
         let status = if failures > 0 { Status::Warn } else { Status::Ok };
         self.find(status, || format!("the queue's clock failed {failures} times and went on; please report this"));
-        for (name, wal) in
-            [("claude-mem.db", self.database.sample.wal_bytes), ("queue.db", self.queue_database.sample.wal_bytes)]
-        {
-            let status = if wal > WAL_WARN { Status::Warn } else { Status::Ok };
-            self.find(status, || {
-                format!("the log of {name} has {wal} bytes: a reader, perhaps of another process, holds it back")
-            });
-        }
-        let (dead, keep) = (self.queue.dead, settings.bounds.dead_letters);
+        let (dead, keep) = (queue.dead, settings.bounds.dead_letters);
         let status = if dead as f64 >= keep as f64 * WARN { Status::Warn } else { Status::Ok };
         self.find(status, || format!("{dead} of at most {keep} dead letters are kept; look at queue.deadLetters()"));
     }

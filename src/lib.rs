@@ -5,9 +5,11 @@
 //! that ever crosses back is a settled promise.
 //!
 //! Layers, each importing only what stands below it: [`js`] (the N-API surface), [`memory`] (opens, wires and
-//! closes the parts), [`queue`] and [`sessions`], [`store`] (one file a table), [`db`] (connections, schema,
-//! writer and reader threads), and at the bottom [`settings`], [`error`], [`reply`], [`clock`] and [`fault`].
+//! closes the parts; [`client`] those of a client), [`queue`] and [`sessions`], [`store`] (one file a table), [`db`]
+//! (connections, schema, writer and reader threads), and at the bottom [`settings`], [`parts`], [`error`], [`reply`],
+//! [`clock`] and [`fault`].
 
+pub mod client;
 pub mod clock;
 pub mod db;
 pub mod error;
@@ -15,6 +17,7 @@ pub mod fault;
 pub mod health;
 pub mod js;
 pub mod memory;
+pub mod parts;
 pub mod queue;
 pub mod reply;
 pub mod sessions;

@@ -12,14 +12,24 @@ use std::{
 };
 
 use crate::{
-    db::{Budget, Readers, Writer, activity::Activity, connection, layout::Layout, owner::OwnerLock, schema},
+    client,
+    db::{
+        Budget, Follow, Readers, Write, Writer,
+        activity::Activity,
+        connection,
+        in_process::{self, Held},
+        layout::Layout,
+        owner::OwnerLock,
+        schema,
+    },
     error::{Error, Result},
     fault,
     health::{Health, Sampler},
-    queue::{Queue, engine::Parts, open_storage},
+    parts::Part,
+    queue::{Directory, OwnFile, Queue, Queues, SharedFile, engine::Parts, open_storage},
     reply::Reply,
-    sessions::SessionSnapshot,
-    settings::Settings,
+    sessions::{SessionInfo, SessionSnapshot},
+    settings::{Role, Settings},
     store::opening::{self, Opening},
 };
 
@@ -29,16 +39,45 @@ const CLOSE_BOUND: Duration = Duration::from_secs(6);
 /// One open data directory.
 pub struct Memory {
     settings: Arc<Settings>,
-    readers: Arc<Readers>,
-    writer: Arc<Writer>,
-    queue: Queue,
+    /// Part `store`.
+    store: Option<SharedDatabase>,
+    /// Part `queue`.
+    queue: Option<Arc<Queues>>,
     budget: Arc<Budget>,
     activity: Arc<Activity>,
     sampler: Arc<Sampler>,
-    owner: Mutex<Option<Arc<OwnerLock>>>,
+    owner: Mutex<Option<Arc<Ownership>>>,
     closing: Mutex<Closing>,
     open: OpenCount,
     opened: Instant,
+}
+
+/// What an owner gives up last.
+struct Ownership {
+    _lock: OwnerLock,
+    /// With the part `store`.
+    _held: Option<Held>,
+}
+
+/// The threads of `claude-mem.db`.
+struct SharedDatabase {
+    readers: Arc<Readers>,
+    writer: Arc<Writer>,
+}
+
+/// Keeps the owner lock until a writer's thread has ended, also where the handle is only garbage-collected.
+struct HoldsLock {
+    _lock: Arc<dyn Any + Send + Sync>,
+}
+
+impl Follow for HoldsLock {
+    fn begun(&mut self, _: &rusqlite::Connection) -> Result<()> {
+        Ok(())
+    }
+
+    fn follow_ups(&mut self) -> Vec<Box<dyn Write>> {
+        Vec::new()
+    }
 }
 
 /// Memories that are open in this process.
@@ -97,37 +136,53 @@ impl Memory {
     /// # Errors
     /// `ERR_LOCKED`, `ERR_SCHEMA_UNSUPPORTED`, `ERR_CORRUPT`, `ERR_IO`, `ERR_DISK_FULL`, `ERR_BUSY`.
     pub fn open_here(settings: Settings) -> Result<Arc<Self>> {
+        if settings.role == Role::Client {
+            return Self::open_client(settings);
+        }
         let settings = Arc::new(settings);
         let layout = Layout::new(settings.data_dir.clone());
-        let owner = Arc::new(own(&layout, &settings)?);
-        let db = schema::prepare(&layout.database(), settings.deadline)?;
+        let lock = own(&layout, &settings)?;
+        let parts = settings.parts;
+        let held = parts.has(Part::Store).then(|| in_process::hold(&layout.database()));
+        let owner = Arc::new(Ownership { _lock: lock, _held: held });
         let budget = Arc::new(Budget::new(settings.max_in_flight_bytes));
         let activity = Arc::new(Activity::default());
-        let connections = (0..settings.readers.max(1))
-            .map(|_| connection::open_reader(&layout.database()))
-            .collect::<Result<Vec<_>>>()?;
-        let readers = Arc::new(Readers::start("cm-reader", connections, Arc::clone(&activity))?);
-        let writer =
-            Writer::start("cm-writer", db, settings.durability, Arc::clone(&budget), Arc::clone(&activity), None)?;
-        let writer = Arc::new(writer);
         // The lock ends with the last of the threads that write, also where the handle is only
         // garbage-collected.
         let guard: Arc<dyn Any + Send + Sync> = Arc::clone(&owner) as _;
+        let store = if parts.has(Part::Store) {
+            // With a queue it is that one's thread which ends last.
+            let alone = (!parts.has(Part::Queue)).then(|| Arc::clone(&guard));
+            Some(SharedDatabase::open(&layout, &settings, &budget, &activity, alone)?)
+        } else {
+            None
+        };
         fault::point("openMemory");
-        let queue = Queue::open(Parts {
-            settings: Arc::clone(&settings),
-            queue_db: open_storage(&layout.queue(), settings.secure_delete)?,
-            directory: connection::open_reader(&layout.database())?,
-            main_writer: Arc::clone(&writer),
-            budget: Arc::clone(&budget),
-            activity: Arc::clone(&activity),
-            guard,
-        })?;
+        let queue = if parts.has(Part::Queue) {
+            let directory: Box<dyn Directory> = match &store {
+                Some(store) => {
+                    let look_ups = connection::open_reader(&layout.database())?;
+                    Box::new(SharedFile::new(look_ups, Arc::clone(&store.writer)))
+                }
+                None => Box::new(OwnFile),
+            };
+            let queue_db = open_storage(&layout.queue(), settings.secure_delete)?;
+            Some(Arc::new(Queues::Owner(Queue::open(Parts {
+                settings: Arc::clone(&settings),
+                queue_db,
+                watched: connection::open_reader(&layout.queue())?,
+                directory,
+                budget: Arc::clone(&budget),
+                activity: Arc::clone(&activity),
+                guard,
+            })?)))
+        } else {
+            None
+        };
         let sampler = Arc::new(Sampler::new(&layout));
         let memory = Arc::new(Self {
             settings,
-            readers,
-            writer,
+            store,
             queue,
             budget,
             activity,
@@ -137,8 +192,31 @@ impl Memory {
             open: OpenCount::one_more(),
             opened: Instant::now(),
         });
-        memory.sampler.refresh(&memory.readers, &memory.queue);
+        memory.sample();
         Ok(memory)
+    }
+
+    /// Opens nothing but what it looks at; see [`client`].
+    fn open_client(settings: Settings) -> Result<Arc<Self>> {
+        let settings = Arc::new(settings);
+        let budget = Arc::new(Budget::new(settings.max_in_flight_bytes));
+        let activity = Arc::new(Activity::default());
+        let client::Parts { store, queue } = client::open(&settings, &budget, &activity)?;
+        let sampler = Arc::new(Sampler::new(&Layout::new(settings.data_dir.clone())));
+        let store =
+            store.map(|(readers, writer)| SharedDatabase { readers: Arc::new(readers), writer: Arc::new(writer) });
+        Ok(Arc::new(Self {
+            settings,
+            store,
+            queue: queue.map(|queue| Arc::new(Queues::Client(Box::new(queue)))),
+            budget,
+            activity,
+            sampler,
+            owner: Mutex::new(None),
+            closing: Mutex::new(Closing::Open),
+            open: OpenCount::one_more(),
+            opened: Instant::now(),
+        }))
     }
 
     /// What this memory was opened with.
@@ -148,21 +226,48 @@ impl Memory {
     }
 
     /// The reader threads of `claude-mem.db`.
-    #[must_use]
-    pub fn readers(&self) -> &Readers {
-        &self.readers
+    ///
+    /// # Errors
+    /// `ERR_NOT_OPEN` without the part `store`.
+    pub fn readers(&self) -> Result<&Readers> {
+        self.part(Part::Store, self.store.as_ref()).map(|store| &*store.readers)
     }
 
     /// The writer thread of `claude-mem.db`.
-    #[must_use]
-    pub fn writer(&self) -> &Writer {
-        &self.writer
+    ///
+    /// # Errors
+    /// `ERR_NOT_OPEN` without the part `store`.
+    pub fn writer(&self) -> Result<&Writer> {
+        self.part(Part::Store, self.store.as_ref()).map(|store| &*store.writer)
     }
 
-    /// The queues and the session registry.
-    #[must_use]
-    pub fn queue(&self) -> &Queue {
-        &self.queue
+    /// The owner's queues and session registry.
+    ///
+    /// # Errors
+    /// `ERR_NOT_OPEN` without the part `queue`, or on a client.
+    pub fn queue(&self) -> Result<&Queue> {
+        self.queues()?.owner("this")
+    }
+
+    /// What of the queues this memory's role has.
+    ///
+    /// # Errors
+    /// `ERR_NOT_OPEN` without the part `queue`.
+    pub fn queues(&self) -> Result<&Arc<Queues>> {
+        self.part(Part::Queue, self.queue.as_ref())
+    }
+
+    /// An open part. One that is disposed says so itself; one that never was open says so unless the whole memory
+    /// is gone.
+    fn part<'a, T>(&self, part: Part, open: Option<&'a T>) -> Result<&'a T> {
+        open.ok_or_else(
+            || if self.is_disposed() { Error::disposed("memory") } else { self.settings.parts.not_open(part) },
+        )
+    }
+
+    /// Has the disk asked, where the last samples are old.
+    fn sample(&self) {
+        self.sampler.refresh(self.store.as_ref().map(|store| &*store.readers), self.queue.as_deref());
     }
 
     /// Until when a write waits for a lock, where the call says nothing else.
@@ -171,35 +276,46 @@ impl Memory {
         Instant::now() + of_call.unwrap_or(self.settings.deadline)
     }
 
-    /// Makes a session active: its row, its newest prompt number and prompt.
-    pub fn initialize_session(
-        self: &Arc<Self>,
-        session_id: i64,
-        user_prompt: Option<String>,
-        prompt_number: Option<i64>,
-        reply: Reply<SessionSnapshot>,
-    ) {
-        let memory = Arc::clone(self);
+    /// Makes a session active: its row, its newest prompt number and prompt. Without the store the session is what
+    /// the caller tells of it.
+    pub fn initialize_session(self: &Arc<Self>, session_id: i64, given: Initialize, reply: Reply<SessionSnapshot>) {
+        let queue = match self.queue() {
+            Ok(queue) => queue.clone(),
+            Err(error) => return reply.settle(Err(error)),
+        };
+        let Some(store) = &self.store else {
+            let Initialize { user_prompt, prompt_number, claude_session_id, project } = given;
+            let reply = Reply::new(move |info: Result<SessionInfo>| {
+                reply.settle(info.map(|info| SessionSnapshot { info, user_prompt }));
+            });
+            return queue.introduce_session(session_id, claude_session_id, project, prompt_number, reply);
+        };
+        let name = given.claude_session_id;
+        let (user_prompt, prompt_number) = (given.user_prompt, given.prompt_number);
         let reply = Reply::new(move |found: Result<Opening>| {
             reply.settle(found.and_then(|opening| {
                 let number = prompt_number.or(opening.last_prompt_number);
-                let info = memory.queue.activate_session(session_id, &opening.row, number)?;
+                let info = queue.activate_session(session_id, &opening.row, number)?;
                 Ok(SessionSnapshot { info, user_prompt: user_prompt.or(opening.user_prompt) })
             }));
         });
-        self.readers.call("initializeSession", move |db| opening::read(db, session_id), reply);
+        let read = move |db: &rusqlite::Connection| {
+            let opening = opening::read(db, session_id)?;
+            opening.row.must_be(session_id, name.as_deref())?;
+            Ok(opening)
+        };
+        store.readers.call("initializeSession", read, reply);
     }
 
     /// How this memory does. Waits for no disk: figures from there are sampled and carry their age.
     #[must_use]
     pub fn health(&self) -> Health {
-        self.sampler.refresh(&self.readers, &self.queue);
+        self.sample();
         Health::collect(
             &self.settings,
             self.opened,
-            &self.queue,
-            &self.writer,
-            &self.readers,
+            self.queue.as_deref(),
+            self.store.as_ref().map(|store| (&*store.writer, &*store.readers)),
             &self.budget,
             &self.activity,
             &self.sampler,
@@ -220,7 +336,7 @@ impl Memory {
                 Closing::Open => *closing = Closing::Pending(vec![reply]),
             }
         }
-        self.queue.dispose();
+        self.stop_queue();
         let memory = Arc::clone(self);
         // A write that waits for a lock may do so until its deadline.
         let bound = CLOSE_BOUND.max(self.settings.deadline + Duration::from_secs(1));
@@ -241,19 +357,36 @@ impl Memory {
             }
             *closing = Closing::Pending(Vec::new());
         }
-        self.queue.dispose();
+        self.stop_queue();
         self.close(bound / 3);
     }
 
+    fn stop_queue(&self) {
+        if let Some(queue) = &self.queue {
+            queue.dispose();
+        }
+    }
+
     fn close(&self, bound: Duration) {
+        let store = self.store.as_ref();
         let parts: [&dyn Fn(); 3] = [
             &|| {
-                self.readers.close(bound);
+                if let Some(store) = store {
+                    store.readers.close(bound);
+                }
                 fault::point("dispose");
             },
             // The main writer before the queue's: its last commits still clear their leases there.
-            &|| self.writer.close(bound),
-            &|| self.queue.close(bound),
+            &|| {
+                if let Some(store) = store {
+                    store.writer.close(bound);
+                }
+            },
+            &|| {
+                if let Some(queue) = &self.queue {
+                    queue.close(bound);
+                }
+            },
         ];
         let mut outcome = Ok(());
         for part in parts {
@@ -285,13 +418,50 @@ impl Memory {
     }
 }
 
+impl SharedDatabase {
+    /// Brings the schema up to date and starts the threads. `guard` lives as long as its writer's.
+    fn open(
+        layout: &Layout,
+        settings: &Settings,
+        budget: &Arc<Budget>,
+        activity: &Arc<Activity>,
+        guard: Option<Arc<dyn Any + Send + Sync>>,
+    ) -> Result<Self> {
+        let db = schema::prepare(&layout.database(), settings.deadline)?;
+        let connections = (0..settings.readers.max(1))
+            .map(|_| connection::open_reader(&layout.database()))
+            .collect::<Result<Vec<_>>>()?;
+        let readers = Arc::new(Readers::start("cm-reader", connections, Arc::clone(activity))?);
+        let follow = guard.map(|lock| Box::new(HoldsLock { _lock: lock }) as Box<dyn Follow>);
+        let (budget, activity) = (Arc::clone(budget), Arc::clone(activity));
+        let writer = Writer::start("cm-writer", db, settings.durability, budget, activity, follow)?;
+        Ok(Self { readers, writer: Arc::new(writer) })
+    }
+}
+
+/// What is told of a session that becomes active.
+#[derive(Debug, Clone, Default)]
+pub struct Initialize {
+    /// The prompt that it works on now; by default the newest stored one.
+    pub user_prompt: Option<String>,
+    /// Its number; by default that of the newest stored one.
+    pub prompt_number: Option<i64>,
+    /// Whose session that is: refused where the number belongs to another.
+    pub claude_session_id: Option<String>,
+    /// Its project; with the store open the row says that.
+    pub project: Option<String>,
+}
+
 /// Takes the data directory. A database that we do not know must be left as it was, with nothing beside it,
-/// so it is looked at before `native/` is made.
+/// so it is looked at before `native/` is made. Without the part `store` it is not looked at.
 ///
 /// Where `native/` exists the lock comes first instead: looking opens and closes the file, and on POSIX
 /// systems that would drop the locks of a memory that this very process has open on it.
 fn own(layout: &Layout, settings: &Settings) -> Result<OwnerLock> {
     static FIRST_OPEN: Mutex<()> = Mutex::new(());
+    if !settings.parts.has(Part::Store) {
+        return OwnerLock::acquire(layout, settings.lock_wait);
+    }
     if !layout.owner_lock().exists() {
         // One first open at a time: between the look and the lock nobody else of this process may open.
         let _one = FIRST_OPEN.lock().unwrap_or_else(PoisonError::into_inner);

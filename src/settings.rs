@@ -2,13 +2,19 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::db::Durability;
+use crate::{db::Durability, parts::Parts};
 
 /// What a memory is opened with.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The data directory.
     pub data_dir: PathBuf,
+    /// Whether this memory owns the directory.
+    pub role: Role,
+    /// A client that writes nothing.
+    pub read_only: bool,
+    /// What of it is opened.
+    pub parts: Parts,
     /// How long to wait for another owner of the directory to go away.
     pub lock_wait: Duration,
     /// How long a write waits for a lock that another process holds, where the call does not say.
@@ -31,6 +37,26 @@ pub struct Settings {
     pub max_sessions: usize,
     /// Overwrite deleted payloads with zeros.
     pub secure_delete: bool,
+}
+
+/// What a memory is to its data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The one that consumes, and keeps the schema.
+    Owner,
+    /// One of any number beside it.
+    Client,
+}
+
+impl Role {
+    /// What `role` shows.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Client => "client",
+        }
+    }
 }
 
 /// How much may wait.
@@ -72,6 +98,9 @@ impl Settings {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         Self {
             data_dir: data_dir.into(),
+            role: Role::Owner,
+            read_only: false,
+            parts: Parts::default(),
             lock_wait: Duration::from_secs(10),
             deadline: Duration::from_secs(5),
             durability: Durability::Normal,

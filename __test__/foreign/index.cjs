@@ -104,6 +104,13 @@ async function hold(database) {
   return child;
 }
 
+/** Keeps a read transaction open until `stop()`. */
+async function pin(database) {
+  const child = await start('pin', database);
+  await child.next();
+  return child;
+}
+
 /** Writes all the time; `stop()` resolves with {written, errors, slowestMs}. */
 async function write(database) {
   const child = await start('write', database);
@@ -119,4 +126,4 @@ async function write(database) {
   };
 }
 
-module.exports = { abandon, execute, hold, query, write };
+module.exports = { abandon, execute, hold, pin, query, write };

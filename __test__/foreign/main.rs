@@ -29,8 +29,9 @@ fn main() -> Outcome {
         ["query", database, sql] => query(database, sql),
         ["abandon", database, sql] => abandon(database, sql),
         ["hold", database] => hold(database),
+        ["pin", database] => pin(database),
         ["write", database] => write(database),
-        _ => Err("usage: execute|query|abandon <database> <sql>, hold|write <database>".into()),
+        _ => Err("usage: execute|query|abandon <database> <sql>, hold|pin|write <database>".into()),
     }
 }
 
@@ -73,6 +74,16 @@ fn hold(database: &str) -> Outcome {
     print(&json!("held"))?;
     stdin().read_to_end(&mut Vec::new())?;
     Ok(transaction.rollback()?)
+}
+
+/// Reads the state of now for as long as it lives.
+fn pin(database: &str) -> Outcome {
+    let db = Connection::open(database)?;
+    db.busy_timeout(BUSY_TIMEOUT)?;
+    db.execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema")?;
+    print(&json!("pinned"))?;
+    stdin().read_to_end(&mut Vec::new())?;
+    Ok(db.execute_batch("COMMIT")?)
 }
 
 /// Writes as fast as it can, with a connection a write as hooks have; prints a line for the first write, and at

@@ -12,8 +12,20 @@ export async function opening(): Promise<void> {
   await other.dispose();
   await other[Symbol.asyncDispose]();
 
+  const client = await openMemory({ role: 'client', readOnly: true });
+  holds<Equal<typeof client.role, 'owner' | 'client'>>();
+  const depth: number = await client.queue.poke(1);
+  holds<Equal<Awaited<ReturnType<Memory['health']>>['role'], 'owner' | 'client'>>();
+  void depth;
+
+  // @ts-expect-error: not one of 'owner' and 'client'
+  await openMemory({ role: 'guest' });
+  await (await openMemory({ parts: ['queue'] })).dispose();
+
   // @ts-expect-error: misspelled
   await openMemory({ dataDirectory: 'somewhere' });
+  // @ts-expect-error: there is no such part
+  await openMemory({ parts: ['tables'] });
   // @ts-expect-error: not one of 'normal' and 'full'
   await openMemory({ durability: 'none' });
   // @ts-expect-error: a number of milliseconds
@@ -74,7 +86,10 @@ export async function pages(memory: Memory): Promise<void> {
 export async function queue(memory: Memory): Promise<void> {
   const { id, depth, duplicate } = await memory.queue.enqueue(1, { type: 'summarize' }, { dedupeKey: 'key' });
   holds<Equal<typeof duplicate, false | 'waiting' | 'done' | 'dead'>>();
-  await memory.queue.enqueueRaw(1, Buffer.from('{"type":"summarize"}'), { endsBatch: true });
+  await memory.queue.enqueueRaw(1, Buffer.from('{"type":"summarize"}'), { endsBatch: true, claudeSessionId: 'c' });
+  const raw = memory.queue.raw(1);
+  raw.append(Buffer.from('{}'));
+  await raw.enqueue({ type: 'observation', fields: { tool_name: 'text', tool_input: 'jsonText' } });
   const waiting: number = memory.queue.depth() + memory.queue.depth(1);
   const busy: boolean = memory.queue.isBusy();
   void [id, depth, waiting, busy];
@@ -101,6 +116,7 @@ export async function consuming(memory: Memory): Promise<void> {
     const summaryId: number | undefined = answer.summary?.id;
     const left: number = answer.depth;
     await batch.commit();
+    await batch.commit({ external: true });
     await batch.release({ error: 'quota', delayMs: 1_000, countAttempt: false });
     batch.extend(60_000);
     void [firstId, attempts, prompt, rows, summaryId, left];
@@ -121,7 +137,11 @@ export async function consuming(memory: Memory): Promise<void> {
 }
 
 export async function sessions(memory: Memory): Promise<void> {
-  const { claudeSessionId, project } = await memory.sessions.initialize(1, { promptNumber: 2 });
+  const { claudeSessionId, project } = await memory.sessions.initialize(1, {
+    promptNumber: 2,
+    claudeSessionId: 'claude-1',
+    project: 'project',
+  });
   const names: string[] = [claudeSessionId, project];
   const { purged } = await memory.sessions.delete(1, { mode: 'drain', purge: false });
   const count: number = memory.sessions.count() + purged;
@@ -133,7 +153,10 @@ export async function sessions(memory: Memory): Promise<void> {
 export async function health(memory: Memory): Promise<void> {
   const report = await memory.health();
   holds<Equal<typeof report.status, 'ok' | 'warn' | 'critical'>>();
-  const depth: number = report.queue.depth;
+  // What is not open is null.
+  const depth: number | undefined = report.queue?.depth;
+  const bytes: number | undefined = report.database?.bytes;
+  const active: number | undefined = report.sessions?.active;
   const used: number | undefined = report.heap?.usedBytes;
-  void [depth, used];
+  void [depth, bytes, active, used];
 }

@@ -3,6 +3,7 @@
 const path = require('node:path');
 const express = require('express');
 const { hostCheck, securityHeaders } = require('./host-check.cjs');
+const { messageBodies } = require('./message-body.cjs');
 const { answerError, NotFound } = require('./http-errors.cjs');
 const { sessionRoutes } = require('./routes/sessions.cjs');
 const { listRoutes } = require('./routes/lists.cjs');
@@ -19,6 +20,7 @@ function createApp(parts) {
   const app = express();
   app.disable('x-powered-by');
   app.use(hostCheck(parts.getPort), securityHeaders);
+  app.use(messageBodies(parts.memory.queue, MAX_BODY_BYTES));
   app.use(express.json({ limit: MAX_BODY_BYTES, strict: false }));
   app.use(stateRoutes(parts));
   app.use('/sessions', sessionRoutes(parts));

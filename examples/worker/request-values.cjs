@@ -104,6 +104,7 @@ function jsonBody(request, { optional = false } = {}) {
   return body;
 }
 
+/** Whether a request says that it has a body. */
 function hasBody(request) {
   return request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length'] || 0) > 0;
 }
@@ -113,4 +114,15 @@ function withoutUndefined(value) {
   return Object.fromEntries(Object.entries(value).filter(([, entry]) => entry !== undefined));
 }
 
-module.exports = { integer, text, requiredText, oneOf, list, dateRange, sessionDbId, jsonBody, withoutUndefined };
+module.exports = {
+  integer,
+  text,
+  requiredText,
+  oneOf,
+  list,
+  dateRange,
+  sessionDbId,
+  jsonBody,
+  hasBody,
+  withoutUndefined,
+};

@@ -4,11 +4,11 @@
 // on: a session that is empty, paused or backing off has no consumer at all and is offered again when that ends.
 const { setTimeout: sleep } = require('node:timers/promises');
 const { readAnswer } = require('./agents/answer.cjs');
+const { MessageReader } = require('./agents/message-reader.cjs');
 
-const DEFAULTS = { maxConcurrentAgents: 2, agentTimeoutMs: 300_000, batchesPerTurn: 4 };
+const DEFAULTS = { maxConcurrentAgents: 2, agentTimeoutMs: 300_000, batchesPerTurn: 4, unavailableRetryMs: 30_000 };
 // A consumer that was promised a message and finds none (it was purged in that moment) gives its place back after this.
 const EMPTY_QUEUE_MS = 1_000;
-const UNAVAILABLE_RETRY_MS = 30_000;
 // The database may be locked or full for a while; an answer that was paid for is offered this often before it is given up.
 const COMMIT_ATTEMPTS = 5;
 const COMMIT_RETRY_MS = 500;
@@ -157,9 +157,8 @@ class Scheduler {
   }
 
   async ask(batch, session, stopper) {
-    const messages = batch.messages
-      .filter((message) => message.type !== COMPLETE_MESSAGE)
-      .map((message) => ({ ...message }));
+    const reader = new MessageReader(batch, (message) => message.type !== COMPLETE_MESSAGE);
+    const { messages, readText, readRaw } = reader;
     if (messages.length === 0) return { observations: [], summary: null };
     const context = {
       sessionDbId: session.id,
@@ -169,6 +168,8 @@ class Scheduler {
       promptNumber: batch.promptNumber,
       attempt: Math.max(...messages.map((message) => message.attempts ?? 0)) + 1,
       history: messages.some((message) => message.type === 'summarize') ? await this.historyOf(session) : null,
+      readText,
+      readRaw,
       signal: stopper.signal,
     };
     stopper.signal.throwIfAborted();
@@ -239,7 +240,7 @@ class Scheduler {
       await batch.release({
         error: String(error?.message ?? error),
         countAttempt: !(isStopped || isUnavailable),
-        ...(isUnavailable ? { delayMs: UNAVAILABLE_RETRY_MS } : {}),
+        ...(isUnavailable ? { delayMs: this.options.unavailableRetryMs } : {}),
       });
     } catch (releaseError) {
       if (!OUT_OF_OUR_HANDS.has(releaseError.code)) throw releaseError;

@@ -3,7 +3,7 @@
 const http = require('node:http');
 const { openMemory } = require('../..');
 const { version } = require('../../package.json');
-const { createApp } = require('./app.cjs');
+const { createApp, MAX_BODY_BYTES } = require('./app.cjs');
 const { EventLoopDelay } = require('./event-loop-delay.cjs');
 const { EventStream } = require('./event-stream.cjs');
 const { KeywordSearch } = require('./search.cjs');
@@ -25,6 +25,9 @@ function listen(server, port) {
     });
   });
 }
+
+/** Whatever body is taken fits: an object that is stored as JSON text grows to twice its size at most, by its escapes. */
+const MAX_MESSAGE_BYTES = 2 * MAX_BODY_BYTES + 1024;
 
 /** Answers every request with 503 and a sentence that says why. */
 function unavailable(error) {
@@ -48,7 +51,8 @@ function unavailable(error) {
  * @param {{name: string, observe: Function}} options.agent
  * @param {object} options.settings the SettingsFile of the data directory
  * @param {object} [options.memoryOptions] more options of `openMemory`
- * @param {object} [options.schedulerOptions] maxConcurrentAgents, agentTimeoutMs, batchesPerTurn
+ * @param {object} [options.schedulerOptions] maxConcurrentAgents, agentTimeoutMs, batchesPerTurn,
+ * unavailableRetryMs
  * @param {(line: string) => void} [options.log]
  * @returns {Promise<{port: number, memory: object, stop: () => Promise<void>}>} Rejects with EADDRINUSE where the
  * port is taken, with ERR_LOCKED where another worker owns the directory.
@@ -71,7 +75,7 @@ async function startWorker({
 
   let memory;
   try {
-    memory = await openMemory({ dataDir, ...memoryOptions });
+    memory = await openMemory({ dataDir, maxMessageBytes: MAX_MESSAGE_BYTES, ...memoryOptions });
   } catch (error) {
     server.close();
     server.closeAllConnections();

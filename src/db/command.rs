@@ -46,6 +46,12 @@ pub trait Write: Send {
 /// Adds commands to a group that has run and is about to commit: the claim of a waiting consumer is written
 /// in the enqueue's own transaction.
 pub trait Follow: Send {
+    /// Called inside each transaction before its first command: what other connections have committed since the
+    /// last one is visible, and nobody can commit more until this one ends.
+    ///
+    /// # Errors
+    /// Rejects the commands of the group.
+    fn begun(&mut self, db: &Connection) -> Result<()>;
     /// Commands to run in the same transaction.
     fn follow_ups(&mut self) -> Vec<Box<dyn Write>>;
 }

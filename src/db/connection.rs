@@ -1,10 +1,11 @@
 //! Opening connections with the pragmas that every part relies on.
 
-use std::{path::Path, time::Duration};
+use std::{ffi::OsStr, path::Path, time::Duration};
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
-use crate::error::{Error, Result};
+use super::layout::beside;
+use crate::error::{Code, Error, Result};
 
 /// The log file is cut back to this size when it is reset, bytes.
 const JOURNAL_SIZE_LIMIT: i64 = 16 << 20;
@@ -57,6 +58,52 @@ pub fn open_reader(path: &Path) -> Result<Connection> {
         ))?;
         Ok(db)
     })
+}
+
+/// A connection that changes nothing: for a file, or a directory, that may only be read. A log is read too; where
+/// the directory is closed to us and nobody has left one, the file is taken for one that does not change.
+///
+/// # Errors
+/// As [`open_writer`].
+pub fn open_read_only(path: &Path) -> Result<Connection> {
+    naming(path, || {
+        let open = |name: &Path, more: OpenFlags| -> Result<Connection> {
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
+            let db = Connection::open_with_flags(name, flags)?;
+            tune(&db)?;
+            db.busy_timeout(Duration::from_secs(5))?;
+            db.execute_batch(&format!("PRAGMA temp_store=MEMORY; PRAGMA cache_size=-{READER_CACHE_KIB};"))?;
+            // The first read is what needs the log and its index.
+            db.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+            Ok(db)
+        };
+        match open(path, OpenFlags::empty()) {
+            Err(error)
+                if error.code == Code::Io && std::fs::metadata(beside(path, "-wal")).is_err() && path.exists() =>
+            {
+                let immutable = format!("file:{}?immutable=1", uri_path(path.as_os_str()));
+                open(Path::new(&immutable), OpenFlags::SQLITE_OPEN_URI)
+            }
+            opened => opened,
+        }
+    })
+}
+
+/// A file name for a `file:` URI. Every byte that could mean something there is escaped, slashes, colons and
+/// backslashes too, so that SQLite gets back exactly this name: no host, no drive letter to guess at.
+#[must_use]
+pub fn uri_path(name: &OsStr) -> String {
+    use std::fmt::Write;
+    let mut text = String::with_capacity(name.len() * 2);
+    for &byte in name.as_encoded_bytes() {
+        if byte.is_ascii_alphanumeric() || b"._-".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            // Writing to a string never fails.
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    text
 }
 
 /// What every connection has in common.

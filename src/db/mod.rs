@@ -4,15 +4,18 @@ pub mod activity;
 pub mod budget;
 pub mod command;
 pub mod connection;
+pub mod in_process;
 pub mod layout;
 pub mod owner;
 pub mod reader;
 pub mod rows;
 pub mod schema;
+pub mod source;
 pub mod writer;
 
 pub use budget::Budget;
 pub use command::{Call, Durability, Follow, Write};
 pub use reader::Readers;
 pub use rows::{Cell, Rows};
+pub use source::{Opened, Source};
 pub use writer::Writer;

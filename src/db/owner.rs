@@ -155,7 +155,10 @@ fn locked(layout: &Layout) -> Error {
 }
 
 /// Creates `path` and what is missing above it; only `path` itself is closed to others.
-fn create_private_directory(path: &Path) -> Result<()> {
+///
+/// # Errors
+/// What the operating system answers.
+pub fn create_private_directory(path: &Path) -> Result<()> {
     fs::create_dir_all(path)?;
     #[cfg(unix)]
     {

@@ -12,10 +12,13 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender};
-use rusqlite::{Connection, InterruptHandle};
+use rusqlite::Connection;
 
 use crate::{
-    db::activity::Activity,
+    db::{
+        activity::Activity,
+        source::{Interrupts, Source},
+    },
     error::{Code, Error, Result},
     fault,
     reply::Reply,
@@ -24,16 +27,27 @@ use crate::{
 /// Reads waiting at most; beyond it `ERR_BUSY`.
 const WAITING: usize = 10_000;
 
-type Job = Box<dyn FnOnce(&Connection) + Send>;
+type Job = Box<dyn FnOnce(&mut Source) + Send>;
 
 /// A pool of read-only connections, each with a thread.
 pub struct Readers {
-    sender: Mutex<Option<Sender<Job>>>,
+    name: &'static str,
+    line: Mutex<Line>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    end: Sender<()>,
     ended: Receiver<()>,
-    interrupts: Vec<InterruptHandle>,
+    interrupts: Interrupts,
     waiting: Arc<AtomicUsize>,
     activity: Arc<Activity>,
+    explain: Option<fn(Error) -> Error>,
+}
+
+/// How jobs get to the threads.
+enum Line {
+    /// Nobody has asked yet: no thread runs.
+    Idle(Vec<Source>),
+    Running(Sender<Job>),
+    Closed,
 }
 
 impl Readers {
@@ -41,30 +55,64 @@ impl Readers {
     ///
     /// # Errors
     /// `ERR_IO` where no thread can be started.
-    pub fn start(name: &str, connections: Vec<Connection>, activity: Arc<Activity>) -> Result<Self> {
-        let (sender, jobs) = crossbeam_channel::unbounded::<Job>();
+    pub fn start(name: &'static str, connections: Vec<Connection>, activity: Arc<Activity>) -> Result<Self> {
+        let readers = Self::on_demand(name, connections.into_iter().map(Source::of).collect(), activity);
+        readers.sender()?;
+        Ok(readers)
+    }
+
+    /// Readers whose threads start with the first read.
+    #[must_use]
+    pub fn on_demand(name: &'static str, mut sources: Vec<Source>, activity: Arc<Activity>) -> Self {
         let (end, ended) = crossbeam_channel::unbounded();
-        let interrupts = connections.iter().map(Connection::get_interrupt_handle).collect();
-        let mut threads = Vec::with_capacity(connections.len());
-        for (number, db) in connections.into_iter().enumerate() {
-            let (jobs, end) = (jobs.clone(), end.clone());
-            threads.push(std::thread::Builder::new().name(format!("{name}-{number}")).spawn(move || {
-                for job in jobs {
-                    job(&db);
-                }
-                drop(db);
-                // Nobody listens where the handle was dropped.
-                let _ = end.send(());
-            })?);
+        let interrupts = Interrupts::default();
+        for source in &mut sources {
+            source.interrupted_by(&interrupts);
         }
-        Ok(Self {
-            sender: Mutex::new(Some(sender)),
-            threads: Mutex::new(threads),
+        Self {
+            name,
+            line: Mutex::new(Line::Idle(sources)),
+            threads: Mutex::default(),
+            end,
             ended,
             interrupts,
             waiting: Arc::default(),
             activity,
-        })
+            explain: None,
+        }
+    }
+
+    /// Readers that put what failed into other words.
+    #[must_use]
+    pub fn explaining(mut self, explain: fn(Error) -> Error) -> Self {
+        self.explain = Some(explain);
+        self
+    }
+
+    /// The way to the threads, which are started where they are not.
+    fn sender(&self) -> Result<Sender<Job>> {
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        let sources = match &mut *line {
+            Line::Running(sender) => return Ok(sender.clone()),
+            Line::Closed => return Err(Error::disposed("memory")),
+            Line::Idle(sources) => sources,
+        };
+        let (sender, jobs) = crossbeam_channel::unbounded::<Job>();
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(mut source) = sources.pop() {
+            let (jobs, end) = (jobs.clone(), self.end.clone());
+            let name = format!("{}-{}", self.name, threads.len());
+            threads.push(std::thread::Builder::new().name(name).spawn(move || {
+                for job in jobs {
+                    job(&mut source);
+                }
+                drop(source);
+                // Nobody listens where the handle was dropped.
+                let _ = end.send(());
+            })?);
+        }
+        *line = Line::Running(sender.clone());
+        Ok(sender)
     }
 
     /// Reads waiting or running.
@@ -89,17 +137,25 @@ impl Readers {
             )
             .with("limit", WAITING)));
         }
-        let Some(sender) = self.sender.lock().unwrap_or_else(PoisonError::into_inner).clone() else {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-            return reply.settle(Err(Error::disposed("memory")));
+        let sender = match self.sender() {
+            Ok(sender) => sender,
+            Err(error) => {
+                self.waiting.fetch_sub(1, Ordering::Relaxed);
+                return reply.settle(Err(error));
+            }
         };
         let (waiting, activity, since) = (Arc::clone(&self.waiting), Arc::clone(&self.activity), Instant::now());
-        let job: Job = Box::new(move |db| {
+        let explain = self.explain;
+        let job: Job = Box::new(move |source| {
             let answer = catch_unwind(AssertUnwindSafe(|| {
                 fault::point(name);
-                run(db)
+                run(source.get()?)
             }))
             .unwrap_or_else(|payload| Err(Error::from_panic(name, &*payload)));
+            let answer = match explain {
+                Some(explain) => answer.map_err(explain),
+                None => answer,
+            };
             waiting.fetch_sub(1, Ordering::Relaxed);
             activity.record(name, since.elapsed());
             // A reply that panics is a fault of its own; the thread goes on.
@@ -111,14 +167,12 @@ impl Readers {
 
     /// Lets what is queued finish and ends the threads; as [`super::Writer::close`].
     pub fn close(&self, bound: Duration) {
-        drop(self.sender.lock().unwrap_or_else(PoisonError::into_inner).take());
+        *self.line.lock().unwrap_or_else(PoisonError::into_inner) = Line::Closed;
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         let deadline = Instant::now() + bound;
         for thread in threads {
             if self.ended.recv_deadline(deadline).is_err() {
-                for interrupt in &self.interrupts {
-                    interrupt.interrupt();
-                }
+                self.interrupts.interrupt();
                 if self.ended.recv_timeout(bound).is_err() {
                     return;
                 }

@@ -18,16 +18,18 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender};
-use rusqlite::{Connection, InterruptHandle};
+use rusqlite::Connection;
 
 use self::group::Worker;
 use super::{
     activity::Activity,
     budget::Budget,
     command::{Call, Durability, Follow, Write},
+    source::{Interrupts, Source},
 };
 use crate::{
     error::{Error, Result},
+    fault,
     reply::Reply,
 };
 
@@ -38,10 +40,24 @@ pub struct WriterFigures {
     pub waiting: AtomicUsize,
     /// Transactions committed since open.
     pub commits: AtomicI64,
-    /// Pages in the write-ahead log after the last commit.
+    /// Those of them with `synchronous=FULL`: on the disk before anybody was told.
+    pub full_commits: AtomicI64,
+    /// Pages in the write-ahead log after the last commit or checkpoint.
     pub wal_pages: AtomicI64,
+    /// Pages of the log that the last checkpoint could not move into the file, because somebody reads an older
+    /// state; 0 where nobody does.
+    pub pinned_pages: AtomicI64,
     /// When the last checkpoint ended, epoch ms; 0 before the first.
     pub checkpointed_epoch: AtomicI64,
+}
+
+impl WriterFigures {
+    /// Whether the log has not started over although a checkpoint was due long ago: a reader, perhaps of another
+    /// process, keeps a transaction open.
+    #[must_use]
+    pub fn log_is_held_back(&self) -> bool {
+        self.wal_pages.load(Ordering::Relaxed) > 2 * group::CHECKPOINT_PAGES
+    }
 }
 
 struct Shared {
@@ -56,10 +72,28 @@ struct Shared {
 /// The sending side of a writer thread.
 pub struct Writer {
     shared: Arc<Shared>,
-    sender: Mutex<Option<Sender<Queued>>>,
+    line: Mutex<Line>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    end: Sender<()>,
     ended: Receiver<()>,
-    interrupt: InterruptHandle,
+    interrupts: Interrupts,
+}
+
+/// How commands get to the thread.
+enum Line {
+    /// Nobody has written yet: no thread runs.
+    Idle(Start),
+    Running(Sender<Queued>),
+    /// Nothing may be written.
+    Refusing(Error),
+    Closed,
+}
+
+/// What the thread starts with.
+struct Start {
+    source: Source,
+    base: Durability,
+    follow: Option<Box<dyn Follow>>,
 }
 
 struct Queued {
@@ -108,12 +142,37 @@ impl Writer {
     /// `ERR_IO` where no thread can be started.
     pub fn start(
         name: &'static str,
-        mut db: Connection,
+        db: Connection,
         base: Durability,
         budget: Arc<Budget>,
         activity: Arc<Activity>,
         follow: Option<Box<dyn Follow>>,
     ) -> Result<Self> {
+        let writer = Self::new(name, budget, activity, Line::Closed);
+        let sender = writer.spawn(Start { source: Source::of(db), base, follow })?;
+        *writer.line.lock().unwrap_or_else(PoisonError::into_inner) = Line::Running(sender);
+        Ok(writer)
+    }
+
+    /// A writer whose thread and connection come with the first command.
+    #[must_use]
+    pub fn on_demand(
+        name: &'static str,
+        source: Source,
+        base: Durability,
+        budget: Arc<Budget>,
+        activity: Arc<Activity>,
+    ) -> Self {
+        Self::new(name, budget, activity, Line::Idle(Start { source, base, follow: None }))
+    }
+
+    /// A writer that rejects every command with `error`.
+    #[must_use]
+    pub fn refusing(name: &'static str, error: Error, budget: Arc<Budget>, activity: Arc<Activity>) -> Self {
+        Self::new(name, budget, activity, Line::Refusing(error))
+    }
+
+    fn new(name: &'static str, budget: Arc<Budget>, activity: Arc<Activity>, line: Line) -> Self {
         let shared = Arc::new(Shared {
             name,
             budget,
@@ -121,24 +180,39 @@ impl Writer {
             activity,
             failed: AtomicBool::new(false),
         });
-        db.busy_timeout(Duration::ZERO)?;
-        db.wal_hook(Some(remember_wal_pages))?;
-        let interrupt = db.get_interrupt_handle();
-        let (sender, commands) = crossbeam_channel::unbounded();
         let (end, ended) = crossbeam_channel::bounded(1);
-        let mine = Arc::clone(&shared);
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-            let mut worker = Worker::new(db, base, Arc::clone(&mine), commands, follow);
-            if catch_unwind(AssertUnwindSafe(|| worker.serve())).is_err() {
-                // Never silence: what waits and what comes later is told so.
-                mine.failed.store(true, Ordering::SeqCst);
-                worker.reject_all();
-            }
-            drop(worker);
+        let interrupts = Interrupts::default();
+        Self { shared, line: Mutex::new(line), thread: Mutex::new(None), end, ended, interrupts }
+    }
+
+    /// Starts the thread; the way to it.
+    fn spawn(&self, start: Start) -> Result<Sender<Queued>> {
+        let Start { mut source, base, follow } = start;
+        source.interrupted_by(&self.interrupts);
+        let (sender, commands) = crossbeam_channel::unbounded();
+        let (shared, end) = (Arc::clone(&self.shared), self.end.clone());
+        let thread = std::thread::Builder::new().name(self.shared.name.to_owned()).spawn(move || {
+            serve(source, base, &shared, commands, follow);
             // Nobody listens where the handle was dropped.
             let _ = end.send(());
         })?;
-        Ok(Self { shared, sender: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)), ended, interrupt })
+        *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        Ok(sender)
+    }
+
+    /// Sends a command to the thread, which is started where it is not; the command comes back where it cannot.
+    fn send(&self, queued: Queued) -> std::result::Result<(), (Queued, Error)> {
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Line::Idle(_) = &*line
+            && let Line::Idle(start) = std::mem::replace(&mut *line, Line::Closed)
+        {
+            *line = self.spawn(start).map_or_else(Line::Refusing, Line::Running);
+        }
+        match &*line {
+            Line::Running(sender) => sender.send(queued).map_err(|error| (error.0, Error::disposed("memory"))),
+            Line::Refusing(error) => Err((queued, error.clone())),
+            Line::Idle(_) | Line::Closed => Err((queued, Error::disposed("memory"))),
+        }
     }
 
     /// Figures for health.
@@ -169,19 +243,9 @@ impl Writer {
             return command.settle(Err(refusal));
         }
         let queued = Queued::new(command, bytes, &self.shared);
-        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
-        let refused = match sender.as_ref() {
-            Some(sender) => sender.send(queued).err().map(|error| error.0),
-            None => Some(queued),
-        };
-        // A command must never settle under the lock: its reply may submit the next one.
-        drop(sender);
-        if let Some(queued) = refused {
-            let error = if self.shared.failed.load(Ordering::SeqCst) {
-                failed(self.shared.name)
-            } else {
-                Error::disposed("memory")
-            };
+        // A command must never settle under the line's lock: its reply may submit the next one.
+        if let Err((queued, error)) = self.send(queued) {
+            let error = if self.shared.failed.load(Ordering::SeqCst) { failed(self.shared.name) } else { error };
             let Queued { command, admitted, .. } = queued;
             drop(admitted);
             command.settle(Err(error));
@@ -202,16 +266,60 @@ impl Writer {
     /// Lets what is queued finish, closes the connection and ends the thread. Waits at most `bound`; then
     /// SQLite is interrupted, and the thread ends by itself. Twice without harm.
     pub fn close(&self, bound: Duration) {
-        drop(self.sender.lock().unwrap_or_else(PoisonError::into_inner).take());
+        *self.line.lock().unwrap_or_else(PoisonError::into_inner) = Line::Closed;
         let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         if self.ended.recv_timeout(bound).is_err() {
-            self.interrupt.interrupt();
+            self.interrupts.interrupt();
             if self.ended.recv_timeout(bound).is_err() {
                 return;
             }
         }
         // The thread has sent its last word; joining takes no time. Its panic was caught inside.
         drop(thread.join());
+    }
+}
+
+/// The thread's life: opens the connection once there is something to write, and serves.
+fn serve(
+    mut source: Source,
+    base: Durability,
+    shared: &Arc<Shared>,
+    commands: Receiver<Queued>,
+    follow: Option<Box<dyn Follow>>,
+) {
+    let Some((db, first)) = open(&mut source, shared, &commands) else { return };
+    drop(source);
+    fault::watch(&db);
+    let mut worker = Worker::new(db, base, Arc::clone(shared), commands, follow);
+    worker.accept(first);
+    if catch_unwind(AssertUnwindSafe(|| worker.serve())).is_err() {
+        // Never silence: what waits and what comes later is told so.
+        shared.failed.store(true, Ordering::SeqCst);
+        worker.reject_all();
+    }
+}
+
+/// The connection, and the command that it was opened for. While it cannot be opened each command is told why.
+fn open(source: &mut Source, shared: &Shared, commands: &Receiver<Queued>) -> Option<(Connection, Option<Queued>)> {
+    let mut first = None;
+    loop {
+        if source.is_on_demand() {
+            first = Some(commands.recv().ok()?);
+        }
+        let opened = catch_unwind(AssertUnwindSafe(|| {
+            let mut db = source.take()?;
+            db.busy_timeout(Duration::ZERO)?;
+            db.wal_hook(Some(remember_wal_pages))?;
+            Ok(db)
+        }))
+        .unwrap_or_else(|payload| Err(Error::from_panic("opening the database", &*payload)));
+        match opened {
+            Ok(db) => return Some((db, first)),
+            Err(error) => {
+                let queued = first.take().or_else(|| commands.recv().ok())?;
+                shared.settle(queued, Err(error));
+            }
+        }
     }
 }
 

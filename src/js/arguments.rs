@@ -262,6 +262,14 @@ impl<'e> Argument<'e> {
     /// # Errors
     /// `ERR_INVALID_ARG` for anything else, memory of a `SharedArrayBuffer` included.
     pub fn bytes(&self) -> Result<Vec<u8>> {
+        self.with_bytes(|bytes| Ok(bytes.to_vec()))
+    }
+
+    /// As [`Argument::bytes`], without a copy: `read` sees them where they lie, and must not run JavaScript.
+    ///
+    /// # Errors
+    /// As [`Argument::bytes`], and those of `read`.
+    pub fn with_bytes<T>(&self, read: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
         let (mut kind, mut length, mut data) = (0, 0, ptr::null_mut());
         let (mut buffer, mut offset) = (ptr::null_mut(), 0);
         // SAFETY: the handle belongs to the scope; the call refuses what is no typed array.
@@ -288,10 +296,10 @@ impl<'e> Argument<'e> {
             return Err(self.expected("a Buffer or a Uint8Array whose memory is not shared with other threads"));
         }
         if length == 0 || data.is_null() {
-            return Ok(Vec::new());
+            return read(&[]);
         }
-        // SAFETY: V8 has just said that `length` bytes lie there; no JavaScript runs before they are copied.
-        Ok(unsafe { std::slice::from_raw_parts(data.cast::<u8>(), length) }.to_vec())
+        // SAFETY: V8 has just said that `length` bytes lie there, and no JavaScript runs before `read` is done.
+        read(unsafe { std::slice::from_raw_parts(data.cast::<u8>(), length) })
     }
 
     /// An object with its own enumerable properties.
@@ -375,10 +383,19 @@ impl<'e> Argument<'e> {
     fn stringified(&self) -> Result<sys::napi_value> {
         self.stringify().map_err(|error| {
             let text = self.scope.take_exception().and_then(|thrown| exception_text(self.scope, thrown));
-            let reason = text.unwrap_or(error.message);
+            let reason = self.culprit().or(text).unwrap_or(error.message);
             Error::invalid(format!("{} cannot be written as JSON: {reason}", self.place))
                 .with("argument", self.place.name().to_owned())
         })
+    }
+
+    /// What stands in the way of `JSON.stringify`, with its path: a cycle or a bigint.
+    fn culprit(&self) -> Option<String> {
+        let find = self.scope.run_script(CULPRIT).and_then(|find| self.scope.call(find, &[self.value]));
+        let found = find.map(|found| self.at(found, self.place.clone()));
+        // Whatever the caller's own getters and toJSON have thrown this time.
+        self.scope.take_exception();
+        found.ok().filter(|found| found.kind() == ValueType::String)?.raw_string().ok()
     }
 
     fn stringify(&self) -> Result<sys::napi_value> {
@@ -394,6 +411,29 @@ impl<'e> Argument<'e> {
         Error::invalid(format!("{place} cannot be read: {reason}")).with("argument", place.name().to_owned())
     }
 }
+
+/// Runs `JSON.stringify` again with a replacer that remembers where it is; the last place is where it stopped.
+const CULPRIT: &str = "((message) => {
+  const path = [];
+  const shown = (length) => path.slice(1, length).reduce((text, { key, holder }) =>
+    text + (Array.isArray(holder) ? `[${key}]` : /^[\\p{ID_Start}$_][\\p{ID_Continue}$]*$/u.test(key)
+      ? `.${key}` : `[${JSON.stringify(key)}]`), 'it');
+  let found;
+  try {
+    JSON.stringify(message, function (key, value) {
+      while (path.length > 0 && path[path.length - 1].value !== this) path.pop();
+      path.push({ key, holder: this, value });
+      if (typeof value === 'bigint') found = `${shown(path.length)} is a bigint`;
+      if (typeof value === 'object' && value !== null) {
+        const above = path.findIndex((entry, place) => place < path.length - 1 && entry.value === value);
+        if (above >= 0) found = `${shown(path.length)} refers back to ${shown(above + 1)}, which is circular`;
+      }
+      if (found !== undefined) throw new TypeError(found);
+      return value;
+    });
+  } catch {}
+  return found;
+})";
 
 /// A plain decimal number: no exponent, no hexadecimal, no blanks.
 fn decimal(text: &str) -> Option<f64> {

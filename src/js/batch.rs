@@ -54,6 +54,9 @@ pub struct CommitAnswer {
     pub created_at_epoch: Option<i64>,
     /// Sets the session's status to `completed` in the same transaction. Default false.
     pub complete_session: Option<bool>,
+    /// The rows are stored elsewhere, by the caller: the commit only acknowledges. Takes no `observations`, `summary`
+    /// or `completeSession` (`ERR_INVALID_ARG`). With the store open it is an empty commit. Default false.
+    pub external: Option<bool>,
     /// How long to wait for a write lock that another process holds, ms. Default: `deadlineMs` of `openMemory`.
     pub deadline_ms: Option<f64>,
 }
@@ -159,18 +162,46 @@ impl Batch {
         immediate_value(env, |scope| messages(env, scope, this.raw(), self.core()?.messages()))
     }
 
-    /// The text of a large field; what the accessors in `messages` call. Throws `ERR_DISPOSED` after `dispose()`.
-    #[napi(ts_args_type = "index: number, field: string", ts_return_type = "string", catch_unwind)]
-    pub fn read_text<'e>(&self, env: &'e Env, index: Unknown<'e>, field: Unknown<'e>) -> napi::Result<Unknown<'e>> {
+    /// The text of a large field (32 KiB and more) of `messages[index]`; what its accessor calls. With `start` and
+    /// `end` only that part, as `String.prototype.slice` counts it (from 0): nothing else is decoded, so that the
+    /// beginning of a text of 50 MB costs no heap. A bound inside a surrogate pair moves before it. Throws
+    /// `ERR_INVALID_ARG` where the field is no large text, `ERR_DISPOSED` after `dispose()`.
+    #[napi(
+        ts_args_type = "index: number, field: string, start?: number | null, end?: number | null",
+        ts_return_type = "string",
+        catch_unwind
+    )]
+    pub fn read_text<'e>(
+        &self,
+        env: &'e Env,
+        index: Unknown<'e>,
+        field: Unknown<'e>,
+        start: Unknown<'e>,
+        end: Unknown<'e>,
+    ) -> napi::Result<Unknown<'e>> {
         immediate(env, || {
             let core = self.core()?;
-            let index = Argument::new("index", &index).size(0..=core.messages().len().saturating_sub(1), "")?;
+            let message = message(&core, &index)?;
             let field = Argument::new("field", &field).text()?;
-            let message = core.messages().get(index).ok_or_else(|| Error::invalid("there is no such message"))?;
-            let split = message.split();
-            let range = split.large.into_iter().find(|(name, _)| **name == *field).map(|(_, range)| range);
-            let range = range.ok_or_else(|| Error::invalid(format!("'{field}' is no large text of this message")))?;
-            Ok(Answer::Json(message.payload[range].to_owned()))
+            let bound = |name, value: &Unknown<'e>| {
+                Argument::new(name, value).given().map(|value| value.size(0..=usize::MAX, "")).transpose()
+            };
+            let units = bound("start", &start)?.unwrap_or(0)..bound("end", &end)?.unwrap_or(usize::MAX);
+            let text = message.text(&field, units);
+            let text = text.ok_or_else(|| Error::invalid(format!("'{field}' is no large text of this message")))?;
+            Ok(Answer::Json(text))
+        })
+    }
+
+    /// The JSON text of `messages[index]`, as UTF-8 outside of the JavaScript heap and not parsed: to be passed on, such
+    /// as to a program's standard input. Its `id`, `attempts` and `enqueuedAtEpoch` are in it. Throws `ERR_DISPOSED`
+    /// after `dispose()`.
+    #[napi(ts_args_type = "index: number", ts_return_type = "Buffer", catch_unwind)]
+    pub fn read_raw<'e>(&self, env: &'e Env, index: Unknown<'e>) -> napi::Result<Unknown<'e>> {
+        immediate_value(env, |scope| {
+            let core = self.core()?;
+            let (open, own) = message(&core, &index)?.json();
+            scope.buffer(&[open.as_bytes(), own.as_bytes()])
         })
     }
 
@@ -181,6 +212,11 @@ impl Batch {
     /// Rejects with `ERR_LEASE_LOST` where the batch is no longer held (then nothing was stored), `ERR_BUSY` where a
     /// lock was not free in time, `ERR_CONSTRAINT`, `ERR_NOT_FOUND`; after those the batch is still held, and may be
     /// committed again or released. After the lease's end a commit is still taken while nobody has claimed since.
+    ///
+    /// In a memory with `parts: ['queue']` the caller stores its rows itself, first, under a key made of the messages'
+    /// ids (or of `upto`), and then commits `{ external: true }`: whoever dies in between is handed the same messages
+    /// again, and finds by the key that their rows are there. So its rows are stored at least once, and once where the
+    /// key is unique. Rows given to such a commit reject with `ERR_NOT_OPEN`.
     #[napi(ts_args_type = "answer?: CommitAnswer | null", ts_return_type = "Promise<CommitResult>", catch_unwind)]
     pub fn commit<'e>(&self, env: &'e Env, answer: Unknown<'e>) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {
@@ -191,6 +227,7 @@ impl Batch {
                 "promptNumber",
                 "createdAtEpoch",
                 "completeSession",
+                "external",
                 "deadlineMs",
             ])?;
             let deadline = given.read("deadlineMs", |value| milliseconds(value, 1..=600_000))?;
@@ -205,6 +242,7 @@ impl Batch {
                     complete_session: given.read("completeSession", |value| value.boolean())?.unwrap_or(false),
                 },
                 deadline: deadline.map(|wait| std::time::Instant::now() + wait),
+                external: given.read("external", |value| value.boolean())?.unwrap_or(false),
             };
             Ok(move |reply: Reply<Committed>| core.commit(response, reply))
         })
@@ -271,6 +309,12 @@ impl Batch {
     }
 }
 
+/// The message at an index.
+fn message<'c>(core: &'c queue::Batch, index: &Unknown<'_>) -> Result<&'c Delivered> {
+    let index = Argument::new("index", index).size(0..=core.messages().len().saturating_sub(1), "")?;
+    core.messages().get(index).ok_or_else(|| Error::invalid("there is no such message"))
+}
+
 /// Makes `messages` an own property of the batch, so that it is built once and lives and dies with it: a native
 /// reference would keep both alive for ever, as the accessors refer back to the batch.
 const KEEP: &str =
@@ -294,7 +338,7 @@ fn messages(env: &Env, scope: Scope, batch: sys::napi_value, messages: &[Deliver
     let finish = scope.run_script(FINISH)?;
     let array = scope.array(messages.len())?;
     for (index, message) in messages.iter().enumerate() {
-        let split = message.split();
+        let split = &message.split;
         let object = environment.parse_json(scope, split.skeleton.as_deref().unwrap_or(&message.payload))?;
         let mut arguments = vec![
             batch,

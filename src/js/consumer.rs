@@ -73,8 +73,9 @@ impl Consumer {
     }
 
     /// The next batch, once there is one; `done` at the end, and for a consumer that is disposed. While there is
-    /// nothing to deliver the process may end, unless `keepAlive`. A batch that is
-    /// still open is released first: counted, with backoff. Rejects with `ERR_IO` or the like where the queue's
+    /// nothing to deliver the process may end, unless `keepAlive`. A batch that is still open is released first, also
+    /// at the end: counted, with backoff; after `'paused'`, `'deleted'` and `'disposed'` uncounted and without one, as
+    /// then somebody has told the holder to stop. One whose commit is pending is left to it. Rejects with `ERR_IO` or the like where the queue's
     /// file cannot be read; the next call tries again.
     #[napi(ts_return_type = "Promise<IteratorResult<Batch, undefined>>", catch_unwind)]
     pub fn next<'e>(&self, env: &'e Env) -> napi::Result<Promised<'e>> {
@@ -86,8 +87,7 @@ impl Consumer {
         })
     }
 
-    /// What `break` and `throw` in a `for await` call: ends the iteration; an open batch is released, counted, with
-    /// backoff.
+    /// What `break` and `throw` in a `for await` call: ends the iteration; an open batch is released as by `next()`.
     #[napi(js_name = "return", ts_return_type = "Promise<IteratorResult<Batch, undefined>>", catch_unwind)]
     pub fn finish<'e>(&self, env: &'e Env) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {

@@ -118,8 +118,8 @@ impl Queue {
             let session = given.read("sessionDbId", |value| value.id())?;
             let limit = given.read("limit", |value| value.integer(1..=10_000, ""))?.unwrap_or(100);
             let offset = given.read("offset", |value| value.integer(ANY_INTEGER, ""))?.unwrap_or(0);
-            let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<Vec<DeadLetter>>| memory.queue().dead_letters(session, limit, offset, reply))
+            let queue = Arc::clone(self.memory.queues()?);
+            Ok(move |reply: Reply<Vec<DeadLetter>>| queue.dead_letters(session, limit, offset, reply))
         })
     }
 
@@ -132,19 +132,20 @@ impl Queue {
     pub fn get_dead_letter<'e>(&self, env: &'e Env, id: Unknown<'e>) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {
             let id = Argument::new("id", &id).id()?;
-            let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<Option<DeadLetter>>| memory.queue().dead_letter(id, reply))
+            let queue = Arc::clone(self.memory.queues()?);
+            Ok(move |reply: Reply<Option<DeadLetter>>| queue.dead_letter(id, reply))
         })
     }
 
-    /// Enqueues a dead letter again, at the tail and under a new id: its place in the order is given up. Rejects
-    /// with `ERR_NOT_FOUND` where there is no such dead letter, or its session is gone.
+    /// Enqueues a dead letter again, at the tail and under a new id: its place in the order is given up. It goes to the
+    /// session that it was meant for, by `claude_session_id`, whatever number that has now. Rejects with `ERR_NOT_FOUND`
+    /// where there is no such dead letter, or its session is gone.
     #[napi(ts_args_type = "id: number", ts_return_type = "Promise<EnqueueResult>", catch_unwind)]
     pub fn retry_dead_letter<'e>(&self, env: &'e Env, id: Unknown<'e>) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {
             let id = Argument::new("id", &id).id()?;
-            let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<Enqueued>| memory.queue().retry_dead_letter(id, reply))
+            let queue = self.owner("retryDeadLetter()")?;
+            Ok(move |reply: Reply<Enqueued>| queue.retry_dead_letter(id, reply))
         })
     }
 
@@ -158,8 +159,8 @@ impl Queue {
                 session_db_id: given.read("sessionDbId", |value| value.id())?,
                 older_than_epoch: given.read("olderThanEpoch", |value| value.integer(ANY_INTEGER, "ms"))?,
             };
-            let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<usize>| memory.queue().purge_dead_letters(filter, reply))
+            let queue = self.owner("purgeDeadLetters()")?;
+            Ok(move |reply: Reply<usize>| queue.purge_dead_letters(filter, reply))
         })
     }
 }

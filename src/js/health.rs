@@ -19,6 +19,10 @@ use crate::{
 #[napi(object, object_from_js = false, use_nullable = true)]
 #[derive(Debug)]
 pub struct Health {
+    /// What this memory is to its data directory. A client's queue figures are those of the file when it was last
+    /// sampled (`queueDatabase.sampledAtEpoch`), and it has no sessions.
+    #[napi(ts_type = "'owner' | 'client'")]
+    pub role: String,
     /// The worst of the findings: `warn` from 80 % of a limit, `critical` from 90 %.
     #[napi(ts_type = "'ok' | 'warn' | 'critical'")]
     pub status: String,
@@ -40,14 +44,14 @@ pub struct Health {
     pub rss_bytes: Option<f64>,
     /// Native memory by part, from this module's own accounting.
     pub native: NativeMemory,
-    /// All queues together.
-    pub queue: QueueMetrics,
-    /// Active sessions.
-    pub sessions: SessionCounts,
-    /// `claude-mem.db`.
-    pub database: DatabaseHealth,
-    /// `native/queue.db`.
-    pub queue_database: DatabaseHealth,
+    /// All queues together; null where the part `'queue'` is not open.
+    pub queue: Option<QueueMetrics>,
+    /// Active sessions; null where the part `'queue'` is not open.
+    pub sessions: Option<SessionCounts>,
+    /// `claude-mem.db`; null where the part `'store'` is not open.
+    pub database: Option<DatabaseHealth>,
+    /// `native/queue.db`; null where the part `'queue'` is not open.
+    pub queue_database: Option<DatabaseHealth>,
     /// What is open, by kind.
     pub handles: Handles,
     /// Slowest operations of the last ten minutes, slowest first; at most ten names.
@@ -123,6 +127,8 @@ pub struct QueueMetrics {
     pub paused: f64,
     /// Acknowledged messages that are not purged yet, of all sessions.
     pub unpurged: f64,
+    /// Their bytes. They no longer count against the queue's bounds.
+    pub unpurged_bytes: f64,
     /// Messages enqueued within the last minute, of all sessions.
     pub enqueued_per_minute: f64,
     /// Messages acknowledged within the last minute, of all sessions.
@@ -175,6 +181,12 @@ pub struct DatabaseHealth {
     pub waiting_writes: f64,
     /// Transactions since open.
     pub commits: f64,
+    /// Pages in its write-ahead log after the last commit or checkpoint. Above some 8,000 the log is held back by a
+    /// reader, perhaps of another process: it grows until that one ends its transaction, and the queue's file gives no
+    /// pages back meanwhile. Above 128 MiB `status` is `warn`.
+    pub wal_pages: f64,
+    /// Pages of the log that the last checkpoint could not move into the file, because somebody reads an older state.
+    pub pinned_pages: f64,
     /// When sizes were sampled, epoch ms; null before the first sample.
     pub sampled_at_epoch: Option<f64>,
 }
@@ -235,13 +247,15 @@ pub fn report(env: &Env, memory: &Memory) -> Result<Health> {
         });
     }
     let now = clock::now_epoch();
+    let count = |of: fn(&Figures) -> usize| core.queue.as_ref().map_or(0, of) as f64;
     let handles = Handles {
         memories: Memory::open_count() as f64,
-        consumers: core.queue.consumers as f64,
-        batches: core.queue.batches as f64,
-        ready: core.queue.ready as f64,
+        consumers: count(|queue| queue.consumers),
+        batches: count(|queue| queue.batches),
+        ready: count(|queue| queue.ready),
     };
     Ok(Health {
+        role: core.role.as_str().to_owned(),
         status: core.status.as_str().to_owned(),
         reasons: core.reasons,
         timestamp: now as f64,
@@ -261,10 +275,12 @@ pub fn report(env: &Env, memory: &Memory) -> Result<Health> {
             in_flight_write_bytes: core.native.in_flight_writes as f64,
             queue_index_bytes: core.native.queue as f64,
         },
-        sessions: SessionCounts { active: core.sessions as f64, consumers: core.queue.consumers as f64 },
-        queue: queue_metrics(&core.queue),
-        database: database(core.database),
-        queue_database: database(core.queue_database),
+        sessions: core
+            .sessions
+            .map(|active| SessionCounts { active: active as f64, consumers: count(|queue| queue.consumers) }),
+        queue: core.queue.as_ref().map(queue_metrics),
+        database: core.database.map(database),
+        queue_database: core.queue_database.map(database),
         handles,
         slowest: core
             .slowest
@@ -293,6 +309,7 @@ pub fn queue_metrics(figures: &Figures) -> QueueMetrics {
         sessions: figures.sessions as f64,
         paused: figures.paused as f64,
         unpurged: figures.unpurged as f64,
+        unpurged_bytes: figures.unpurged_bytes as f64,
         enqueued_per_minute: figures.enqueued_per_minute as f64,
         committed_per_minute: figures.committed_per_minute as f64,
         wait_ms: percentiles(figures.wait_ms),
@@ -313,6 +330,8 @@ fn database(file: FileHealth) -> DatabaseHealth {
         last_checkpoint_epoch: file.last_checkpoint_epoch.map(|epoch| epoch as f64),
         waiting_writes: file.waiting as f64,
         commits: file.commits as f64,
+        wal_pages: file.wal_pages as f64,
+        pinned_pages: file.pinned_pages as f64,
         sampled_at_epoch: (sampled > 0).then_some(sampled as f64),
     }
 }

@@ -26,7 +26,8 @@ use crate::{
 const TEARDOWN: Duration = Duration::from_secs(2);
 
 /// Opens a data directory: brings the database up to claude-mem 6.0.2's schema, takes the owner lock, recovers the
-/// queues. Nothing of it runs on the JS thread.
+/// queues. Nothing of it runs on the JS thread. With `role: 'client'` it only looks at the database, and opens it
+/// when it is first needed.
 ///
 /// Rejects with `ERR_LOCKED` where another process or handle owns the directory (the message names it),
 /// `ERR_SCHEMA_UNSUPPORTED` where a claude-mem that this engine does not know has made the database (which is left
@@ -89,25 +90,31 @@ impl Memory {
         immediate(env, || Ok(self.core.settings().data_dir.display().to_string()))
     }
 
-    /// The tables, and full-text search in them.
+    /// What this memory is to its data directory.
+    #[napi(getter, ts_return_type = "'owner' | 'client'", catch_unwind)]
+    pub fn role<'e>(&self, env: &'e Env) -> napi::Result<Unknown<'e>> {
+        immediate(env, || Ok(self.core.settings().role.as_str().to_owned()))
+    }
+
+    /// The tables, and full-text search in them; its calls answer `ERR_NOT_OPEN` without the part `'store'`.
     #[napi(getter)]
     pub fn store(&self, env: &Env) -> napi::Result<Reference<Store>> {
         part(env, &self.store, || Store::new(Arc::clone(&self.core)))
     }
 
-    /// The viewer's lists.
+    /// The viewer's lists; its calls answer `ERR_NOT_OPEN` without the part `'store'`.
     #[napi(getter)]
     pub fn pages(&self, env: &Env) -> napi::Result<Reference<Pages>> {
         part(env, &self.pages, || Pages::new(Arc::clone(&self.core)))
     }
 
-    /// The durable queues.
+    /// The durable queues; its calls answer `ERR_NOT_OPEN` without the part `'queue'`.
     #[napi(getter)]
     pub fn queue(&self, env: &Env) -> napi::Result<Reference<Queue>> {
         part(env, &self.queue, || Queue::new(Arc::clone(&self.core)))
     }
 
-    /// The active sessions.
+    /// The active sessions; its calls answer `ERR_NOT_OPEN` without the part `'queue'`.
     #[napi(getter)]
     pub fn sessions(&self, env: &Env) -> napi::Result<Reference<Sessions>> {
         part(env, &self.sessions, || Sessions::new(Arc::clone(&self.core)))

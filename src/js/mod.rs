@@ -98,6 +98,7 @@ mod place;
 mod port;
 pub mod queue;
 pub mod queue_options;
+pub mod raw_message;
 mod row_factory;
 pub mod sessions;
 pub mod store;
@@ -106,3 +107,5 @@ mod values;
 
 #[cfg(feature = "fault-injection")]
 pub mod crossing_probe;
+#[cfg(feature = "fault-injection")]
+pub mod wall_clock;

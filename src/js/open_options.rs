@@ -8,7 +8,8 @@ use super::arguments::{Argument, Fields};
 use crate::{
     db::Durability,
     error::{Error, Result},
-    settings::Settings,
+    parts::{Part, Parts},
+    settings::{Role, Settings},
 };
 
 /// How a data directory is opened. Every option has a default; an unknown one is refused with the right name.
@@ -17,6 +18,19 @@ use crate::{
 pub struct OpenOptions {
     /// The data directory; created where it is missing. Default: `CLAUDE_MEM_DATA_DIR`, else `~/.claude-mem`.
     pub data_dir: Option<String>,
+    /// `'owner'`: the one that consumes; it takes the owner lock and brings the schema up to date. `'client'`: any
+    /// number beside it (hooks, search servers, command lines): reads, writes, searches and enqueues, opens its files
+    /// and threads when they are first needed, and changes no schema. Default `'owner'`.
+    #[napi(ts_type = "'owner' | 'client'")]
+    pub role: Option<String>,
+    /// For a client: it writes nothing, and where there is no database it reads an empty memory. Default false.
+    pub read_only: Option<bool>,
+    /// What of it is opened: `'store'` (`claude-mem.db`: the tables and pages) and `'queue'` (`native/queue.db`: the
+    /// queues and sessions). What is left out is not looked at, and calls that need it answer `ERR_NOT_OPEN`. With
+    /// `['queue']` the queues work beside a `claude-mem.db` of any version; commits are `external` then. Default:
+    /// `['store', 'queue']`.
+    #[napi(ts_type = "('store' | 'queue')[]")]
+    pub parts: Option<Vec<String>>,
     /// How long to wait for another owner of the directory to go away, ms (0 to 600,000). Default 10,000.
     pub lock_wait_ms: Option<u32>,
     /// How long a write waits for a lock that another process holds, ms (1 to 600,000); each call can say its
@@ -26,7 +40,7 @@ pub struct OpenOptions {
     /// Default `'normal'`.
     #[napi(ts_type = "'normal' | 'full'")]
     pub durability: Option<String>,
-    /// Reader threads (1 to 16). Default 2.
+    /// Reader threads (1 to 16). Default 2; 1 for a client.
     pub readers: Option<u32>,
     /// Bytes of writes in flight at most, over all calls (65,536 to 4 GiB); one write is always admitted.
     /// Beyond it `ERR_BUSY`. Default 64 MiB.
@@ -67,6 +81,9 @@ pub struct OpenOptions {
 
 const NAMES: &[&str] = &[
     "dataDir",
+    "role",
+    "readOnly",
+    "parts",
     "lockWaitMs",
     "deadlineMs",
     "durability",
@@ -100,6 +117,18 @@ pub fn settings(options: &Argument<'_>) -> Result<Settings> {
         None => default_data_dir()?,
     };
     let mut settings = Settings::new(std::path::absolute(data_dir)?);
+    if let Some(role) = given.read("role", |value| value.one_of(&[("owner", Role::Owner), ("client", Role::Client)]))? {
+        settings.role = role;
+    }
+    settings.read_only = given.read("readOnly", |value| value.boolean())?.unwrap_or(false);
+    if settings.role == Role::Client {
+        settings.readers = 1;
+    } else if settings.read_only {
+        return Err(Error::invalid("option 'readOnly' is for clients: an owner writes; add role: 'client'"));
+    }
+    if let Some(parts) = given.read("parts", parts)? {
+        settings.parts = parts;
+    }
     set_ms(&given, "lockWaitMs", 0..=600_000, &mut settings.lock_wait)?;
     set_ms(&given, "deadlineMs", 1..=600_000, &mut settings.deadline)?;
     set_ms(&given, "backoffBaseMs", 1..=DAY_MS, &mut settings.retry.backoff_base)?;
@@ -127,6 +156,18 @@ pub fn settings(options: &Argument<'_>) -> Result<Settings> {
         settings.secure_delete = secure;
     }
     Ok(settings)
+}
+
+fn parts(value: &Argument<'_>) -> Result<Parts> {
+    let names = Part::ALL.map(|part| (part.name(), part));
+    let named = value.array()?.iter().map(|part| part.one_of(&names)).collect::<Result<Vec<_>>>()?;
+    if named.is_empty() {
+        let known = Part::ALL.map(|part| format!("'{}'", part.name())).join(", ");
+        return Err(
+            Error::invalid(format!("option 'parts' names no part; known are {known}")).with("argument", "parts")
+        );
+    }
+    Ok(Parts::of(&named))
 }
 
 fn durability(value: &Argument<'_>) -> Result<Durability> {

@@ -66,7 +66,8 @@ pub struct PromptPage {
 }
 
 /// Lists page by page, newest first. `hasMore` says whether a row lies behind the page; without a project, or with
-/// an empty one, rows of all projects are listed.
+/// an empty one, rows of all projects are listed. Rejects with `ERR_NOT_OPEN` where the memory was opened without the
+/// part `'store'`.
 #[napi]
 #[derive(Debug)]
 pub struct Pages {

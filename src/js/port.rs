@@ -17,8 +17,9 @@ use super::{
     completions::{KEPT, Pending, Work},
 };
 
-/// Bytes from which an answer counts as large.
-const LARGE: usize = 64 << 10;
+/// Bytes from which an answer counts as large. Thousands of reads may wait: with a higher mark those just below it
+/// would fill memory uncounted.
+const LARGE: usize = 4 << 10;
 /// Bytes of large answers that may be on their way at once; one is always let through, however large.
 const LARGE_ANSWERS: usize = 64 << 20;
 
@@ -60,6 +61,8 @@ pub(super) struct Queue {
     woken: bool,
     /// Bytes of large answers that wait or are being built.
     bytes: usize,
+    /// Threads that wait for room.
+    blocked: usize,
 }
 
 /// The side of the port that core threads hold.
@@ -76,7 +79,7 @@ impl Port {
     /// A port that is not open yet, made on the JS thread.
     pub(super) fn new() -> Self {
         Self {
-            queue: Mutex::new(Queue { wakers: None, waiting: VecDeque::new(), woken: false, bytes: 0 }),
+            queue: Mutex::new(Queue { wakers: None, waiting: VecDeque::new(), woken: false, bytes: 0, blocked: 0 }),
             filled: AtomicBool::new(false),
             room: Condvar::new(),
             js_thread: std::thread::current().id(),
@@ -101,7 +104,9 @@ impl Port {
         let mut queue = self.lock();
         if settlement.deferred.weight > 0 && std::thread::current().id() != self.js_thread {
             while queue.wakers.is_some() && queue.bytes > 0 && queue.bytes + weight > LARGE_ANSWERS {
+                queue.blocked += 1;
                 queue = self.room.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                queue.blocked -= 1;
             }
         }
         let Some(wakers) = queue.wakers else {
@@ -124,8 +129,12 @@ impl Port {
         if deferred.weight > 0 {
             let mut queue = self.lock();
             queue.bytes = queue.bytes.saturating_sub(deferred.weight);
+            let blocked = queue.blocked > 0;
             drop(queue);
-            self.room.notify_all();
+            // Waking nobody would be a system call for each answer.
+            if blocked {
+                self.room.notify_all();
+            }
         }
     }
 

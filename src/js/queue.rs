@@ -1,23 +1,23 @@
 //! Class `Queue`: durable queues.
 
-use std::{ops::RangeInclusive, sync::Arc, time::Instant};
+use std::{ops::RangeInclusive, sync::Arc};
 
 use napi::{Env, Unknown};
 use napi_derive::napi;
 
 use super::{
     answer::{Answer, IntoAnswer, object_answer},
-    arguments::{Argument, MAX_SAFE_INTEGER},
+    arguments::{Argument, Fields, MAX_SAFE_INTEGER},
     call::{Pending, Promised, immediate, promise},
     consumer::{Consumer, ReadySessions},
     health,
-    open_options::milliseconds,
-    queue_options::{consume_options, pending},
+    queue_options::{ENQUEUE_OPTIONS, RAW_OPTIONS, consume_options, enqueue_options, message_shape, pending},
+    raw_message::RawMessage,
 };
 use crate::{
-    error::{Error, Result},
+    error::{Code, Error, Result},
     memory::Memory,
-    queue::{EnqueueOptions, Enqueued, Waiting},
+    queue::{Enqueued, Queues, Shape, Waiting, client::only_the_owner},
     reply::Reply,
 };
 
@@ -39,6 +39,13 @@ impl IntoAnswer for Enqueued {
 }
 
 /// Durable queues, one FIFO a session. What waits lies in `native/queue.db`, not on the JavaScript heap.
+///
+/// In a memory with `parts: ['queue']` there are no session rows to check: a session is whatever positive number the
+/// caller gives, and commits acknowledge what the caller has stored by itself (`external`). In one without the part
+/// `'queue'` every call answers `ERR_NOT_OPEN`.
+///
+/// A client (`openMemory({role: 'client'})`) has `enqueue`, `enqueueRaw`, `discover`, `deadLetters` and
+/// `getDeadLetter`; everything else is the owner's and answers `ERR_NOT_OPEN`, `consume` `ERR_LOCKED`.
 #[napi]
 pub struct Queue {
     pub(super) memory: Arc<Memory>,
@@ -56,21 +63,16 @@ impl Queue {
         env: &'e Env,
         session: &Unknown<'e>,
         options: &Unknown<'e>,
-        payload: impl FnOnce() -> Result<String>,
+        known: &[&'static str],
+        body: impl FnOnce(&Fields<'e>) -> Result<(Vec<u8>, Shape)>,
     ) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {
             let session = Argument::new("sessionDbId", session).id()?;
-            let given = Argument::new("options", options).options(&["dedupeKey", "endsBatch", "deadlineMs"])?;
-            let options = EnqueueOptions {
-                dedupe_key: given.read("dedupeKey", |value| value.nonempty_text())?,
-                ends_batch: given.read("endsBatch", |value| value.boolean())?,
-                deadline: given
-                    .read("deadlineMs", |value| milliseconds(value, 1..=600_000))?
-                    .map(|wait| Instant::now() + wait),
-            };
-            let payload = payload()?;
-            let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<Enqueued>| memory.queue().enqueue(session, payload, options, reply))
+            let given = Argument::new("options", options).options(known)?;
+            let options = enqueue_options(&given)?;
+            let (body, shape) = body(&given)?;
+            let queue = Arc::clone(self.memory.queues()?);
+            Ok(move |reply: Reply<Enqueued>| queue.enqueue_raw(session, body, shape, options, reply))
         })
     }
 }
@@ -98,12 +100,16 @@ impl Queue {
         message: Unknown<'e>,
         options: Unknown<'e>,
     ) -> napi::Result<Promised<'e>> {
-        self.put(env, &session_db_id, &options, || Argument::new("message", &message).json())
+        self.put(env, &session_db_id, &options, &ENQUEUE_OPTIONS, |_| {
+            Ok((Argument::new("message", &message).json()?.into_bytes(), Shape::default()))
+        })
     }
 
-    /// As `enqueue`, for JSON text straight from a request body; it is parsed and checked off the JS thread.
+    /// As `enqueue`, for JSON text straight from a request body (UTF-8, of one object): its bytes are copied, and
+    /// everything else, from the check to the choice of its fields, happens off the JS thread. Without `type` and
+    /// `fields` the text is stored as it is.
     #[napi(
-        ts_args_type = "sessionDbId: number, json: Uint8Array, options?: EnqueueOptions | null",
+        ts_args_type = "sessionDbId: number, json: Uint8Array, options?: EnqueueRawOptions | null",
         ts_return_type = "Promise<EnqueueResult>",
         catch_unwind
     )]
@@ -114,16 +120,38 @@ impl Queue {
         json: Unknown<'e>,
         options: Unknown<'e>,
     ) -> napi::Result<Promised<'e>> {
-        self.put(env, &session_db_id, &options, || {
-            String::from_utf8(Argument::new("json", &json).bytes()?).map_err(|error| {
-                let at = error.utf8_error().valid_up_to();
-                Error::invalid(format!("argument 'json' must be UTF-8 text; byte {at} is not"))
-            })
+        self.put(env, &session_db_id, &options, &RAW_OPTIONS, |given| {
+            let shape = message_shape(given)?;
+            Ok((Argument::new("json", &json).bytes()?, shape))
         })
     }
 
-    /// Starts the consumer of a session. Throws `ERR_LOCKED` where it has a live one, `ERR_DISPOSED`,
-    /// `ERR_INVALID_ARG`.
+    /// Starts a message that comes in pieces, as a request body does: `append` each, then `enqueue`. Throws
+    /// `ERR_DISPOSED`, `ERR_INVALID_ARG`.
+    #[napi(ts_args_type = "sessionDbId: number", ts_return_type = "RawMessage", catch_unwind)]
+    pub fn raw<'e>(&self, env: &'e Env, session_db_id: Unknown<'e>) -> napi::Result<Unknown<'e>> {
+        immediate(env, || {
+            self.check_open()?;
+            let session = Argument::new("sessionDbId", &session_db_id).id()?;
+            self.memory.queues()?;
+            Ok(Answer::instance(RawMessage::new(Arc::clone(&self.memory), session)))
+        })
+    }
+
+    /// For the owner: takes over at once what clients have enqueued, so that a waiting consumer or `ready()` sees it.
+    /// A hook that has enqueued by itself tells the worker so. Without it the owner finds such messages within a
+    /// second, and at the latest at its next claim. Resolves the depth of the session, or of all.
+    #[napi(ts_args_type = "sessionDbId?: number | null", ts_return_type = "Promise<number>", catch_unwind)]
+    pub fn poke<'e>(&self, env: &'e Env, session_db_id: Unknown<'e>) -> napi::Result<Promised<'e>> {
+        promise(env, Pending::Operation, || {
+            let session = session_or_all(&session_db_id)?;
+            let queue = self.owner("poke()")?;
+            Ok(move |reply: Reply<usize>| queue.poke(session, reply))
+        })
+    }
+
+    /// Starts the consumer of a session. Throws `ERR_LOCKED` where it has a live one and on a client, which cannot
+    /// consume; `ERR_DISPOSED`, `ERR_INVALID_ARG`.
     #[napi(
         ts_args_type = "sessionDbId: number, options?: ConsumeOptions | null",
         ts_return_type = "Consumer",
@@ -138,7 +166,10 @@ impl Queue {
         immediate(env, || {
             let session = Argument::new("sessionDbId", &session_db_id).id()?;
             let (options, pending) = consume_options(&Argument::new("options", &options))?;
-            let consumer = self.memory.queue().consume(session, options)?;
+            let consumer = match &**self.memory.queues()? {
+                Queues::Owner(queue) => queue.consume(session, options)?,
+                Queues::Client(_) => return Err(only_the_owner(Code::Locked, "consuming")),
+            };
             Ok(Answer::instance(Consumer::new(consumer, pending)))
         })
     }
@@ -152,18 +183,18 @@ impl Queue {
             let given = Argument::new("options", &options).options(&["limit", "keepAlive"])?;
             let limit = given.read("limit", |value| value.size(1..=1_000_000_000, ""))?;
             let keep_alive = given.read("keepAlive", |value| value.boolean())?.unwrap_or(false);
-            let ready = self.memory.queue().ready(limit)?;
+            let ready = self.owner("ready()")?.ready(limit)?;
             Ok(Answer::instance(ReadySessions::new(ready, pending(keep_alive))))
         })
     }
 
-    /// All sessions with waiting messages, the one with the oldest first.
+    /// All sessions with waiting messages, the one with the oldest first. A client reads them from the file.
     #[napi(ts_return_type = "Promise<WaitingSession[]>", catch_unwind)]
     pub fn discover<'e>(&self, env: &'e Env) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {
             self.check_open()?;
-            let waiting = self.memory.queue().discover();
-            Ok(move |reply: Reply<Vec<Waiting>>| reply.settle(Ok(waiting)))
+            let queue = Arc::clone(self.memory.queues()?);
+            Ok(move |reply: Reply<Vec<Waiting>>| queue.discover(reply))
         })
     }
 
@@ -185,8 +216,8 @@ impl Queue {
             let given = Argument::new("options", &options).options(&["untilEpoch", "reason"])?;
             let until = given.read("untilEpoch", |value| value.integer(ANY_INTEGER, "ms"))?;
             let reason = given.read("reason", |value| value.text())?;
-            let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<()>| memory.queue().pause(session, until, reason, reply))
+            let queue = self.owner("pause()")?;
+            Ok(move |reply: Reply<()>| queue.pause(session, until, reason, reply))
         })
     }
 
@@ -195,8 +226,8 @@ impl Queue {
     pub fn resume<'e>(&self, env: &'e Env, session_db_id: Unknown<'e>) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {
             let session = session_or_all(&session_db_id)?;
-            let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<()>| memory.queue().resume(session, reply))
+            let queue = self.owner("resume()")?;
+            Ok(move |reply: Reply<()>| queue.resume(session, reply))
         })
     }
 
@@ -207,8 +238,8 @@ impl Queue {
     pub fn purge<'e>(&self, env: &'e Env, session_db_id: Unknown<'e>) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {
             let session = Argument::new("sessionDbId", &session_db_id).id()?;
-            let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<usize>| memory.queue().purge(session, reply))
+            let queue = self.owner("purge()")?;
+            Ok(move |reply: Reply<usize>| queue.purge(session, reply))
         })
     }
 
@@ -237,7 +268,7 @@ impl Queue {
         immediate(env, || {
             let session = Argument::new("sessionDbId", &session_db_id).id()?;
             self.check_open()?;
-            Ok(self.memory.queue().is_ready(session))
+            Ok(self.owner("isReady()")?.is_ready(session))
         })
     }
 
@@ -247,7 +278,7 @@ impl Queue {
         immediate(env, || {
             let session = Argument::new("sessionDbId", &session_db_id).id()?;
             self.check_open()?;
-            Ok(self.memory.queue().has_consumer(session))
+            Ok(self.owner("hasConsumer()")?.has_consumer(session))
         })
     }
 
@@ -257,12 +288,17 @@ impl Queue {
         immediate(env, || {
             let session = session_or_all(&session_db_id)?;
             self.check_open()?;
-            Ok(health::answer(health::queue_metrics(&self.memory.queue().figures(session))))
+            Ok(health::answer(health::queue_metrics(&self.owner("metrics()")?.figures(session))))
         })
     }
 }
 
 impl Queue {
+    /// The owner's queue; a client is told that `what` is not its.
+    pub(super) fn owner(&self, what: &str) -> Result<crate::queue::Queue> {
+        self.memory.queues()?.owner(what).cloned()
+    }
+
     fn check_open(&self) -> Result<()> {
         if self.memory.is_disposed() { Err(Error::disposed("memory")) } else { Ok(()) }
     }
@@ -276,7 +312,7 @@ impl Queue {
         immediate(env, || {
             let session = session_or_all(session)?;
             self.check_open()?;
-            Ok(read(self.memory.queue(), session))
+            Ok(read(&self.owner("a counter in memory (await queue.discover() reads the file)")?, session))
         })
     }
 }

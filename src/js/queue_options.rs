@@ -1,11 +1,18 @@
 //! What calls of class `Queue` take and answer, and what that looks like in TypeScript.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use napi_derive::napi;
 
-use super::{arguments::Argument, call::Pending, open_options::milliseconds};
-use crate::{error::Result, queue::ConsumeOptions};
+use super::{
+    arguments::{Argument, Fields},
+    call::Pending,
+    open_options::milliseconds,
+};
+use crate::{
+    error::Result,
+    queue::{ConsumeOptions, EnqueueOptions, FieldKind, Shape},
+};
 
 /// How a message is enqueued.
 #[napi(object, object_to_js = false, js_name = "EnqueueOptions")]
@@ -17,8 +24,38 @@ pub struct EnqueueCallOptions {
     /// Whether the batch, and with its commit the iteration, ends with this message. Default: whether its `type` is
     /// `'summarize'`.
     pub ends_batch: Option<bool>,
+    /// Whose session `sessionDbId` is: a guard against a number that belongs to another one by now. With the store
+    /// open, one that is not the row's is refused with `ERR_NOT_FOUND`. With `parts: ['queue']` there is no row to
+    /// compare with: the newest name is the session's, and messages that wait under an older one become dead letters
+    /// (`session-gone`) instead of reaching the wrong session. Default: the number alone counts.
+    pub claude_session_id: Option<String>,
     /// How long to wait for a lock, ms. Default: `deadlineMs` of `openMemory`.
     pub deadline_ms: Option<u32>,
+}
+
+/// How a raw message is enqueued.
+#[napi(object, object_to_js = false, js_name = "EnqueueRawOptions")]
+#[derive(Debug)]
+pub struct EnqueueRawCallOptions {
+    /// As in `EnqueueOptions`.
+    pub dedupe_key: Option<String>,
+    /// As in `EnqueueOptions`.
+    pub ends_batch: Option<bool>,
+    /// As in `EnqueueOptions`.
+    pub claude_session_id: Option<String>,
+    /// As in `EnqueueOptions`.
+    pub deadline_ms: Option<u32>,
+    /// The message's `type`, whatever the text says. Default: the text's.
+    #[napi(js_name = "type")]
+    pub kind: Option<String>,
+    /// The fields that are taken over, each as what it must be; all others are left out. `'text'`: a string.
+    /// `'jsonText'`: a string as it is, of anything else its JSON text. `'integer'`: a whole number from 0, also as
+    /// decimal text. `'any'`: whatever it is. A field that is absent or null is left out; one that is something else
+    /// rejects with `ERR_INVALID_ARG`, which names it. Default: the text is stored as it is.
+    #[napi(ts_type = "Record<string, 'text' | 'jsonText' | 'integer' | 'any'>")]
+    pub fields: Option<std::collections::HashMap<String, String>>,
+    /// The field of the text that holds the dedupe key; where it is there, `dedupeKey` does not count.
+    pub dedupe_key_field: Option<String>,
 }
 
 /// The answer to an enqueue.
@@ -132,4 +169,40 @@ pub(super) fn consume_options(options: &Argument<'_>) -> Result<(ConsumeOptions,
     options.auto_extend = given.read("autoExtend", |value| value.boolean())?.unwrap_or(false);
     let keep_alive = given.read("keepAlive", |value| value.boolean())?.unwrap_or(false);
     Ok((options, pending(keep_alive)))
+}
+
+/// Names of the options of `enqueue`.
+pub const ENQUEUE_OPTIONS: [&str; 4] = ["dedupeKey", "endsBatch", "claudeSessionId", "deadlineMs"];
+/// Names of the options of `enqueueRaw`.
+pub const RAW_OPTIONS: [&str; 7] =
+    ["dedupeKey", "endsBatch", "claudeSessionId", "deadlineMs", "type", "fields", "dedupeKeyField"];
+
+/// What `enqueue` and `enqueueRaw` have in common.
+pub fn enqueue_options(given: &Fields<'_>) -> Result<EnqueueOptions> {
+    let deadline = given.read("deadlineMs", |value| milliseconds(value, 1..=600_000))?;
+    Ok(EnqueueOptions {
+        dedupe_key: given.read("dedupeKey", |value| value.nonempty_text())?,
+        ends_batch: given.read("endsBatch", |value| value.boolean())?,
+        claude_session_id: given.read("claudeSessionId", |value| value.nonempty_text())?,
+        deadline: deadline.map(|wait| Instant::now() + wait),
+    })
+}
+
+/// `type`, `fields` and `dedupeKeyField` of `enqueueRaw`.
+pub fn message_shape(given: &Fields<'_>) -> Result<Shape> {
+    let kinds = [
+        ("text", FieldKind::Text),
+        ("jsonText", FieldKind::JsonText),
+        ("integer", FieldKind::Integer),
+        ("any", FieldKind::Any),
+    ];
+    let fields = given.read("fields", |value| {
+        let fields = value.object()?;
+        fields.names().map(|name| Ok((name.to_owned(), fields.required(name)?.one_of(&kinds)?))).collect()
+    })?;
+    Ok(Shape {
+        kind: given.read("type", |value| value.nonempty_text())?,
+        fields,
+        dedupe_key_field: given.read("dedupeKeyField", |value| value.nonempty_text())?,
+    })
 }

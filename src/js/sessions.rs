@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    memory::Memory,
+    memory::{Initialize, Memory},
     queue::Deletion,
     reply::Reply,
     sessions::{SessionInfo, SessionSnapshot},
@@ -74,6 +74,11 @@ pub struct InitializeOptions {
     pub user_prompt: Option<String>,
     /// Its number. Default: that of the newest stored one.
     pub prompt_number: Option<i64>,
+    /// Whose session `sessionDbId` is, as in `queue.enqueue`: with the store open, one that is not the row's is
+    /// refused with `ERR_NOT_FOUND`; with `parts: ['queue']` it is remembered. Default: the number alone counts.
+    pub claude_session_id: Option<String>,
+    /// Its project, for a memory with `parts: ['queue']`, which remembers it; with the store open the row's counts.
+    pub project: Option<String>,
 }
 
 /// A session that was made active.
@@ -82,11 +87,11 @@ pub struct InitializeOptions {
 pub struct InitializedSession {
     /// Row id in `sdk_sessions`.
     pub session_db_id: i64,
-    /// By which hooks know the session.
+    /// By which hooks know the session; `''` where a memory with `parts: ['queue']` was not told.
     pub claude_session_id: String,
     /// By which observations and summaries refer to it; null until it has one.
     pub sdk_session_id: Option<String>,
-    /// The session's project.
+    /// The session's project; `''` where a memory with `parts: ['queue']` was not told.
     pub project: String,
     /// The prompt that was given, else the newest stored one.
     pub user_prompt: Option<String>,
@@ -102,11 +107,11 @@ pub struct InitializedSession {
 pub struct ActiveSession {
     /// Row id in `sdk_sessions`.
     pub session_db_id: i64,
-    /// By which hooks know the session.
+    /// By which hooks know the session; `''` where a memory with `parts: ['queue']` was not told.
     pub claude_session_id: String,
     /// By which observations and summaries refer to it; null until it has one.
     pub sdk_session_id: Option<String>,
-    /// The session's project.
+    /// The session's project; `''` where a memory with `parts: ['queue']` was not told.
     pub project: String,
     /// The newest prompt number that was seen; null where there is none.
     pub last_prompt_number: Option<i64>,
@@ -146,7 +151,8 @@ pub struct DeleteResult {
 
 /// Active sessions: bounded in number (`maxSessions`) and in time (`sessionTtlMs` without activity). Enqueue
 /// registers a session by itself; enqueue, claim and commit refresh it. One that expires or goes at the cap ends its
-/// consumer (`'expired'`) and leaves its messages queued.
+/// consumer (`'expired'`) and leaves its messages queued. It is the owner's: on a client everything answers
+/// `ERR_NOT_OPEN`.
 #[napi]
 pub struct Sessions {
     memory: Arc<Memory>,
@@ -155,6 +161,10 @@ pub struct Sessions {
 impl Sessions {
     pub(super) const fn new(memory: Arc<Memory>) -> Self {
         Self { memory }
+    }
+
+    fn owner(&self) -> Result<crate::queue::Queue> {
+        self.memory.queues()?.owner("the registry of active sessions").cloned()
     }
 
     fn check_open(&self) -> Result<()> {
@@ -166,6 +176,9 @@ impl Sessions {
 impl Sessions {
     /// Makes a session active, or refreshes it; a live consumer is left alone. Rejects with `ERR_NOT_FOUND` where
     /// `sdk_sessions` has no such row.
+    ///
+    /// With `parts: ['queue']` there are no rows: any number is a session, with the name, project and prompt that are
+    /// given here. Name and project are remembered over a restart; what was never told is `''`, or null for the prompt.
     #[napi(
         ts_args_type = "sessionDbId: number, options?: InitializeOptions | null",
         ts_return_type = "Promise<InitializedSession>",
@@ -179,11 +192,21 @@ impl Sessions {
     ) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {
             let session = Argument::new("sessionDbId", &session_db_id).id()?;
-            let given = Argument::new("options", &options).options(&["userPrompt", "promptNumber"])?;
-            let prompt = given.read("userPrompt", |value| value.text())?;
-            let number = given.read("promptNumber", |value| value.integer(0..=MAX_SAFE_INTEGER, ""))?;
+            let given = Argument::new("options", &options).options(&[
+                "userPrompt",
+                "promptNumber",
+                "claudeSessionId",
+                "project",
+            ])?;
+            let given = Initialize {
+                user_prompt: given.read("userPrompt", |value| value.text())?,
+                prompt_number: given.read("promptNumber", |value| value.integer(0..=MAX_SAFE_INTEGER, ""))?,
+                claude_session_id: given.read("claudeSessionId", |value| value.nonempty_text())?,
+                project: given.read("project", |value| value.text())?,
+            };
+            self.owner()?;
             let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<SessionSnapshot>| memory.initialize_session(session, prompt, number, reply))
+            Ok(move |reply: Reply<SessionSnapshot>| memory.initialize_session(session, given, reply))
         })
     }
 
@@ -193,7 +216,7 @@ impl Sessions {
         immediate(env, || {
             let session = Argument::new("sessionDbId", &session_db_id).id()?;
             self.check_open()?;
-            Ok(self.memory.queue().session(session))
+            Ok(self.owner()?.session(session))
         })
     }
 
@@ -202,7 +225,7 @@ impl Sessions {
     pub fn list<'e>(&self, env: &'e Env) -> napi::Result<Unknown<'e>> {
         immediate(env, || {
             self.check_open()?;
-            Ok(self.memory.queue().sessions())
+            Ok(self.owner()?.sessions())
         })
     }
 
@@ -211,7 +234,7 @@ impl Sessions {
     pub fn count<'e>(&self, env: &'e Env) -> napi::Result<Unknown<'e>> {
         immediate(env, || {
             self.check_open()?;
-            Ok(self.memory.queue().session_count())
+            Ok(self.owner()?.session_count())
         })
     }
 
@@ -233,8 +256,8 @@ impl Sessions {
             let drain =
                 given.read("mode", |value| value.one_of(&[("drain", true), ("abort", false)]))?.unwrap_or(false);
             let purge = given.read("purge", |value| value.boolean())?.unwrap_or(false);
-            let memory = Arc::clone(&self.memory);
-            Ok(move |reply: Reply<Deletion>| memory.queue().delete_session(session, drain, purge, reply))
+            let queue = self.owner()?;
+            Ok(move |reply: Reply<Deletion>| queue.delete_session(session, drain, purge, reply))
         })
     }
 }

@@ -83,6 +83,22 @@ impl Scope {
         }
     }
 
+    /// A `Buffer` with these bytes, one part after the other; its memory is not on the JavaScript heap.
+    pub(super) fn buffer(self, parts: &[&[u8]]) -> Result<sys::napi_value> {
+        let length = parts.iter().map(|part| part.len()).sum();
+        let mut data = ptr::null_mut();
+        let buffer = make!(self, "create a buffer", napi_create_buffer(length, &raw mut data))?;
+        let mut to = data.cast::<u8>();
+        for part in parts.iter().filter(|part| !part.is_empty()) {
+            // SAFETY: the new buffer has room for all parts, nobody else knows it yet, and `to` stays within it.
+            unsafe {
+                ptr::copy_nonoverlapping(part.as_ptr(), to, part.len());
+                to = to.add(part.len());
+            }
+        }
+        Ok(buffer)
+    }
+
     pub(super) fn array(self, length: usize) -> Result<sys::napi_value> {
         make!(self, "create an array", napi_create_array_with_length(length))
     }

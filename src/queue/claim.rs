@@ -1,6 +1,7 @@
 //! Claims: a prefix of a session's queue becomes a batch under a lease.
 
 use std::{
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,7 +18,7 @@ use super::{
     envelope::Split,
     lease::{Lease, Phase},
     release::{self, ReleaseOptions},
-    storage,
+    storage, text_slice,
 };
 use crate::{
     clock,
@@ -38,13 +39,32 @@ pub struct Delivered {
     pub enqueued_at_epoch: i64,
     /// Its JSON text.
     pub payload: Arc<str>,
+    /// Its text split for delivery, made on the queue's thread: what is parsed at once, and the large texts that are
+    /// read on demand.
+    pub split: Split,
 }
 
 impl Delivered {
-    /// Its text split for delivery: what is parsed at once, and the large texts that are read on demand.
+    /// The part `units` (UTF-16, as JavaScript counts) of a large text, as a JSON string; `None` where the field is
+    /// no large text.
     #[must_use]
-    pub fn split(&self) -> Split {
-        Split::new(&self.payload)
+    pub fn text(&self, field: &str, units: Range<usize>) -> Option<String> {
+        let (_, range) = self.split.large.iter().find(|(name, _)| **name == *field)?;
+        let literal = &self.payload[range.clone()];
+        Some(format!("\"{}\"", &literal[text_slice::locate(literal, units)]))
+    }
+
+    /// The whole message as JSON text, in two parts: the engine's own fields stand behind those of the same name, and
+    /// of two the last counts.
+    #[must_use]
+    pub fn json(&self) -> (&str, String) {
+        let open = self.payload.trim_end().strip_suffix('}').unwrap_or_default();
+        let comma = if open.trim() == "{" { "" } else { "," };
+        let own = format!(
+            "{comma}\"id\":{},\"attempts\":{},\"enqueuedAtEpoch\":{}}}",
+            self.id, self.attempts, self.enqueued_at_epoch
+        );
+        (open, own)
     }
 }
 
@@ -146,7 +166,7 @@ impl Claim {
 enum Found {
     Batch {
         row: SessionRow,
-        watermark: i64,
+        fence: i64,
         messages: Vec<Delivered>,
         prompt_number: Option<i64>,
         ends_batch: bool,
@@ -157,7 +177,8 @@ enum Found {
 }
 
 fn find(shared: &Shared, db: &Connection, session_id: i64, token: i64, options: &ConsumeOptions) -> Result<Found> {
-    let Some(entry) = shared.directory.find(session_id)? else { return Ok(Found::Foreign) };
+    let Some(session) = shared.directory.session(db, session_id)? else { return Ok(Found::Foreign) };
+    let watermark = shared.directory.watermark(db, session_id)?;
     let mut messages: Vec<Delivered> = Vec::new();
     let (mut bytes, mut limit, mut prompt_number, mut ends_batch) = (0_usize, options.max_batch.max(1), None, false);
     let mut statement = db.prepare_cached(
@@ -165,13 +186,13 @@ fn find(shared: &Shared, db: &Connection, session_id: i64, token: i64, options: 
            coalesce((SELECT count FROM attempts WHERE message_id = m.id), 0), m.payload
          FROM messages m WHERE m.session_id = ?1 AND m.id > ?2 ORDER BY m.id",
     )?;
-    let mut rows = statement.query(params![session_id, entry.upto])?;
+    let mut rows = statement.query(params![session_id, watermark.upto])?;
     while let Some(row) = rows.next()? {
         if messages.len() == limit || ends_batch {
             break;
         }
         let owner = row.get_ref(1)?.as_str().unwrap_or_default();
-        if *owner != *entry.row.claude_session_id {
+        if !session.owns(owner) {
             if messages.is_empty() {
                 return Ok(Found::Foreign);
             }
@@ -188,16 +209,13 @@ fn find(shared: &Shared, db: &Connection, session_id: i64, token: i64, options: 
         }
         bytes = bytes.saturating_add(size);
         ends_batch = row.get(3)?;
-        messages.push(Delivered {
-            id: row.get(0)?,
-            attempts,
-            enqueued_at_epoch: row.get(4)?,
-            payload: row.get_ref(7)?.as_str().map_err(|error| Error::internal(error.to_string()))?.into(),
-        });
+        let payload: Arc<str> = row.get_ref(7)?.as_str().map_err(|error| Error::internal(error.to_string()))?.into();
+        let split = Split::new(&payload);
+        messages.push(Delivered { id: row.get(0)?, attempts, enqueued_at_epoch: row.get(4)?, payload, split });
     }
     let (Some(first), Some(last)) = (messages.first(), messages.last()) else { return Ok(Found::Nothing) };
     storage::put_lease(db, session_id, first.id, last.id, token)?;
-    Ok(Found::Batch { row: entry.row, watermark: entry.upto, messages, prompt_number, ends_batch })
+    Ok(Found::Batch { row: session.row, fence: watermark.fence, messages, prompt_number, ends_batch })
 }
 
 /// After the claim's COMMIT: hands the batch to the consumer, if it still waits.
@@ -218,7 +236,7 @@ fn settle(
             if matches!(found, Ok(Found::Foreign | Found::Nothing)) { None } else { slot.take_waiter() }
         });
         match (found, waiter) {
-            (Ok(Found::Batch { row, watermark, messages, prompt_number, ends_batch }), Some(reply)) => {
+            (Ok(Found::Batch { row, fence, messages, prompt_number, ends_batch }), Some(reply)) => {
                 let abandoned = Arc::new(AtomicBool::new(false));
                 let upto = messages.last().map_or(0, |message| message.id);
                 session.lapsed = None;
@@ -230,11 +248,12 @@ fn settle(
                     ids: messages.iter().map(|message| message.id).collect(),
                     last: upto,
                     bytes: messages.iter().map(|message| message.payload.len()).sum(),
-                    watermark,
+                    fence,
                     phase: Phase::Leased,
                     deadline: Instant::now() + options.lease,
                     extension: options.auto_extend.then_some(options.lease),
                     ends_batch,
+                    counted: false,
                     claimed: Instant::now(),
                     abandoned: Arc::clone(&abandoned),
                 });

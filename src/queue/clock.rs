@@ -18,13 +18,16 @@ use super::{
     release::{self, ReleaseOptions},
     state::{ALL, State},
 };
-use crate::{error::Result, fault, reply::Reply};
+use crate::{clock, error::Result, fault, reply::Reply};
 
 /// How often handles that were only garbage-collected are looked for, and acknowledged messages purged.
 const SWEEP: Duration = Duration::from_secs(1);
 /// How long the clock rests after a turn that panicked, so that one that always does cannot spin.
 const REST: Duration = Duration::from_millis(50);
 
+/// How often waits are compared with the wall clock. Deadlines stand still while a laptop sleeps (its agent slept as
+/// well), but a pause until eight in the morning ends at eight.
+const LOOK: Duration = Duration::from_secs(5);
 /// How long the clock sleeps at most where there is nothing to look for.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -73,10 +76,15 @@ fn turn(shared: &Arc<Shared>, swept: &mut Instant) -> Option<Duration> {
     let next = shared.with(tick);
     if swept.elapsed() >= SWEEP {
         *swept = Instant::now();
+        shared.with(end_waits_by_wall_clock);
         shared.with(sweep);
         reclaim::start(shared);
     }
-    let longest = if shared.read(State::has_to_sweep) { SWEEP } else { IDLE };
+    let longest = shared.read(|state| match (state.has_to_sweep(), state.has_waits()) {
+        (true, _) => SWEEP,
+        (false, true) => LOOK,
+        (false, false) => IDLE,
+    });
     Some(next.map_or(longest, |next| next.saturating_duration_since(Instant::now())).min(longest))
 }
 
@@ -119,7 +127,9 @@ fn expire(state: &mut State, id: i64, now: Instant, effects: &mut Effects) {
         }
     }
     if state.sessions.get(&id).is_some_and(|session| {
-        session.consumer.as_ref().and_then(super::consumer::Slot::idle_deadline).is_some_and(|idle| idle <= now)
+        // A claim on the way may be that of a large message: it takes a moment, and its consumer is not idle.
+        !session.claiming
+            && session.consumer.as_ref().and_then(super::consumer::Slot::idle_deadline).is_some_and(|idle| idle <= now)
     }) {
         state.end_consumer(id, EndReason::Idle, effects);
     }
@@ -131,19 +141,33 @@ fn expire(state: &mut State, id: i64, now: Instant, effects: &mut Effects) {
     state.follow_up(id, effects);
 }
 
+/// Ends pauses and backoffs whose time has come by the wall clock, before their deadline: the machine has slept, or its
+/// clock was put right. The other way round the deadline ends them, so neither makes a wait longer.
+fn end_waits_by_wall_clock(state: &mut State, effects: &mut Effects) {
+    for id in state.end_waits(clock::now_epoch()) {
+        if id == ALL {
+            pause::lift(state, ALL, effects);
+        } else {
+            state.follow_up(id, effects);
+        }
+    }
+}
+
 /// A lease that runs out closes its consumer. Its commit is still taken while nobody has claimed since.
 fn lapse(state: &mut State, id: i64, effects: &mut Effects) {
+    // Nobody could be asked to finish what was paused: that counts no attempt.
+    let paused = state.is_paused(id);
     let Some(session) = state.sessions.get_mut(&id) else { return };
-    let Some(lease) = session.lease.take() else { return };
+    let Some(mut lease) = session.lease.take() else { return };
     let (token, ids, consumer) = (lease.token, lease.ids.clone(), lease.consumer);
+    let count_attempt = !paused && !lease.counted;
+    lease.counted |= count_attempt;
     session.lapsed = Some(lease);
     // Nobody claims before the attempt is counted: the backoff is set by the release that follows.
     session.lapsing = true;
     if session.consumer.as_ref().is_some_and(|slot| slot.id == consumer) {
         state.end_consumer(id, EndReason::Expired, effects);
     }
-    // Nobody could be asked to finish what was paused: that counts no attempt.
-    let count_attempt = !state.is_paused(id);
     effects.then_with(move |shared| {
         let after = Arc::clone(shared);
         release::write(

@@ -1,20 +1,29 @@
-//! Commits: what the agent made of a batch and the batch's watermark, in one transaction of `claude-mem.db`.
+//! Commits: what the agent made of a batch and the batch's watermark, in one transaction of the file that the
+//! [`directory`](super::directory) keeps them in.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::Connection;
 
 use super::{
-    claim::Batch, consumer::EndReason, effects::Effects, engine::Shared, lease::Phase, reclaim, release::lost, storage,
+    claim::Batch,
+    consumer::EndReason,
+    directory::{Acknowledged, Acknowledgement, Head},
+    effects::Effects,
+    engine::Shared,
+    lease::{Lease, Phase},
+    reclaim,
+    release::lost,
+    storage,
 };
 use crate::{
     db::Call,
     error::{Code, Error, Result},
     reply::Reply,
-    store::response::{self, Response, StoredResponse},
+    store::response::{Response, StoredResponse},
 };
 
 /// What the agent made of a batch; empty is normal.
@@ -24,6 +33,27 @@ pub struct Answer {
     pub response: Response,
     /// Until when a lock is waited for.
     pub deadline: Option<Instant>,
+    /// The caller has stored the rows elsewhere: there must be none in `response`.
+    pub external: bool,
+}
+
+impl Answer {
+    /// Whether there is nothing to store.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Response { observations, summary, complete_session, .. } = &self.response;
+        observations.is_empty() && summary.is_none() && !complete_session
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.external && !self.is_empty() {
+            return Err(Error::invalid(
+                "commit({ external: true }) says that the rows are stored elsewhere, so it takes no observations, summary or \
+                 completeSession; leave external out to have them stored here",
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// What a commit stored.
@@ -41,6 +71,9 @@ impl Batch {
         let (shared, session_id, token) = (Arc::clone(&self.shared), self.session_id, self.token);
         answer.response.session_db_id = session_id;
         answer.response.prompt_number = answer.response.prompt_number.or(self.prompt_number);
+        if let Err(refusal) = answer.check().and_then(|()| shared.directory.accepts(&answer)) {
+            return reply.settle(Err(refusal));
+        }
         let deadline = answer.deadline.unwrap_or_else(|| shared.deadline());
         let started = shared.with(|state, _| {
             if state.closed {
@@ -66,74 +99,32 @@ impl Batch {
             }
             // From here on the batch cannot expire.
             lease.phase = Phase::Committing;
-            Ok(Watermark {
+            Ok(Acknowledgement {
                 session_id,
                 claude_session_id: lease.claude_session_id.clone(),
-                seen: lease.watermark,
+                token,
+                fence: lease.fence,
                 upto: lease.last,
+                ids: lease.ids.clone(),
+                deadline,
             })
         });
-        let watermark = match started {
-            Ok(watermark) => watermark,
+        let acknowledgement = match started {
+            Ok(acknowledgement) => acknowledgement,
             Err(error) => return reply.settle(Err(error)),
         };
-        let bytes = answer.response.bytes();
         let settle = {
             let shared = Arc::clone(&shared);
             Reply::new(move |outcome| settle(&shared, session_id, token, outcome, reply))
         };
-        let mut before: Option<StoredResponse> = None;
-        let run = move |db: &Connection| {
-            // A second run after an I/O error at COMMIT: the file says how the first one ended.
-            if let Some(stored) = &before
-                && watermark.read(db)? == watermark.upto
-            {
-                return Ok(stored.clone());
-            }
-            watermark.advance(db)?;
-            let stored = response::store(db, &answer.response)?;
-            before = Some(stored.clone());
-            Ok(stored)
-        };
-        shared.main_writer.submit(Call::new("commit", deadline, run, settle).bytes(bytes));
+        self.shared.directory.commit(&self.shared, acknowledgement, answer, settle);
     }
 }
 
-/// The fence: `upto` moves only from where the claim saw it.
-struct Watermark {
-    session_id: i64,
-    claude_session_id: Box<str>,
-    seen: i64,
-    upto: i64,
-}
-
-impl Watermark {
-    fn read(&self, db: &Connection) -> Result<i64> {
-        Ok(db
-            .prepare_cached("SELECT upto FROM native_ack WHERE session_id = ?1")?
-            .query_row([self.session_id], |row| row.get(0))
-            .optional()?
-            .unwrap_or(0))
-    }
-
-    fn advance(&self, db: &Connection) -> Result<()> {
-        let found = self.read(db)?;
-        if found != self.seen {
-            return Err(lost(self.session_id).with("upto", found));
-        }
-        db.prepare_cached(
-            "INSERT INTO native_ack(session_id, claude_session_id, upto) VALUES (?1, ?2, ?3)
-             ON CONFLICT(session_id) DO UPDATE SET claude_session_id = excluded.claude_session_id, upto = excluded.upto",
-        )?
-        .execute(params![self.session_id, &*self.claude_session_id, self.upto])?;
-        Ok(())
-    }
-}
-
-fn settle(shared: &Arc<Shared>, session_id: i64, token: i64, outcome: Result<StoredResponse>, reply: Reply<Committed>) {
+fn settle(shared: &Arc<Shared>, session_id: i64, token: i64, outcome: Result<Acknowledged>, reply: Reply<Committed>) {
     shared.with(|state, effects| {
         let answer = match outcome {
-            Ok(stored) => {
+            Ok(Acknowledged { stored, cleared }) => {
                 // A committing lease is nobody else's to end: it is still here.
                 if let Some(lease) = state.session(session_id).lease.take_if(|lease| lease.token == token) {
                     state.count_out(session_id, lease.ids.len(), lease.bytes, true);
@@ -150,7 +141,10 @@ fn settle(shared: &Arc<Shared>, session_id: i64, token: i64, outcome: Result<Sto
                     if lease.ends_batch {
                         state.end_consumer(session_id, EndReason::Summary, effects);
                     }
-                    finish(shared, session_id, token, lease.last, lease.ids, effects);
+                    match cleared {
+                        Some(head) => state.set_head(session_id, head),
+                        None => finish(shared, session_id, lease, effects),
+                    }
                 }
                 state.registry.touch(session_id);
                 let depth = state.sessions.get(&session_id).map_or(0, |session| session.depth);
@@ -175,23 +169,28 @@ fn settle(shared: &Arc<Shared>, session_id: i64, token: i64, outcome: Result<Sto
     reclaim::start(shared);
 }
 
-/// Clears what a finished batch leaves in `queue.db`. Should it be missed, the next open sees that the lease
-/// lies below the watermark.
-fn finish(shared: &Arc<Shared>, session_id: i64, token: i64, upto: i64, ids: Vec<i64>, effects: &mut Effects) {
+/// Clears what a finished batch leaves in `queue.db`, and copies its watermark there, for a queue that is on its
+/// own. Should it be missed, the next open sees that the lease lies below the watermark.
+fn finish(shared: &Arc<Shared>, session_id: i64, lease: Lease, effects: &mut Effects) {
     let shared = Arc::clone(shared);
     effects.queue(Call::new(
         "finish-batch",
         Instant::now() + Duration::from_secs(60),
         move |db| {
-            storage::clear_lease(db, session_id, token)?;
-            storage::forget_attempts(db, session_id, &ids)?;
-            storage::set_backoff(db, session_id, None)?;
-            storage::head(db, session_id, upto)
+            storage::copy_watermark(db, session_id, &lease.claude_session_id, lease.last)?;
+            clear(db, session_id, lease.token, lease.last, &lease.ids)
         },
-        Reply::new(move |head: Result<Option<(i64, i64, u32)>>| {
+        Reply::new(move |head: Result<Head>| {
             let Ok(head) = head else { return };
-            let head = head.map(|(_, epoch, attempts)| (epoch, attempts));
             shared.with(|state, _| state.set_head(session_id, head));
         }),
     ));
+}
+
+/// Clears what a finished batch leaves in `queue.db`; answers the session's head now.
+pub(super) fn clear(db: &Connection, session_id: i64, token: i64, upto: i64, ids: &[i64]) -> Result<Head> {
+    storage::clear_lease(db, session_id, token)?;
+    storage::forget_attempts(db, session_id, ids)?;
+    storage::set_backoff(db, session_id, None)?;
+    Ok(storage::head(db, session_id, upto)?.map(|(_, epoch, attempts)| (epoch, attempts)))
 }

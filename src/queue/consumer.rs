@@ -14,6 +14,7 @@ use super::{
     engine::{Queue, Shared},
     lease::Phase,
     release::{self, ReleaseOptions},
+    state::State,
 };
 use crate::{
     error::{Code, Error, Result},
@@ -199,17 +200,14 @@ impl Consumer {
         self.end_reason().is_some() || self.shared.read(|state| state.is_deliverable(self.session_id))
     }
 
-    /// Waits for the next batch; `None` at the end. A batch that is still open is released first, counted,
-    /// with backoff.
+    /// Waits for the next batch; `None` at the end. A batch that is still open is released first, also at the
+    /// end: counted, with backoff, or as gracefully as its consumer was ended ([`Consumer::unfinished`]).
     pub fn next(&self, reply: Reply<Option<Batch>>) {
-        if self.end_reason().is_some() {
-            return reply.settle(Ok(None));
-        }
-        self.release_open(&ReleaseOptions::unfinished());
         self.shared.with(|state, effects| {
-            let session = state.session(self.session_id);
-            // The consumer may have ended since the look above: by its clock, or from another thread.
-            let Some(slot) = session.consumer.as_mut().filter(|slot| slot.id == self.id) else {
+            // Under one lock with what follows: a pause that comes between would make the release count.
+            self.release_open(state, effects, self.unfinished());
+            let slot = state.sessions.get_mut(&self.session_id).and_then(|session| session.consumer.as_mut());
+            let Some(slot) = slot.filter(|slot| slot.id == self.id) else {
                 return effects.then(move || reply.settle(Ok(None)));
             };
             if slot.waiter.is_some() {
@@ -223,39 +221,50 @@ impl Consumer {
 
     /// Ends the iteration as `break` does: an open batch is released, counted, with backoff.
     pub fn finish(&self) {
-        self.release_open(&ReleaseOptions::unfinished());
-        self.end();
+        self.shared.with(|state, effects| {
+            self.release_open(state, effects, self.unfinished());
+            self.end(state, effects);
+        });
     }
 
     /// Ends the iteration gracefully: an open batch is released at once and counts no attempt.
     pub fn dispose(&self) {
-        self.release_open(&ReleaseOptions::graceful());
-        self.end();
-    }
-
-    fn end(&self) {
         self.shared.with(|state, effects| {
-            let mine = state
-                .sessions
-                .get(&self.session_id)
-                .is_some_and(|session| session.consumer.as_ref().is_some_and(|slot| slot.id == self.id));
-            if mine {
-                state.end_consumer(self.session_id, EndReason::Disposed, effects);
-                state.follow_up(self.session_id, effects);
-            }
+            self.release_open(state, effects, ReleaseOptions::graceful());
+            self.end(state, effects);
         });
     }
 
-    fn release_open(&self, options: &ReleaseOptions) {
-        self.shared.with(|state, effects| {
-            let token = state.sessions.get(&self.session_id).and_then(|session| {
-                let lease = session.lease.as_ref()?;
-                (lease.consumer == self.id && lease.phase == Phase::Leased).then_some(lease.token)
-            });
-            if let Some(token) = token {
-                release::begin(state, effects, self.session_id, token, options.clone(), Reply::ignore());
-            }
+    /// How a batch goes back whose holder goes on without having committed or released it: that counts, unless the
+    /// consumer was paused, deleted or disposed meanwhile, for then somebody has told the holder to stop. A TTL that
+    /// ran out has told nobody anything.
+    fn unfinished(&self) -> ReleaseOptions {
+        match self.end_reason() {
+            Some(EndReason::Paused | EndReason::Deleted | EndReason::Disposed) => ReleaseOptions::graceful(),
+            Some(EndReason::Summary | EndReason::Idle | EndReason::Expired) | None => ReleaseOptions::unfinished(),
+        }
+    }
+
+    fn end(&self, state: &mut State, effects: &mut Effects) {
+        let mine = state
+            .sessions
+            .get(&self.session_id)
+            .is_some_and(|session| session.consumer.as_ref().is_some_and(|slot| slot.id == self.id));
+        if mine {
+            state.end_consumer(self.session_id, EndReason::Disposed, effects);
+            state.follow_up(self.session_id, effects);
+        }
+    }
+
+    /// Releases the batch that this consumer was given last, where it is still open; another's is left alone.
+    fn release_open(&self, state: &mut State, effects: &mut Effects, options: ReleaseOptions) {
+        let token = state.sessions.get(&self.session_id).and_then(|session| {
+            let lease = session.lease.as_ref()?;
+            (lease.consumer == self.id && lease.phase == Phase::Leased).then_some(lease.token)
         });
+        if let Some(token) = token {
+            release::begin(state, effects, self.session_id, token, options, Reply::ignore());
+        }
     }
 }
 

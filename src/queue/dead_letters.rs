@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     claim::Batch,
+    directory::Known,
     effects::Effects,
     engine::{Queue, Shared, on_queue},
     enqueue::{self, Enqueued},
@@ -85,6 +86,27 @@ fn read(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
     })
 }
 
+/// Dead letters, the newest first, without their text.
+pub fn list(db: &Connection, session_id: Option<i64>, limit: i64, offset: i64) -> Result<Vec<DeadLetter>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM dead_letters WHERE ?1 IS NULL OR session_id = ?1
+         ORDER BY dead_at_epoch DESC, id DESC LIMIT ?2 OFFSET ?3"
+    );
+    Ok(db
+        .prepare_cached(&sql)?
+        .query_map(params![session_id, limit, offset], read)?
+        .collect::<rusqlite::Result<_>>()?)
+}
+
+/// One dead letter with its text.
+pub fn find(db: &Connection, id: i64) -> Result<Option<DeadLetter>> {
+    let sql = format!("SELECT {COLUMNS}, payload FROM dead_letters WHERE id = ?1");
+    Ok(db
+        .prepare_cached(&sql)?
+        .query_row([id], |row| Ok(DeadLetter { payload: row.get(10)?, ..read(row)? }))
+        .optional()?)
+}
+
 impl Queue {
     /// Lists dead letters, the newest first, without their text.
     pub fn dead_letters(&self, session_id: Option<i64>, limit: i64, offset: i64, reply: Reply<Vec<DeadLetter>>) {
@@ -92,35 +114,14 @@ impl Queue {
             self.shared(),
             "deadLetters",
             Durability::Normal,
-            move |db| {
-                let sql = format!(
-                    "SELECT {COLUMNS} FROM dead_letters WHERE ?1 IS NULL OR session_id = ?1
-                     ORDER BY dead_at_epoch DESC, id DESC LIMIT ?2 OFFSET ?3"
-                );
-                Ok(db
-                    .prepare_cached(&sql)?
-                    .query_map(params![session_id, limit, offset], read)?
-                    .collect::<rusqlite::Result<_>>()?)
-            },
+            move |db| list(db, session_id, limit, offset),
             reply,
         );
     }
 
     /// One dead letter with its text, or `None`.
     pub fn dead_letter(&self, id: i64, reply: Reply<Option<DeadLetter>>) {
-        on_queue(
-            self.shared(),
-            "getDeadLetter",
-            Durability::Normal,
-            move |db| {
-                let sql = format!("SELECT {COLUMNS}, payload FROM dead_letters WHERE id = ?1");
-                Ok(db
-                    .prepare_cached(&sql)?
-                    .query_row([id], |row| Ok(DeadLetter { payload: row.get(10)?, ..read(row)? }))
-                    .optional()?)
-            },
-            reply,
-        );
+        on_queue(self.shared(), "getDeadLetter", Durability::Normal, move |db| find(db, id), reply);
     }
 
     /// Enqueues a dead letter again, at the tail and under a new id: its place in the order is given up.
@@ -133,7 +134,7 @@ impl Queue {
             move |db| retry(&shared, db, id),
             Reply::new(move |outcome: Result<Retried>| {
                 if let Ok(retried) = &outcome {
-                    settle.ids.confirm(retried.id, &settle.main_writer);
+                    settle.confirm_id(retried.id);
                 }
                 settle.with(|state, effects| {
                     let answer = outcome.map(|retried| {
@@ -173,7 +174,11 @@ impl Queue {
             },
             Reply::new(move |outcome: Result<usize>| {
                 if let Ok(count) = outcome {
-                    settle.with(|state, _| state.metrics.dead = state.metrics.dead.saturating_sub(count));
+                    settle.with(|state, effects| {
+                        state.metrics.dead = state.metrics.dead.saturating_sub(count);
+                        state.reclaimable |= count > 0;
+                        effects.wake_clock |= count > 0;
+                    });
                 }
                 reply.settle(outcome);
             }),
@@ -214,7 +219,7 @@ pub fn bury(
     let (count, bytes) = storage::move_to_dead_letters(db, ids, reason, error, now)?;
     let age = i64::try_from(bounds.dead_letter_age.as_millis()).unwrap_or(i64::MAX);
     let evicted = storage::evict_dead_letters(db, now.saturating_sub(age), bounds.dead_letters)?;
-    let head = storage::head(db, session_id, shared.directory.watermark(session_id)?)?;
+    let head = storage::head(db, session_id, shared.directory.watermark(db, session_id)?.upto)?;
     Ok(Burial { count, bytes, evicted, head: head.map(|(_, epoch, attempts)| (epoch, attempts)) })
 }
 
@@ -235,18 +240,19 @@ fn retry(shared: &Shared, db: &Connection, id: i64) -> Result<Retried> {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
         })
         .optional()?;
-    let Some((session_id, claude_session_id, kind, prompt_number, ends_batch, payload)) = found else {
+    let Some((was, claude_session_id, kind, prompt_number, ends_batch, payload)) = found else {
         return Err(Error::new(Code::NotFound, format!("there is no dead letter {id}; deadLetters() lists them")));
     };
-    let entry = shared.directory.get(session_id)?;
-    if *entry.row.claude_session_id != *claude_session_id {
-        return Err(Error::new(
+    // By its name: where `claude-mem.db` was deleted or restored, the session may have come back under another number.
+    let session_id = shared.directory.number_of(db, was, &claude_session_id)?.ok_or_else(|| {
+        Error::new(
             Code::NotFound,
             format!(
-                "dead letter {id} belongs to the session '{claude_session_id}', which is gone; number {session_id} is another session's now"
+                "dead letter {id} belongs to the session '{claude_session_id}', which is gone; create it again first"
             ),
-        ));
-    }
+        )
+        .with("sessionDbId", was)
+    })?;
     shared.read(|state| {
         let waiting = state.sessions.get(&session_id).map_or((0, 0), |session| (session.depth, session.bytes));
         enqueue::check_bounds(&shared.settings.bounds, session_id, payload.len(), waiting, state.bytes)
@@ -267,7 +273,7 @@ fn retry(shared: &Shared, db: &Connection, id: i64) -> Result<Retried> {
     )?;
     db.prepare_cached("DELETE FROM dead_letters WHERE id = ?1")?.execute([id])?;
     db.prepare_cached("UPDATE dedupe_keys SET message_id = ?2 WHERE session_id = ?3 AND message_id = ?1")?
-        .execute(params![id, new_id, session_id])?;
+        .execute(params![id, new_id, was])?;
     shared.touch(session_id);
     Ok(Retried { id: new_id, session_id, bytes: payload.len(), epoch })
 }
@@ -334,16 +340,16 @@ pub fn bury_strangers(shared: &Arc<Shared>, session_id: i64, effects: &mut Effec
             "bury-strangers",
             Shared::bookkeeping_deadline(),
             move |db: &Connection| {
-                let owner = lookup.directory.find(session_id)?;
+                let owner = lookup.directory.session(db, session_id)?;
                 // Asked for by itself: what is acknowledged is done, also where the session's row is gone.
-                let upto = lookup.directory.watermark(session_id)?;
-                let name = owner.as_ref().map(|entry| &*entry.row.claude_session_id);
+                let upto = lookup.directory.watermark(db, session_id)?.upto;
+                let (gone, name) = (owner.is_none(), owner.as_ref().and_then(Known::name));
                 let ids: Vec<i64> = db
                     .prepare_cached(
-                        "SELECT id FROM messages WHERE session_id = ?1 AND id > ?2 AND (?3 IS NULL OR claude_session_id <> ?3)
-                         ORDER BY id LIMIT ?4",
+                        "SELECT id FROM messages WHERE session_id = ?1 AND id > ?2
+                         AND (?3 OR (?4 IS NOT NULL AND claude_session_id NOT IN ('', ?4))) ORDER BY id LIMIT ?5",
                     )?
-                    .query_map(params![session_id, upto, name, STEP], |row| row.get(0))?
+                    .query_map(params![session_id, upto, gone, name, STEP], |row| row.get(0))?
                     .collect::<rusqlite::Result<_>>()?;
                 let error = "the session's row was deleted, or its number belongs to another session now";
                 bury(&lookup, db, session_id, &ids, SESSION_GONE, Some(error))
@@ -354,7 +360,8 @@ pub fn bury_strangers(shared: &Arc<Shared>, session_id: i64, effects: &mut Effec
                         burial.apply(state, session_id);
                         if burial.count == 0 {
                             // The tables are right, the counters were not; a claim for them would come back here.
-                            let (count, bytes) = state.sessions.get(&session_id).map_or((0, 0), |s| (s.durable, s.bytes));
+                            let (count, bytes) =
+                                state.sessions.get(&session_id).map_or((0, 0), |s| (s.durable, s.bytes));
                             state.count_out(session_id, count, bytes, true);
                         }
                     }

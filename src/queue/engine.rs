@@ -14,10 +14,11 @@ use crossbeam_channel::Sender;
 use rusqlite::Connection;
 
 use super::{
+    arrivals::{Arrivals, Watch},
     claim::Claim,
     clock,
     consumer::EndReason,
-    directory::Directory,
+    directory::{Directory, Known, Told},
     effects::Effects,
     figures::Figures,
     lease::Phase,
@@ -44,11 +45,10 @@ const BOOKKEEPING: Duration = Duration::from_secs(60);
 pub struct Shared {
     /// Options.
     pub settings: Arc<Settings>,
-    /// What the shared file says of sessions.
-    pub directory: Directory,
-    /// The writer of `claude-mem.db`.
-    pub main_writer: Arc<Writer>,
+    /// What is known of sessions, and where acknowledgements are kept.
+    pub directory: Box<dyn Directory>,
     queue_writer: OnceLock<Writer>,
+    watch: Mutex<Option<Watch>>,
     state: Mutex<State>,
     /// Sessions that the group now running has enqueued to.
     touched: Mutex<Vec<i64>>,
@@ -117,19 +117,35 @@ impl Shared {
         }
     }
 
+    /// Notes that a message id was committed.
+    pub fn confirm_id(&self, id: i64) {
+        if let Some(floor) = self.ids.confirm(id) {
+            self.directory.raise_id_floor(floor);
+        }
+    }
+
     /// Counts a dedupe key that is remembered; how many it makes since open.
     pub fn count_dedupe_key(&self) -> u64 {
         self.dedupe_keys.fetch_add(1, Ordering::Relaxed) + 1
     }
 }
 
-/// Claims of waiting consumers, written in the enqueue's own transaction.
+/// What each transaction of the queue's writer begins and ends with: messages of other processes are noticed, and
+/// claims of waiting consumers written in the enqueue's own transaction.
 struct ClaimsInTransaction {
     shared: Weak<Shared>,
+    arrivals: Arrivals,
     _guard: Arc<dyn Any + Send + Sync>,
 }
 
 impl Follow for ClaimsInTransaction {
+    fn begun(&mut self, db: &Connection) -> Result<()> {
+        match self.shared.upgrade() {
+            Some(shared) => self.arrivals.notice(&shared, db),
+            None => Ok(()),
+        }
+    }
+
     fn follow_ups(&mut self) -> Vec<Box<dyn Write>> {
         let Some(shared) = self.shared.upgrade() else { return Vec::new() };
         let touched = std::mem::take(&mut *shared.touched.lock().unwrap_or_else(PoisonError::into_inner));
@@ -169,10 +185,10 @@ pub struct Parts {
     pub settings: Arc<Settings>,
     /// The write connection of `queue.db`.
     pub queue_db: Connection,
-    /// A read-only connection to `claude-mem.db`.
-    pub directory: Connection,
-    /// The writer of `claude-mem.db`.
-    pub main_writer: Arc<Writer>,
+    /// A read-only connection to `queue.db`, by which messages of other processes are seen.
+    pub watched: Connection,
+    /// What is known of sessions, and where acknowledgements are kept.
+    pub directory: Box<dyn Directory>,
     /// Bytes in flight, shared with the main writer.
     pub budget: Arc<Budget>,
     /// Slowest operations, shared.
@@ -187,17 +203,16 @@ impl Queue {
     /// # Errors
     /// `ERR_CORRUPT`, `ERR_IO`, `ERR_BUSY`.
     pub fn open(parts: Parts) -> Result<Self> {
-        let Parts { settings, mut queue_db, directory, main_writer, budget, activity, guard } = parts;
-        let directory = Directory::new(directory);
+        let Parts { settings, mut queue_db, watched, directory, budget, activity, guard } = parts;
         let mut state = State::new(&settings);
         let mut effects = Effects::default();
-        let next_id = recovery::recover(&mut queue_db, &directory, &settings, &mut state, &mut effects)?;
+        let next_id = recovery::recover(&mut queue_db, &*directory, &settings, &mut state, &mut effects)?;
         let (wake, wakes) = crossbeam_channel::bounded(1);
         let shared = Arc::new_cyclic(|me| Shared {
             settings: Arc::clone(&settings),
             directory,
-            main_writer,
             queue_writer: OnceLock::new(),
+            watch: Mutex::default(),
             state: Mutex::new(state),
             touched: Mutex::default(),
             ids: MessageIds::starting_at(next_id),
@@ -205,11 +220,16 @@ impl Queue {
             clock: wake,
             me: Weak::clone(me),
         });
-        let follow = Box::new(ClaimsInTransaction { shared: Arc::downgrade(&shared), _guard: guard });
+        let follow = Box::new(ClaimsInTransaction {
+            shared: Arc::downgrade(&shared),
+            arrivals: Arrivals::default(),
+            _guard: guard,
+        });
         let writer = Writer::start("cm-queue", queue_db, settings.durability, budget, activity, Some(follow))?;
         shared.queue_writer.set(writer).map_err(|_| Error::internal("the queue's writer was started twice"))?;
         effects.run(&shared);
         clock::start(&shared, wakes)?;
+        *shared.watch.lock().unwrap_or_else(PoisonError::into_inner) = Some(Watch::start(&shared, watched)?);
         Ok(Self { shared })
     }
 
@@ -289,6 +309,30 @@ impl Queue {
         })
     }
 
+    /// Makes a session active by what the caller tells of it; for a queue on its own.
+    pub fn introduce_session(
+        &self,
+        session_id: i64,
+        claude_session_id: Option<String>,
+        project: Option<String>,
+        prompt_number: Option<i64>,
+        reply: Reply<SessionInfo>,
+    ) {
+        let (lookup, queue) = (Arc::clone(&self.shared), self.clone());
+        on_queue(
+            &self.shared,
+            "initializeSession",
+            Durability::Normal,
+            move |db| {
+                let told = Told { claude_session_id: claude_session_id.as_deref(), project: project.as_deref() };
+                lookup.directory.enter(db, session_id, told, lookup.ids.newest())
+            },
+            Reply::new(move |known: Result<Known>| {
+                reply.settle(known.and_then(|known| queue.activate_session(session_id, &known.row, prompt_number)));
+            }),
+        );
+    }
+
     /// An active session.
     #[must_use]
     pub fn session(&self, session_id: i64) -> Option<SessionInfo> {
@@ -347,6 +391,10 @@ impl Queue {
         // Every commit has settled. A lease that is left was claimed while this memory went: a graceful end counts
         // no attempt. Behind every claim that is still queued.
         on_queue(&self.shared, "void-leases", Durability::Normal, storage::clear_leases, Reply::ignore());
+        let watch = self.shared.watch.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(watch) = watch {
+            watch.close(bound);
+        }
         self.shared.queue_writer().close(bound);
         self.shared.directory.close();
     }

@@ -5,23 +5,19 @@ use std::{sync::Arc, time::Instant};
 use rusqlite::Connection;
 
 use super::{
-    directory::Entry,
     engine::{Queue, Shared},
-    envelope::Envelope,
-    storage::{self, NewMessage},
+    incoming::{Destination, Incoming, Outcome},
+    shape::Shape,
 };
 use crate::{
-    clock,
     db::Write,
     error::{Code, Error, Result},
     reply::Reply,
     settings::Bounds,
 };
 
-/// The name of the type that ends a batch unless the caller says otherwise.
-const SUMMARIZE: &str = "summarize";
 /// Every so many remembered keys the old ones are evicted.
-const EVICT_EVERY: u64 = 256;
+pub const EVICT_EVERY: u64 = 256;
 
 /// How a message is enqueued.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +26,8 @@ pub struct EnqueueOptions {
     pub dedupe_key: Option<String>,
     /// Whether the batch and the iteration end with this message; by default where its type is `summarize`.
     pub ends_batch: Option<bool>,
+    /// Whose session that is: refused where the number belongs to another.
+    pub claude_session_id: Option<String>,
     /// Until when a lock is waited for.
     pub deadline: Option<Instant>,
 }
@@ -71,39 +69,41 @@ pub struct Enqueued {
 impl Queue {
     /// Enqueues the JSON text of one object. Resolved, it is durable.
     pub fn enqueue(&self, session_id: i64, payload: String, options: EnqueueOptions, reply: Reply<Enqueued>) {
+        self.enqueue_raw(session_id, payload.into_bytes(), Shape::default(), options, reply);
+    }
+
+    /// Enqueues UTF-8 text as it came, brought into shape on the queue's own thread. Resolved, it is durable.
+    pub fn enqueue_raw(
+        &self,
+        session_id: i64,
+        body: Vec<u8>,
+        shape: Shape,
+        options: EnqueueOptions,
+        reply: Reply<Enqueued>,
+    ) {
         let shared = Arc::clone(self.shared());
-        let epoch = clock::now_epoch();
+        let message = Incoming::new(session_id, body, shape, options);
+        let bytes = message.bytes;
         let accepted = shared.with(|state, _| {
             if state.closed {
                 return Err(Error::disposed("memory"));
             }
             let session = state.sessions.get(&session_id);
             let waiting = session.map_or((0, 0), |session| (session.depth, session.bytes));
-            check_bounds(&shared.settings.bounds, session_id, payload.len(), waiting, state.bytes)?;
-            state.count_in(session_id, payload.len(), epoch);
+            check_bounds(&shared.settings.bounds, session_id, bytes, waiting, state.bytes)?;
+            state.count_in(session_id, bytes, message.epoch);
             Ok(())
         });
         if let Err(refusal) = accepted {
             return reply.settle(Err(refusal));
         }
-        let deadline = options.deadline.unwrap_or_else(|| shared.deadline());
-        let bytes = payload.len();
+        let deadline = message.options.deadline.unwrap_or_else(|| shared.deadline());
         // However the command ends, also dropped unanswered, what was counted in is settled here.
         let reply = Reply::new({
             let shared = Arc::clone(&shared);
             move |outcome| settle(&shared, session_id, bytes, outcome, reply)
         });
-        shared.queue_writer().submit(Enqueue {
-            shared: Arc::clone(&shared),
-            session_id,
-            payload,
-            options,
-            deadline,
-            epoch,
-            envelope: None,
-            outcome: None,
-            reply,
-        });
+        shared.queue_writer().submit(Enqueue { shared: Arc::clone(&shared), message, deadline, outcome: None, reply });
     }
 }
 
@@ -144,77 +144,32 @@ pub fn check_bounds(
     Ok(())
 }
 
-struct Outcome {
-    entry: Entry,
-    prompt_number: Option<i64>,
-    id: i64,
-    duplicate: Option<Duplicate>,
-    evicted: usize,
-}
-
 struct Enqueue {
     shared: Arc<Shared>,
-    session_id: i64,
-    payload: String,
-    options: EnqueueOptions,
+    message: Incoming,
     deadline: Instant,
-    epoch: i64,
-    envelope: Option<Envelope>,
     outcome: Option<Outcome>,
     reply: Reply<Outcome>,
 }
 
 impl Enqueue {
-    /// Dedupe keys from before this time are forgotten, epoch ms.
-    fn forgotten_before(&self) -> i64 {
-        let age = self.shared.settings.bounds.dedupe_age.as_millis();
-        self.epoch.saturating_sub(i64::try_from(age).unwrap_or(i64::MAX))
-    }
-
     fn store(&mut self, db: &Connection) -> Result<Outcome> {
-        if self.envelope.is_none() {
-            self.envelope = Some(Envelope::parse(&self.payload)?);
-        }
-        let envelope = self.envelope.as_ref().map_or_else(Envelope::default, Clone::clone);
-        let entry = self.shared.directory.get(self.session_id)?;
-        let prompt_number = envelope.prompt_number;
-        if let Some(key) = &self.options.dedupe_key
-            && let Some(id) = storage::find_dedupe_key(db, self.session_id, key, self.forgotten_before())?
-        {
-            // Asked of the tables, not of the counters: acknowledged and purged look the same from outside.
-            let duplicate = if storage::is_dead(db, id)? {
-                Duplicate::Dead
-            } else if id > entry.upto && storage::exists(db, id)? {
-                Duplicate::Waiting
-            } else {
-                Duplicate::Done
-            };
-            return Ok(Outcome { entry, prompt_number, id, duplicate: Some(duplicate), evicted: 0 });
-        }
-        let id = self.shared.ids.take(db)?;
-        storage::insert(
+        let shared = &self.shared;
+        let to = Destination {
             db,
-            &NewMessage {
-                id,
-                session_id: self.session_id,
-                claude_session_id: &entry.row.claude_session_id,
-                kind: envelope.kind.as_deref(),
-                prompt_number,
-                ends_batch: self.options.ends_batch.unwrap_or(envelope.kind.as_deref() == Some(SUMMARIZE)),
-                enqueued_at_epoch: self.epoch,
-                payload: &self.payload,
-            },
+            sessions: &*shared.directory,
+            bounds: &shared.settings.bounds,
+            newest: shared.ids.newest(),
+        };
+        let outcome = self.message.store(
+            &to,
+            |_| shared.ids.take(db),
+            |_| shared.count_dedupe_key().is_multiple_of(EVICT_EVERY),
         )?;
-        let mut evicted = 0;
-        if let Some(key) = &self.options.dedupe_key {
-            storage::remember_dedupe_key(db, self.session_id, key, id, self.epoch)?;
-            if self.shared.count_dedupe_key().is_multiple_of(EVICT_EVERY) {
-                let keep = self.shared.settings.bounds.dedupe_keys;
-                evicted = storage::evict_dedupe_keys(db, self.forgotten_before(), keep)?;
-            }
+        if outcome.duplicate.is_none() {
+            shared.touch(self.message.session_id);
         }
-        self.shared.touch(self.session_id);
-        Ok(Outcome { entry, prompt_number, id, duplicate: None, evicted })
+        Ok(outcome)
     }
 }
 
@@ -223,7 +178,7 @@ impl Write for Enqueue {
         "enqueue"
     }
     fn bytes(&self) -> usize {
-        self.payload.len()
+        self.message.bytes
     }
     fn deadline(&self) -> Instant {
         self.deadline
@@ -238,26 +193,27 @@ impl Write for Enqueue {
     }
 }
 
-fn settle(shared: &Shared, session_id: i64, bytes: usize, outcome: Result<Outcome>, reply: Reply<Enqueued>) {
+fn settle(shared: &Shared, session_id: i64, came: usize, outcome: Result<Outcome>, reply: Reply<Enqueued>) {
     if let Ok(Outcome { id, duplicate: None, .. }) = &outcome {
-        shared.ids.confirm(*id, &shared.main_writer);
+        shared.confirm_id(*id);
     }
     shared.with(|state, effects| {
         let answer = match outcome {
-            Ok(Outcome { entry, prompt_number, id, duplicate, evicted }) => {
+            Ok(Outcome { known, prompt_number, id, duplicate, evicted, bytes }) => {
                 if duplicate.is_some() {
-                    state.count_out(session_id, 1, bytes, false);
+                    state.count_out(session_id, 1, came, false);
                 } else {
+                    state.resize(session_id, came, bytes);
                     state.session(session_id).durable += 1;
                     state.metrics.enqueued.record(1);
                     state.metrics.dedupe_evicted += evicted as u64;
                 }
-                state.activate(session_id, &entry.row, prompt_number, effects);
+                state.activate(session_id, &known.row, prompt_number, effects);
                 let depth = state.sessions.get(&session_id).map_or(0, |session| session.depth);
                 Ok(Enqueued { id, depth, duplicate })
             }
             Err(error) => {
-                state.count_out(session_id, 1, bytes, false);
+                state.count_out(session_id, 1, came, false);
                 Err(error)
             }
         };

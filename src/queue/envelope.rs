@@ -23,7 +23,7 @@ pub struct Envelope {
 
 /// A field's name, as bytes: JSON allows half of a surrogate pair in it, UTF-8 does not.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Name(Vec<u8>);
+pub(super) struct Name(Vec<u8>);
 
 impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
@@ -47,11 +47,14 @@ impl std::borrow::Borrow<[u8]> for Name {
     }
 }
 
-type Fields<'a> = BTreeMap<Name, &'a RawValue>;
+pub(super) type Fields<'a> = BTreeMap<Name, &'a RawValue>;
 
-fn fields(json: &str) -> Result<Fields<'_>> {
-    serde_json::from_str(json)
-        .map_err(|error| Error::invalid(format!("a message must be the JSON text of one object: {error}")))
+/// The members of a JSON object, as they are written.
+pub(super) fn fields(json: &str) -> Result<Fields<'_>> {
+    serde_json::from_str(json).map_err(|error| {
+        let what = if error.is_data() { "" } else { "this is not valid JSON: " };
+        Error::invalid(format!("a message must be the JSON text of one object; {what}{error}"))
+    })
 }
 
 impl Envelope {
@@ -60,13 +63,26 @@ impl Envelope {
     /// # Errors
     /// `ERR_INVALID_ARG` where it is not.
     pub fn parse(json: &str) -> Result<Self> {
-        let fields = fields(json)?;
-        let raw = |name: &str| fields.get(name.as_bytes()).map(|value| value.get());
-        Ok(Self {
-            kind: raw("type").and_then(|text| serde_json::from_str::<String>(text).ok()).map(Into::into),
-            prompt_number: raw("prompt_number").and_then(|text| serde_json::from_str(text).ok()),
-        })
+        Ok(Self::of(&fields(json)?))
     }
+
+    pub(super) fn of(fields: &Fields<'_>) -> Self {
+        let raw = |name: &str| fields.get(name.as_bytes()).map(|value| value.get());
+        Self {
+            kind: raw("type").and_then(|text| serde_json::from_str::<String>(text).ok()).map(Into::into),
+            prompt_number: raw("prompt_number").and_then(integer),
+        }
+    }
+}
+
+/// The largest integer that JavaScript counts exactly.
+const MAX_SAFE_INTEGER: f64 = 9_007_199_254_740_991.0;
+
+/// An integer that JavaScript counts exactly, however it is written: `3`, `3.0`, `3e0`.
+pub(super) fn integer(text: &str) -> Option<i64> {
+    let number: f64 = text.parse().ok()?;
+    #[expect(clippy::cast_possible_truncation, reason = "whole, and within ±2^53")]
+    (number.fract() == 0.0 && number.abs() <= MAX_SAFE_INTEGER).then_some(number as i64)
 }
 
 /// A message's text split for delivery: what is parsed at once, and the large texts that are read on demand.

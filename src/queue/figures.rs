@@ -3,7 +3,7 @@
 use super::{metrics::Metrics, state::State};
 
 /// Queue figures, of one session or in all.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Figures {
     /// Messages waiting or leased.
     pub depth: usize,
@@ -37,6 +37,8 @@ pub struct Figures {
     pub lease_ms: Option<(f64, f64)>,
     /// Acknowledged messages that still lie in `queue.db`.
     pub unpurged: usize,
+    /// Their bytes.
+    pub unpurged_bytes: usize,
     /// Dedupe keys forgotten before their age.
     pub dedupe_evicted: u64,
     /// Dead letters dropped for age or number since open.
@@ -68,6 +70,7 @@ impl Figures {
             wait_ms: wait_ms.percentiles(),
             lease_ms: lease_ms.percentiles(),
             unpurged: state.unpurged.values().map(|unpurged| unpurged.count).sum(),
+            unpurged_bytes: state.unpurged.values().map(|unpurged| unpurged.bytes).sum(),
             dedupe_evicted: *dedupe_evicted,
             dead_evicted: *dead_evicted,
             clock_failures: *clock_failures,

@@ -29,12 +29,14 @@ pub struct Lease {
     pub last: i64,
     pub bytes: usize,
     /// The watermark at the claim: the commit advances it only from there.
-    pub watermark: i64,
+    pub fence: i64,
     pub phase: Phase,
     pub deadline: Instant,
     /// By how much it extends itself while its handle is alive, whatever becomes of the consumer.
     pub extension: Option<Duration>,
     pub ends_batch: bool,
+    /// It ran out, and its attempt was counted: a late commit that fails does not make it two.
+    pub counted: bool,
     pub claimed: Instant,
     /// Set by the finalizer of a batch that nobody disposed.
     pub abandoned: Arc<AtomicBool>,

@@ -2,13 +2,17 @@
 //!
 //! Messages wait in `native/queue.db`. What is done is a prefix of a session's messages, so it is kept as a
 //! watermark (`native_ack.upto`) in `claude-mem.db`, where the same transaction stores what the agent made of
-//! them: rows are stored exactly once, and no transaction spans two files.
+//! them: rows are stored exactly once, and no transaction spans two files. Where that file is not open the
+//! watermark lies in `queue.db`; [`directory`] is what the two have in common.
 //!
-//! [`storage`] is the SQL of `queue.db`; [`state`] the counters, leases and consumers in native memory;
+//! [`format`] is the layout of `queue.db`, [`storage`] its SQL; [`state`] the counters, leases and consumers in native memory;
 //! [`engine`] ties both to the writer threads; each further file is one operation. Lock order: the state's
 //! mutex is never held while a command is submitted or a reply is settled ([`effects::Effects`]).
 
+mod arrivals;
+mod by_role;
 mod claim;
+pub mod client;
 mod clock;
 mod commit;
 mod consumer;
@@ -19,6 +23,8 @@ pub mod engine;
 mod enqueue;
 mod envelope;
 mod figures;
+mod format;
+mod incoming;
 mod lease;
 mod message_ids;
 pub mod metrics;
@@ -28,15 +34,21 @@ mod ready;
 mod reclaim;
 mod recovery;
 mod release;
+mod shape;
 mod state;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod text_slice;
 
+pub use self::format::{is_ready as storage_is_ready, open as open_storage, stand_in as stand_in_storage};
+pub use by_role::Queues;
 pub use claim::{Batch, Delivered};
+pub use client::ClientQueue;
 pub use commit::{Answer, Committed};
 pub use consumer::{ConsumeOptions, Consumer, EndReason};
 pub use dead_letters::{DeadLetter, DeadLetterFilter};
+pub use directory::{Directory, OwnFile, Sessions, SharedFile, SharedSessions};
 pub use engine::Queue;
 pub use enqueue::{Duplicate, EnqueueOptions, Enqueued};
 pub use envelope::Split;
@@ -44,5 +56,6 @@ pub use figures::Figures;
 pub use purge::Deletion;
 pub use ready::{ReadySession, ReadySessions};
 pub use release::{ReleaseOptions, Released};
+pub use shape::{FieldKind, Shape};
 pub use state::Waiting;
-pub use storage::open as open_storage;
+pub use text_slice::locate as locate_text;

@@ -10,16 +10,22 @@ use rusqlite::params;
 use super::{
     consumer::EndReason,
     effects::Effects,
-    engine::{Queue, on_queue},
+    engine::{Queue, Shared, on_queue},
     state::{ALL, Pause, State},
 };
-use crate::{clock, db::Durability, error::Result, reply::Reply};
+use crate::{
+    clock,
+    db::{Call, Durability},
+    error::Result,
+    reply::Reply,
+};
 
 impl Queue {
     /// Stops deliveries of a session, or of all. Live consumers end with `paused`; an open batch may still be
     /// committed.
     pub fn pause(&self, session_id: Option<i64>, until_epoch: Option<i64>, reason: Option<String>, reply: Reply<()>) {
         let (shared, key) = (Arc::clone(self.shared()), session_id.unwrap_or(ALL));
+        let lookup = Arc::clone(self.shared());
         let text = reason.clone();
         let max = shared.settings.max_pause;
         on_queue(
@@ -27,17 +33,22 @@ impl Queue {
             "pause",
             Durability::Normal,
             move |db| {
+                let owner = lookup
+                    .directory
+                    .session(db, key)?
+                    .and_then(|known| known.named.then_some(known.row.claude_session_id));
                 db.prepare_cached(
-                    "INSERT OR REPLACE INTO pauses(session_id, until_epoch, reason) VALUES (?1, ?2, ?3)",
+                    "INSERT OR REPLACE INTO pauses(session_id, until_epoch, reason, claude_session_id)
+                     VALUES (?1, ?2, ?3, ?4)",
                 )?
-                .execute(params![key, until_epoch, text])?;
-                Ok(())
+                .execute(params![key, until_epoch, text, owner.as_deref()])?;
+                Ok(owner)
             },
-            Reply::new(move |outcome: Result<()>| {
-                if outcome.is_ok() {
-                    shared.with(|state, effects| apply(state, key, pause(until_epoch, reason, max), effects));
-                }
-                reply.settle(outcome);
+            Reply::new(move |outcome: Result<Option<Box<str>>>| {
+                reply.settle(outcome.map(|owner| {
+                    let pause = pause(until_epoch, reason, owner, max);
+                    shared.with(|state, effects| apply(state, key, pause, effects));
+                }));
             }),
         );
     }
@@ -64,12 +75,26 @@ impl Queue {
 }
 
 /// A pause whose end on the wall clock is clamped to the longest that is allowed.
-pub fn pause(until_epoch: Option<i64>, reason: Option<String>, max: Duration) -> Pause {
+pub fn pause(until_epoch: Option<i64>, reason: Option<String>, owner: Option<Box<str>>, max: Duration) -> Pause {
     let until = until_epoch.map(|epoch| {
-        let left = Duration::from_millis(u64::try_from(epoch.saturating_sub(clock::now_epoch())).unwrap_or(0)).min(max);
-        (Instant::now() + left, epoch)
+        let left = clock::until_epoch(epoch).min(max);
+        (Instant::now() + left, clock::epoch_after(left))
     });
-    Pause { until, reason: reason.map(Into::into) }
+    Pause { until, reason: reason.map(Into::into), owner }
+}
+
+/// Forgets the pause of a session whose number is another session's now.
+pub fn forget(key: i64, claude_session_id: Box<str>, effects: &mut Effects) {
+    effects.queue(Call::new(
+        "forget-pause",
+        Shared::bookkeeping_deadline(),
+        move |db| {
+            db.prepare_cached("DELETE FROM pauses WHERE session_id = ?1 AND claude_session_id <> ?2")?
+                .execute(params![key, claude_session_id])?;
+            Ok(())
+        },
+        Reply::ignore(),
+    ));
 }
 
 fn apply(state: &mut State, key: i64, pause: Pause, effects: &mut Effects) {

@@ -45,6 +45,9 @@ impl Queue {
                 settle.with(|state, effects| {
                     if let Ok((count, bytes)) = outcome {
                         state.count_out(session_id, count, bytes, true);
+                        // No commit may ever come that would look for free pages.
+                        state.reclaimable |= count > 0;
+                        effects.wake_clock |= count > 0;
                         if let Some(session) = state.sessions.get_mut(&session_id) {
                             session.not_before = None;
                             session.attempts = 0;
@@ -111,7 +114,7 @@ impl Queue {
             self.shared(),
             "drainSession",
             Durability::Normal,
-            move |_| Ok(shared.directory.find(session_id)?.map(|entry| entry.row)),
+            move |db| Ok(shared.directory.session(db, session_id)?.map(|known| known.row)),
             Reply::new(move |row: Result<Option<SessionRow>>| {
                 settle.with(|state, effects| {
                     let answer = row.map(|row| drain(state, session_id, row, effects));
@@ -145,7 +148,7 @@ fn drain(
 
 /// Runs on the queue's thread: no claim can come between this and its settling.
 fn remove(shared: &Shared, db: &Connection, session_id: i64) -> Result<(usize, usize)> {
-    let upto = shared.directory.watermark(session_id)?;
+    let upto = shared.directory.watermark(db, session_id)?.upto;
     // A batch in somebody's hands is revoked first, so that no commit can begin for messages that are going;
     // one that is being committed keeps its messages.
     let kept = shared.with(|state, _| {

@@ -100,12 +100,14 @@ pub fn begin(
     effects: &mut Effects,
     session_id: i64,
     token: i64,
-    options: ReleaseOptions,
+    mut options: ReleaseOptions,
     reply: Reply<Released>,
 ) {
     let refusal = match state.lease_mut(session_id, token) {
         Some(lease) if lease.phase == Phase::Leased => {
             lease.phase = Phase::Releasing;
+            // It ran out before, and was counted then: a batch that is handed out once fails once.
+            options.count_attempt &= !lease.counted;
             let ids = lease.ids.clone();
             effects.then_with(move |shared| write(shared, session_id, token, ids, options, reply));
             return;
@@ -132,13 +134,21 @@ pub fn write(
     let durability = if options.count_attempt { Durability::Full } else { Durability::Normal };
     let fence = Arc::clone(shared);
     let run = move |db: &rusqlite::Connection| {
-        let now = clock::now_epoch();
         let mut done = Done { attempts: 0, not_before: None, dead: Vec::new(), burial: None };
+        // A late commit may have been faster than this command: what it has acknowledged is done, counts no attempt
+        // and must not die.
+        let upto = fence.directory.watermark(db, session_id)?.upto;
+        let finished = ids.first().is_some_and(|first| *first <= upto);
+        if finished {
+            storage::clear_lease(db, session_id, token)?;
+            return Ok(done);
+        }
         done.attempts = match ids.first() {
             Some(first) if !options.count_attempt => storage::attempts(db, *first)?,
             _ => storage::count_attempt(db, session_id, &ids, options.error.as_deref())?,
         };
         storage::clear_lease(db, session_id, token)?;
+        let mut wait = None;
         let last_try = options.count_attempt && ids.len() == 1 && done.attempts >= retry.max_attempts;
         if last_try && fence_off(&fence, session_id, token) {
             let burial = dead_letters::bury(&fence, db, session_id, &ids, MAX_ATTEMPTS, options.error.as_deref())?;
@@ -149,11 +159,11 @@ pub fn write(
         } else {
             let delay = options.delay.unwrap_or_else(|| retry.backoff(done.attempts));
             if !delay.is_zero() {
-                let epoch = now.saturating_add(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX));
-                done.not_before = Some((Instant::now() + delay, epoch));
+                done.not_before = Some((Instant::now() + delay, clock::epoch_after(delay)));
+                wait = Some(delay);
             }
         }
-        storage::set_backoff(db, session_id, done.not_before.map(|(_, epoch)| epoch))?;
+        storage::set_backoff(db, session_id, done.not_before.map(|(_, epoch)| epoch).zip(wait))?;
         Ok(done)
     };
     let settle = {

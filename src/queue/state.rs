@@ -13,6 +13,7 @@ use super::{
     effects::Effects,
     lease::{Lease, Phase},
     metrics::Metrics,
+    pause,
     ready::Offers,
 };
 use crate::{sessions::Registry, settings::Settings, store::opening::SessionRow};
@@ -23,6 +24,15 @@ pub struct Pause {
     /// When it ends by itself: monotonic, and as wall clock for people.
     pub until: Option<(Instant, i64)>,
     pub reason: Option<Box<str>>,
+    /// The `claude_session_id` of the session it is of, where it had a row: its number may be another's one day.
+    pub owner: Option<Box<str>>,
+}
+
+impl Pause {
+    /// Whether it is of another session than the one that has the number now; a session without a name is no other.
+    pub fn is_of_another(&self, claude_session_id: &str) -> bool {
+        !claude_session_id.is_empty() && self.owner.as_ref().is_some_and(|owner| **owner != *claude_session_id)
+    }
 }
 
 /// What is known of one session.
@@ -94,6 +104,10 @@ pub struct State {
     pub offers: Vec<Offers>,
     pub unpurged: BTreeMap<i64, Unpurged>,
     pub purging: bool,
+    /// Pages of `queue.db` may have become free otherwise than by a purge: look once it is quiet.
+    pub reclaimable: bool,
+    /// A purge has failed; it rests until then.
+    pub purge_after: Option<Instant>,
     /// When something was last enqueued or committed: purging waits for a quiet moment.
     pub active: Instant,
     pub metrics: Metrics,
@@ -116,6 +130,8 @@ impl State {
             offers: Vec::new(),
             unpurged: BTreeMap::new(),
             purging: false,
+            reclaimable: false,
+            purge_after: None,
             active: Instant::now(),
             metrics: Metrics::default(),
             next_number: 1,
@@ -161,6 +177,13 @@ impl State {
         self.bytes -= bytes;
     }
 
+    /// Corrects the bytes of a message that was counted in with `before` and is stored with `after`.
+    pub fn resize(&mut self, id: i64, before: usize, after: usize) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.bytes = (session.bytes + after).saturating_sub(before);
+        self.bytes = (self.bytes + after).saturating_sub(before);
+    }
+
     /// Takes over what the queue's file says of a session's oldest message: when it came, counted attempts.
     pub fn set_head(&mut self, id: i64, head: Option<(i64, u32)>) {
         let Some(session) = self.sessions.get_mut(&id).filter(|session| session.depth > 0) else { return };
@@ -175,6 +198,11 @@ impl State {
         if let Some(evicted) = self.registry.activate(id, row, prompt_number) {
             self.end_consumer(evicted, EndReason::Expired, effects);
             self.follow_up(evicted, effects);
+        }
+        if let Some(session) = self.sessions.get_mut(&id)
+            && session.pause.take_if(|pause| pause.is_of_another(&row.claude_session_id)).is_some()
+        {
+            pause::forget(id, row.claude_session_id.clone(), effects);
         }
     }
 
@@ -261,7 +289,11 @@ impl State {
         let lease = session.and_then(|session| session.lease.as_ref()).filter(|lease| lease.phase == Phase::Leased);
         [
             lease.map(|lease| lease.deadline),
-            session.and_then(|session| session.consumer.as_ref()).and_then(Slot::idle_deadline),
+            // While a claim is on the way a consumer is not idle; where that finds nothing, its timer is armed again.
+            session
+                .filter(|session| !session.claiming)
+                .and_then(|session| session.consumer.as_ref())
+                .and_then(Slot::idle_deadline),
             // Also one that has just passed: whoever asked a moment ago found nothing deliverable.
             session.and_then(|session| session.not_before).map(|(until, _)| until),
             session.and_then(|session| session.pause.as_ref()?.until).map(|(until, _)| until),
@@ -325,9 +357,34 @@ impl State {
         (due, None)
     }
 
+    /// Ends every pause and backoff whose time on the wall clock is not after `now`; whose they were.
+    pub fn end_waits(&mut self, now: i64) -> Vec<i64> {
+        let over = |(_, epoch): &mut (Instant, i64)| *epoch <= now;
+        let paused_over = |pause: &mut Pause| pause.until.as_ref().is_some_and(|(_, epoch)| *epoch <= now);
+        let mut ended = Vec::new();
+        if self.pause_all.take_if(paused_over).is_some() {
+            ended.push(ALL);
+        }
+        for (id, session) in &mut self.sessions {
+            let (pause, wait) = (session.pause.take_if(paused_over), session.not_before.take_if(over));
+            if pause.is_some() || wait.is_some() {
+                ended.push(*id);
+            }
+        }
+        ended
+    }
+
+    /// Whether a pause or a backoff has an end.
+    pub fn has_waits(&self) -> bool {
+        let ends = |pause: &Option<Pause>| pause.as_ref().is_some_and(|pause| pause.until.is_some());
+        ends(&self.pause_all)
+            || self.sessions.values().any(|session| session.not_before.is_some() || ends(&session.pause))
+    }
+
     /// Whether there is anything that could be abandoned, or acknowledged messages to purge.
     pub fn has_to_sweep(&self) -> bool {
         !self.unpurged.is_empty()
+            || self.reclaimable
             || !self.offers.is_empty()
             || self.sessions.values().any(|session| session.lease.is_some() || session.consumer.is_some())
     }

@@ -1,92 +1,10 @@
 //! The SQL of `native/queue.db`. Plain functions on its write connection, inside the writer's transaction.
 
-use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::{
-    db::connection,
-    error::{Code, Error, Result},
-};
-
-/// The format of `queue.db` that this engine writes.
-const FORMAT: i64 = 1;
-
-/// Opens `queue.db` read-write, creating it where it is missing.
-///
-/// # Errors
-/// `ERR_SCHEMA_UNSUPPORTED` where a later engine wrote it; as [`connection::open_writer`].
-pub fn open(path: &Path, secure_delete: bool) -> Result<Connection> {
-    connection::create_private(path)?;
-    // auto_vacuum must stand before the first table, and before WAL. Said again of a file that has it, it would be a
-    // transaction with all its fsyncs.
-    let fresh = std::fs::metadata(path).is_ok_and(|file| file.len() == 0);
-    let mut db = connection::open_writer(path, if fresh { "PRAGMA auto_vacuum=INCREMENTAL" } else { "" })?;
-    db.execute_batch(if secure_delete { "PRAGMA secure_delete=ON" } else { "PRAGMA secure_delete=OFF" })?;
-    let found: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    match found {
-        FORMAT => {}
-        0 => create(&mut db)?,
-        newer => {
-            return Err(Error::new(
-                Code::SchemaUnsupported,
-                format!(
-                    "{} has format {newer}, this engine knows up to {FORMAT}; install a newer claude-mem-native, or move \
-                     the file away to start with an empty queue",
-                    path.display()
-                ),
-            )
-            .with("path", path.display().to_string())
-            .with("format", newer));
-        }
-    }
-    Ok(db)
-}
-
-fn create(db: &mut Connection) -> Result<()> {
-    let transaction = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    // The payload stands last: the columns before it are read without its overflow pages.
-    transaction.execute_batch(
-        "CREATE TABLE messages(
-           id INTEGER PRIMARY KEY,
-           session_id INTEGER NOT NULL,
-           claude_session_id TEXT NOT NULL,
-           type TEXT,
-           prompt_number INTEGER,
-           ends_batch INTEGER NOT NULL,
-           enqueued_at_epoch INTEGER NOT NULL,
-           bytes INTEGER NOT NULL,
-           payload TEXT NOT NULL);
-         CREATE INDEX messages_session ON messages(session_id);
-         CREATE TABLE leases(session_id INTEGER PRIMARY KEY, first_id INTEGER NOT NULL, last_id INTEGER NOT NULL, token INTEGER NOT NULL);
-         CREATE TABLE attempts(message_id INTEGER PRIMARY KEY, session_id INTEGER NOT NULL, count INTEGER NOT NULL, error TEXT);
-         CREATE TABLE backoffs(session_id INTEGER PRIMARY KEY, ready_at_epoch INTEGER NOT NULL);
-         CREATE TABLE pauses(session_id INTEGER PRIMARY KEY, until_epoch INTEGER, reason TEXT);
-         CREATE TABLE dedupe_keys(
-           session_id INTEGER NOT NULL, key TEXT NOT NULL, message_id INTEGER NOT NULL, created_at_epoch INTEGER NOT NULL,
-           PRIMARY KEY(session_id, key)) WITHOUT ROWID;
-         CREATE INDEX dedupe_keys_created ON dedupe_keys(created_at_epoch);
-         CREATE TABLE dead_letters(
-           id INTEGER PRIMARY KEY,
-           session_id INTEGER NOT NULL,
-           claude_session_id TEXT NOT NULL,
-           type TEXT,
-           prompt_number INTEGER,
-           ends_batch INTEGER NOT NULL,
-           enqueued_at_epoch INTEGER NOT NULL,
-           dead_at_epoch INTEGER NOT NULL,
-           attempts INTEGER NOT NULL,
-           reason TEXT NOT NULL,
-           error TEXT,
-           bytes INTEGER NOT NULL,
-           payload TEXT NOT NULL);
-         CREATE INDEX dead_letters_session ON dead_letters(session_id);
-         CREATE INDEX dead_letters_dead ON dead_letters(dead_at_epoch);
-         CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;",
-    )?;
-    transaction.pragma_update(None, "user_version", FORMAT)?;
-    Ok(transaction.commit()?)
-}
+use crate::error::Result;
 
 /// A message as it is stored.
 pub struct NewMessage<'a> {
@@ -119,31 +37,73 @@ pub fn insert(db: &Connection, message: &NewMessage<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Sets a figure of `meta`: a floor.
+/// Raises a figure of `meta`: a floor.
 pub fn set_meta(db: &Connection, key: &str, value: i64) -> Result<()> {
     db.prepare_cached(
-        "INSERT INTO meta(key, value) VALUES (?1, ?2) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
+        "INSERT INTO meta(key, value) VALUES (?1, ?2) ON CONFLICT(key) DO UPDATE SET value = max(value, excluded.value)",
     )?
     .execute(params![key, value])?;
     Ok(())
 }
 
+/// A key as it is kept: with the session that it was used in, whose number may be another session's one day.
+fn owned_key(claude_session_id: &str, key: &str) -> String {
+    format!("{claude_session_id}\u{1f}{key}")
+}
+
+/// Notes how far a session is done in `claude-mem.db`, and whose it was.
+pub fn copy_watermark(db: &Connection, session_id: i64, claude_session_id: &str, upto: i64) -> Result<()> {
+    db.prepare_cached(
+        "INSERT INTO sessions(session_id, claude_session_id, named_at, shared_upto) VALUES (?1, ?2, ?3, ?3)
+         ON CONFLICT DO UPDATE SET claude_session_id = excluded.claude_session_id, named_at = excluded.named_at,
+           shared_upto = excluded.shared_upto",
+    )?
+    .execute(params![session_id, claude_session_id, upto])?;
+    Ok(())
+}
+
 /// The message that a dedupe key stands for, where it is remembered since `not_before` or later.
-pub fn find_dedupe_key(db: &Connection, session_id: i64, key: &str, not_before: i64) -> Result<Option<i64>> {
+pub fn find_dedupe_key(
+    db: &Connection,
+    session_id: i64,
+    claude_session_id: &str,
+    key: &str,
+    not_before: i64,
+) -> Result<Option<i64>> {
     Ok(db
         .prepare_cached(
-            "SELECT message_id FROM dedupe_keys WHERE session_id = ?1 AND key = ?2 AND created_at_epoch >= ?3",
+            "SELECT message_id FROM dedupe_keys WHERE session_id = ?1 AND key IN (?2, ?3) AND created_at_epoch >= ?4
+             ORDER BY message_id DESC LIMIT 1",
         )?
-        .query_row(params![session_id, key, not_before], |row| row.get(0))
+        // One that was used before the session had a name goes by its number alone.
+        .query_row(params![session_id, owned_key(claude_session_id, key), owned_key("", key), not_before], |row| {
+            row.get(0)
+        })
         .optional()?)
 }
 
-pub fn remember_dedupe_key(db: &Connection, session_id: i64, key: &str, message_id: i64, now: i64) -> Result<()> {
+pub fn remember_dedupe_key(
+    db: &Connection,
+    session_id: i64,
+    claude_session_id: &str,
+    key: &str,
+    message_id: i64,
+    now: i64,
+) -> Result<()> {
     db.prepare_cached(
         "INSERT INTO dedupe_keys(session_id, key, message_id, created_at_epoch) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT DO UPDATE SET message_id = excluded.message_id, created_at_epoch = excluded.created_at_epoch",
     )?
-    .execute(params![session_id, key, message_id, now])?;
+    .execute(params![session_id, owned_key(claude_session_id, key), message_id, now])?;
+    Ok(())
+}
+
+/// Times that lie ahead were written before the wall clock was set back. They count from now, or what they stand for
+/// would be kept that much longer than its age.
+pub fn forget_the_future(db: &Connection, now: i64) -> Result<()> {
+    for (table, column) in [("dedupe_keys", "created_at_epoch"), ("dead_letters", "dead_at_epoch")] {
+        db.execute(&format!("UPDATE {table} SET {column} = ?1 WHERE {column} > ?1"), [now])?;
+    }
     Ok(())
 }
 
@@ -227,6 +187,14 @@ pub fn head(db: &Connection, session_id: i64, upto: i64) -> Result<Option<(i64, 
         .optional()?)
 }
 
+/// Whose the oldest message is that is not acknowledged, as a `claude_session_id`.
+pub fn head_owner(db: &Connection, session_id: i64, upto: i64) -> Result<Option<Box<str>>> {
+    Ok(db
+        .prepare_cached("SELECT claude_session_id FROM messages WHERE session_id = ?1 AND id > ?2 ORDER BY id LIMIT 1")?
+        .query_row(params![session_id, upto], |row| row.get(0))
+        .optional()?)
+}
+
 /// Forgets the attempts of what is acknowledged.
 pub fn forget_attempts(db: &Connection, session_id: i64, ids: &[i64]) -> Result<()> {
     let mut statement = db.prepare_cached("DELETE FROM attempts WHERE message_id = ?1 AND session_id = ?2")?;
@@ -236,11 +204,14 @@ pub fn forget_attempts(db: &Connection, session_id: i64, ids: &[i64]) -> Result<
     Ok(())
 }
 
-pub fn set_backoff(db: &Connection, session_id: i64, ready_at_epoch: Option<i64>) -> Result<()> {
-    match ready_at_epoch {
-        Some(epoch) => db
-            .prepare_cached("INSERT OR REPLACE INTO backoffs(session_id, ready_at_epoch) VALUES (?1, ?2)")?
-            .execute(params![session_id, epoch])?,
+/// Sets until when a session waits, and for how long that is: a wall clock that is set back must not make it longer.
+pub fn set_backoff(db: &Connection, session_id: i64, wait: Option<(i64, Duration)>) -> Result<()> {
+    match wait {
+        Some((ready_at_epoch, delay)) => db
+            .prepare_cached(
+                "INSERT OR REPLACE INTO backoffs(session_id, ready_at_epoch, delay_ms) VALUES (?1, ?2, ?3)",
+            )?
+            .execute(params![session_id, ready_at_epoch, i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)])?,
         None => db.prepare_cached("DELETE FROM backoffs WHERE session_id = ?1")?.execute([session_id])?,
     };
     Ok(())
@@ -291,29 +262,53 @@ pub fn evict_dead_letters(db: &Connection, older_than: i64, keep: usize) -> Resu
         .execute([excess])?)
 }
 
-/// Deletes acknowledged messages of a session, at most `limit`; answers how many.
-pub fn purge_acknowledged(db: &Connection, session_id: i64, upto: i64, limit: i64) -> Result<usize> {
-    Ok(db
-        .prepare_cached(
-            "DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE session_id = ?1 AND id <= ?2 ORDER BY id LIMIT ?3)",
-        )?
-        .execute(params![session_id, upto, limit])?)
+/// What one step of a purge deleted in a session.
+pub struct Purged {
+    pub session_id: i64,
+    pub upto: i64,
+    pub count: usize,
+    pub bytes: usize,
+    /// Nothing of it is left up to `upto`.
+    pub finished: bool,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_newer_format_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("queue.db");
-        drop(open(&path, false).unwrap());
-        let db = open(&path, false).unwrap();
-        let vacuum: i64 = db.query_row("PRAGMA auto_vacuum", [], |row| row.get(0)).unwrap();
-        assert_eq!(vacuum, 2, "incremental");
-        db.pragma_update(None, "user_version", 99).unwrap();
-        drop(db);
-        assert_eq!(open(&path, false).unwrap_err().code, Code::SchemaUnsupported);
+/// Deletes acknowledged messages of sessions, each up to its id and above what `keep` says of it: at most `limit` in
+/// all, and of about `limit_bytes` (one message at least). Sessions that this step did not come to are not in the answer.
+pub fn purge_acknowledged(
+    db: &Connection,
+    sessions: &[(i64, i64)],
+    keep: impl Fn(i64) -> Result<i64>,
+    limit: usize,
+    limit_bytes: usize,
+) -> Result<Vec<Purged>> {
+    let mut find = db.prepare_cached(
+        "SELECT id, bytes FROM messages WHERE session_id = ?1 AND id > ?2 AND id <= ?3 ORDER BY id LIMIT ?4",
+    )?;
+    let mut remove = db.prepare_cached("DELETE FROM messages WHERE session_id = ?1 AND id > ?2 AND id <= ?3")?;
+    let (mut left, mut left_bytes, mut all) = (limit, limit_bytes, Vec::new());
+    for &(session_id, upto) in sessions {
+        if left == 0 || left_bytes == 0 {
+            break;
+        }
+        let keep = keep(session_id)?;
+        let mut gone = Purged { session_id, upto, count: 0, bytes: 0, finished: true };
+        let (mut last, mut rows) =
+            (None, find.query(params![session_id, keep, upto, i64::try_from(left + 1).unwrap_or(i64::MAX)])?);
+        while let Some(row) = rows.next()? {
+            if left == 0 || left_bytes == 0 {
+                gone.finished = false;
+                break;
+            }
+            let size = usize::try_from(row.get::<_, i64>(1)?).unwrap_or(0);
+            last = Some(row.get::<_, i64>(0)?);
+            (left, left_bytes) = (left - 1, left_bytes.saturating_sub(size));
+            (gone.count, gone.bytes) = (gone.count + 1, gone.bytes + size);
+        }
+        drop(rows);
+        if let Some(last) = last {
+            remove.execute([session_id, keep, last])?;
+        }
+        all.push(gone);
     }
+    Ok(all)
 }

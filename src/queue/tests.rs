@@ -17,6 +17,12 @@ use crate::{
     store::{observations::ObservationInput, response::Response},
 };
 
+mod clients;
+mod durability;
+mod files_alone;
+mod late_commits;
+mod on_its_own;
+
 struct Bench {
     folder: tempfile::TempDir,
     settings: Settings,
@@ -64,7 +70,7 @@ fn dispose(memory: &Arc<Memory>) {
 
 fn put(memory: &Memory, session: i64, text: &str) -> Result<Enqueued> {
     let payload = format!(r#"{{"type":"observation","n":"{text}","prompt_number":1}}"#);
-    wait(|reply| memory.queue().enqueue(session, payload, EnqueueOptions::default(), reply))
+    wait(|reply| memory.queue().unwrap().enqueue(session, payload, EnqueueOptions::default(), reply))
 }
 
 fn put_all(memory: &Memory, session: i64, count: usize) {
@@ -91,7 +97,7 @@ fn pull(consumer: &Consumer) -> Option<Batch> {
 fn commit(batch: &Batch, observations: usize) -> Result<Committed> {
     let one = ObservationInput { kind: Some("discovery".into()), title: Some("t".into()), ..Default::default() };
     let response = Response { observations: vec![one; observations], ..Default::default() };
-    wait(|reply| batch.commit(Answer { response, deadline: None }, reply))
+    wait(|reply| batch.commit(Answer { response, deadline: None, external: false }, reply))
 }
 
 fn release(batch: &Batch, options: ReleaseOptions) -> Released {
@@ -108,8 +114,8 @@ fn batches_are_prefixes_and_commits_acknowledge_them() {
     let memory = bench.open();
     let session = bench.session("a");
     put_all(&memory, session, 10);
-    assert_eq!(memory.queue().depth(Some(session)), 10);
-    let consumer = memory.queue().consume(session, quick()).unwrap();
+    assert_eq!(memory.queue().unwrap().depth(Some(session)), 10);
+    let consumer = memory.queue().unwrap().consume(session, quick()).unwrap();
     let batch = pull(&consumer).unwrap();
     assert_eq!(texts(&batch), ["0", "1", "2", "3", "4", "5", "6", "7"]);
     assert_eq!(batch.prompt_number(), Some(1));
@@ -119,7 +125,7 @@ fn batches_are_prefixes_and_commits_acknowledge_them() {
     let batch = pull(&consumer).unwrap();
     assert_eq!(texts(&batch), ["8", "9"]);
     commit(&batch, 0).unwrap();
-    assert_eq!(memory.queue().depth(None), 0);
+    assert_eq!(memory.queue().unwrap().depth(None), 0);
     assert_eq!(bench.one::<i64>("claude-mem.db", "SELECT count(*) FROM observations"), 2);
     dispose(&memory);
     assert_eq!(bench.one::<i64>("native/queue.db", "SELECT count(*) FROM leases"), 0);
@@ -130,7 +136,7 @@ fn a_waiting_consumer_gets_what_comes() {
     let bench = Bench::new();
     let memory = bench.open();
     let session = bench.session("a");
-    let consumer = memory.queue().consume(session, quick()).unwrap();
+    let consumer = memory.queue().unwrap().consume(session, quick()).unwrap();
     for round in 0..50 {
         let (reply, answer) = Reply::channel();
         consumer.next(reply);
@@ -147,14 +153,14 @@ fn one_live_consumer_a_session() {
     let bench = Bench::new();
     let memory = bench.open();
     let session = bench.session("a");
-    let consumer = memory.queue().consume(session, quick()).unwrap();
-    assert_eq!(memory.queue().consume(session, quick()).unwrap_err().code, Code::Locked);
+    let consumer = memory.queue().unwrap().consume(session, quick()).unwrap();
+    assert_eq!(memory.queue().unwrap().consume(session, quick()).unwrap_err().code, Code::Locked);
     consumer.dispose();
     assert_eq!(consumer.end_reason(), Some(EndReason::Disposed));
     assert!(pull(&consumer).is_none());
-    drop(memory.queue().consume(session, quick()).unwrap());
+    drop(memory.queue().unwrap().consume(session, quick()).unwrap());
     // One that was only dropped makes room as well.
-    assert!(memory.queue().consume(session, quick()).is_ok());
+    assert!(memory.queue().unwrap().consume(session, quick()).is_ok());
     dispose(&memory);
 }
 
@@ -172,9 +178,10 @@ fn a_batch_never_crosses_a_prompt_nor_its_bytes_and_ends_with_a_summary() {
         ("observation", 2, "b"),
     ] {
         let payload = format!(r#"{{"type":"{kind}","prompt_number":{prompt},"n":"{text}"}}"#);
-        wait(|reply| memory.queue().enqueue(session, payload, EnqueueOptions::default(), reply)).unwrap();
+        wait(|reply| memory.queue().unwrap().enqueue(session, payload, EnqueueOptions::default(), reply)).unwrap();
     }
-    let consumer = memory.queue().consume(session, ConsumeOptions { max_batch_bytes: 900, ..quick() }).unwrap();
+    let consumer =
+        memory.queue().unwrap().consume(session, ConsumeOptions { max_batch_bytes: 900, ..quick() }).unwrap();
     let mut sizes = Vec::new();
     while let Some(batch) = pull(&consumer) {
         sizes.push(batch.messages().len());
@@ -183,8 +190,8 @@ fn a_batch_never_crosses_a_prompt_nor_its_bytes_and_ends_with_a_summary() {
     assert_eq!(sizes, [1, 1, 2]);
     assert_eq!(consumer.end_reason(), Some(EndReason::Summary));
     // What is behind the summary stays, and shows.
-    assert_eq!(memory.queue().depth(Some(session)), 1);
-    assert!(memory.queue().is_ready(session));
+    assert_eq!(memory.queue().unwrap().depth(Some(session)), 1);
+    assert!(memory.queue().unwrap().is_ready(session));
     dispose(&memory);
 }
 
@@ -194,9 +201,9 @@ fn failing_batches_are_halved_until_the_poisonous_one_is_found() {
     let memory = bench.open();
     let session = bench.session("a");
     put_all(&memory, session, 50);
-    let consumer = memory.queue().consume(session, quick()).unwrap();
+    let consumer = memory.queue().unwrap().consume(session, quick()).unwrap();
     let (mut done, mut rounds) = (0, 0);
-    while memory.queue().depth(Some(session)) > 0 {
+    while memory.queue().unwrap().depth(Some(session)) > 0 {
         let batch = pull(&consumer).unwrap();
         rounds += 1;
         assert!(rounds < 200, "no end");
@@ -211,18 +218,18 @@ fn failing_batches_are_halved_until_the_poisonous_one_is_found() {
         }
     }
     assert_eq!(done, 49);
-    let dead = wait(|reply| memory.queue().dead_letters(None, 10, 0, reply)).unwrap();
+    let dead = wait(|reply| memory.queue().unwrap().dead_letters(None, 10, 0, reply)).unwrap();
     assert_eq!(dead.len(), 1);
     assert_eq!((dead[0].reason.as_str(), dead[0].error.as_deref(), dead[0].attempts), ("max-attempts", Some("bad"), 5));
-    let shown = wait(|reply| memory.queue().dead_letter(dead[0].id, reply)).unwrap().unwrap();
+    let shown = wait(|reply| memory.queue().unwrap().dead_letter(dead[0].id, reply)).unwrap().unwrap();
     assert!(shown.payload.unwrap().contains(r#""n":"17""#));
     // Retried it comes again, at the tail and under a new id.
-    let again = wait(|reply| memory.queue().retry_dead_letter(dead[0].id, reply)).unwrap();
+    let again = wait(|reply| memory.queue().unwrap().retry_dead_letter(dead[0].id, reply)).unwrap();
     assert!(again.id > dead[0].id);
     let batch = pull(&consumer).unwrap();
     assert_eq!((texts(&batch), batch.messages()[0].attempts), (vec!["17".to_owned()], 0));
     commit(&batch, 0).unwrap();
-    assert_eq!(memory.queue().figures(None).dead, 0);
+    assert_eq!(memory.queue().unwrap().figures(None).dead, 0);
     dispose(&memory);
 }
 
@@ -234,11 +241,11 @@ fn a_release_waits_for_its_backoff() {
     let memory = bench.open();
     let session = bench.session("a");
     put_all(&memory, session, 1);
-    let consumer = memory.queue().consume(session, quick()).unwrap();
+    let consumer = memory.queue().unwrap().consume(session, quick()).unwrap();
     let batch = pull(&consumer).unwrap();
     let released = release(&batch, ReleaseOptions { count_attempt: false, ..ReleaseOptions::default() });
     assert!(released.ready_at_epoch.is_some());
-    assert!(!memory.queue().is_ready(session));
+    assert!(!memory.queue().unwrap().is_ready(session));
     let since = Instant::now();
     let batch = pull(&consumer).unwrap();
     assert!(since.elapsed() >= Duration::from_millis(200), "{:?}", since.elapsed());
@@ -252,7 +259,7 @@ fn next_with_an_open_batch_releases_it_counted() {
     let memory = bench.open();
     let session = bench.session("a");
     put_all(&memory, session, 2);
-    let consumer = memory.queue().consume(session, quick()).unwrap();
+    let consumer = memory.queue().unwrap().consume(session, quick()).unwrap();
     let first = pull(&consumer).unwrap();
     let second = pull(&consumer).unwrap();
     assert_eq!(second.messages()[0].attempts, 1);
@@ -270,7 +277,7 @@ fn a_lease_that_runs_out_closes_its_consumer_and_is_still_taken_while_nobody_cla
     let session = bench.session("a");
     put_all(&memory, session, 1);
     let options = ConsumeOptions { lease: Duration::from_millis(60), ..quick() };
-    let consumer = memory.queue().consume(session, options).unwrap();
+    let consumer = memory.queue().unwrap().consume(session, options).unwrap();
     let batch = pull(&consumer).unwrap();
     std::thread::sleep(Duration::from_millis(250));
     assert_eq!(consumer.end_reason(), Some(EndReason::Expired));
@@ -286,10 +293,10 @@ fn a_late_commit_loses_where_somebody_claimed_since() {
     let session = bench.session("a");
     put_all(&memory, session, 1);
     let options = ConsumeOptions { lease: Duration::from_millis(40), ..quick() };
-    let first = memory.queue().consume(session, options).unwrap();
+    let first = memory.queue().unwrap().consume(session, options).unwrap();
     let late = pull(&first).unwrap();
     assert!(pull_end(&first, EndReason::Expired));
-    let second = memory.queue().consume(session, quick()).unwrap();
+    let second = memory.queue().unwrap().consume(session, quick()).unwrap();
     let batch = pull(&second).unwrap();
     assert_eq!(batch.messages()[0].attempts, 1);
     assert_eq!(commit(&late, 1).unwrap_err().code, Code::LeaseLost);
@@ -312,7 +319,7 @@ fn iterations_end_by_themselves() {
     let mut bench = Bench::new();
     bench.settings.session_ttl = Duration::from_millis(150);
     let memory = bench.open();
-    let queue = memory.queue();
+    let queue = memory.queue().unwrap();
     let session = bench.session("a");
     let idle = ConsumeOptions { idle_timeout: Duration::from_millis(30), ..ConsumeOptions::default() };
     let consumer = queue.consume(session, idle).unwrap();
@@ -363,9 +370,9 @@ fn bounds_refuse_and_nothing_is_dropped() {
     put_all(&memory, b, 1);
     assert_eq!(put(&memory, b, &"x".repeat(300)).unwrap_err().code, Code::QueueFull);
     assert_eq!(put(&memory, 4711, "x").unwrap_err().code, Code::NotFound);
-    let bad = wait(|reply| memory.queue().enqueue(b, "[1]".into(), EnqueueOptions::default(), reply));
+    let bad = wait(|reply| memory.queue().unwrap().enqueue(b, "[1]".into(), EnqueueOptions::default(), reply));
     assert_eq!(bad.unwrap_err().code, Code::InvalidArg);
-    assert_eq!((memory.queue().depth(None), memory.queue().depth(Some(4711))), (4, 0));
+    assert_eq!((memory.queue().unwrap().depth(None), memory.queue().unwrap().depth(Some(4711))), (4, 0));
     dispose(&memory);
 }
 
@@ -376,12 +383,13 @@ fn duplicates_are_told_apart() {
     let session = bench.session("a");
     let put = |key: &str| {
         let options = EnqueueOptions { dedupe_key: Some(key.into()), ..Default::default() };
-        wait(|reply| memory.queue().enqueue(session, r#"{"type":"observation"}"#.into(), options, reply)).unwrap()
+        wait(|reply| memory.queue().unwrap().enqueue(session, r#"{"type":"observation"}"#.into(), options, reply))
+            .unwrap()
     };
     let first = put("k");
     let second = put("k");
     assert_eq!((second.id, second.duplicate, second.depth), (first.id, Some(Duplicate::Waiting), 1));
-    let consumer = memory.queue().consume(session, ConsumeOptions { max_batch: 1, ..quick() }).unwrap();
+    let consumer = memory.queue().unwrap().consume(session, ConsumeOptions { max_batch: 1, ..quick() }).unwrap();
     commit(&pull(&consumer).unwrap(), 0).unwrap();
     assert_eq!(put("k").duplicate, Some(Duplicate::Done));
     let other = put("d");
@@ -390,7 +398,7 @@ fn duplicates_are_told_apart() {
     commit(&batch, 0).unwrap();
     assert_eq!(put("d").duplicate, Some(Duplicate::Dead));
     // Purge forgets the keys.
-    wait(|reply| memory.queue().purge(session, reply)).unwrap();
+    wait(|reply| memory.queue().unwrap().purge(session, reply)).unwrap();
     assert_eq!(put("k").duplicate, None);
     dispose(&memory);
 }
@@ -401,23 +409,23 @@ fn a_restart_finds_everything_in_order_with_its_attempts() {
     let memory = bench.open();
     let session = bench.session("a");
     put_all(&memory, session, 5);
-    let consumer = memory.queue().consume(session, ConsumeOptions { max_batch: 2, ..quick() }).unwrap();
+    let consumer = memory.queue().unwrap().consume(session, ConsumeOptions { max_batch: 2, ..quick() }).unwrap();
     commit(&pull(&consumer).unwrap(), 1).unwrap();
     let batch = pull(&consumer).unwrap();
     release(&batch, ReleaseOptions { error: Some("e".into()), ..Default::default() });
-    wait(|reply| memory.queue().pause(Some(99), None, None, reply)).unwrap();
+    wait(|reply| memory.queue().unwrap().pause(Some(99), None, None, reply)).unwrap();
     let last = put(&memory, session, "5").unwrap().id;
     dispose(&memory);
 
     let memory = bench.open();
-    let found = memory.queue().discover();
+    let found = memory.queue().unwrap().discover();
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].session_db_id, found[0].depth, found[0].attempts), (session, 4, 1));
-    let ready = memory.queue().ready(Some(1)).unwrap();
+    let ready = memory.queue().unwrap().ready(Some(1)).unwrap();
     let offered = wait(|reply| ready.next(reply)).unwrap().unwrap();
     assert_eq!((offered.session_db_id, offered.depth, offered.attempts), (session, 4, 1));
     assert!(wait(|reply| ready.next(reply)).unwrap().is_none());
-    let consumer = memory.queue().consume(session, quick()).unwrap();
+    let consumer = memory.queue().unwrap().consume(session, quick()).unwrap();
     let batch = pull(&consumer).unwrap();
     assert_eq!(texts(&batch), ["2", "3", "4", "5"]);
     assert_eq!(batch.messages().iter().map(|message| message.attempts).collect::<Vec<_>>(), [1, 1, 0, 0]);
@@ -435,11 +443,12 @@ fn messages_of_a_session_that_is_gone_become_dead_letters() {
     bench.sql("claude-mem.db", &format!("DELETE FROM sdk_sessions WHERE id = {session}"));
     let consumer = memory
         .queue()
+        .unwrap()
         .consume(session, ConsumeOptions { idle_timeout: Duration::from_millis(300), ..quick() })
         .unwrap();
     assert!(pull(&consumer).is_none());
-    assert_eq!(memory.queue().depth(None), 0);
-    let dead = wait(|reply| memory.queue().dead_letters(Some(session), 10, 0, reply)).unwrap();
+    assert_eq!(memory.queue().unwrap().depth(None), 0);
+    let dead = wait(|reply| memory.queue().unwrap().dead_letters(Some(session), 10, 0, reply)).unwrap();
     assert_eq!(dead.iter().map(|letter| letter.reason.as_str()).collect::<Vec<_>>(), ["session-gone"; 3]);
     dispose(&memory);
 }
@@ -450,16 +459,16 @@ fn pause_and_resume_survive_a_restart() {
     let memory = bench.open();
     let session = bench.session("a");
     put_all(&memory, session, 1);
-    wait(|reply| memory.queue().pause(None, None, Some("night".into()), reply)).unwrap();
-    assert!(!memory.queue().is_ready(session) && memory.queue().discover()[0].paused);
+    wait(|reply| memory.queue().unwrap().pause(None, None, Some("night".into()), reply)).unwrap();
+    assert!(!memory.queue().unwrap().is_ready(session) && memory.queue().unwrap().discover()[0].paused);
     dispose(&memory);
     let memory = bench.open();
-    assert!(memory.queue().discover()[0].paused);
-    let ready = memory.queue().ready(None).unwrap();
+    assert!(memory.queue().unwrap().discover()[0].paused);
+    let ready = memory.queue().unwrap().ready(None).unwrap();
     let (reply, answer) = Reply::channel();
     ready.next(reply);
     assert!(answer.recv_timeout(Duration::from_millis(50)).is_err());
-    wait(|reply| memory.queue().resume(None, reply)).unwrap();
+    wait(|reply| memory.queue().unwrap().resume(None, reply)).unwrap();
     assert_eq!(answer.recv_timeout(Duration::from_secs(5)).unwrap().unwrap().unwrap().session_db_id, session);
     dispose(&memory);
 }
@@ -470,7 +479,7 @@ fn acknowledged_messages_are_purged_when_idle() {
     let memory = bench.open();
     let session = bench.session("a");
     put_all(&memory, session, 20);
-    let consumer = memory.queue().consume(session, ConsumeOptions { max_batch: 15, ..quick() }).unwrap();
+    let consumer = memory.queue().unwrap().consume(session, ConsumeOptions { max_batch: 15, ..quick() }).unwrap();
     commit(&pull(&consumer).unwrap(), 0).unwrap();
     let deadline = Instant::now() + Duration::from_secs(10);
     while bench.one::<i64>("native/queue.db", "SELECT count(*) FROM messages") > 5 && Instant::now() < deadline {
@@ -487,17 +496,17 @@ fn drain_waits_for_the_queue_and_abort_purges() {
     let memory = bench.open();
     let session = bench.session("a");
     put_all(&memory, session, 2);
-    let drained = wait(|reply| memory.queue().delete_session(session, true, false, reply)).unwrap();
+    let drained = wait(|reply| memory.queue().unwrap().delete_session(session, true, false, reply)).unwrap();
     assert_eq!((drained.existed, drained.remaining, drained.draining), (true, 2, true));
-    let consumer = memory.queue().consume(session, quick()).unwrap();
+    let consumer = memory.queue().unwrap().consume(session, quick()).unwrap();
     commit(&pull(&consumer).unwrap(), 0).unwrap();
     assert!(pull(&consumer).is_none());
     assert_eq!(consumer.end_reason(), Some(EndReason::Deleted));
-    assert_eq!(memory.queue().session_count(), 0);
+    assert_eq!(memory.queue().unwrap().session_count(), 0);
     put_all(&memory, session, 3);
-    let consumer = memory.queue().consume(session, quick()).unwrap();
+    let consumer = memory.queue().unwrap().consume(session, quick()).unwrap();
     let batch = pull(&consumer).unwrap();
-    let deleted = wait(|reply| memory.queue().delete_session(session, false, true, reply)).unwrap();
+    let deleted = wait(|reply| memory.queue().unwrap().delete_session(session, false, true, reply)).unwrap();
     assert_eq!((deleted.existed, deleted.purged, deleted.remaining), (true, 3, 0));
     assert_eq!(commit(&batch, 1).unwrap_err().code, Code::LeaseLost);
     assert_eq!(bench.one::<i64>("claude-mem.db", "SELECT count(*) FROM observations"), 0);
@@ -516,14 +525,14 @@ fn an_enqueue_does_not_wait_for_the_shared_file() {
         put(&memory, session, &n.to_string()).unwrap();
     }
     // A commit does wait, and is refused at its deadline without ever running.
-    let consumer = memory.queue().consume(session, quick()).unwrap();
+    let consumer = memory.queue().unwrap().consume(session, quick()).unwrap();
     let batch = pull(&consumer).unwrap();
     let response = Response {
         observations: vec![ObservationInput { kind: Some("discovery".into()), ..Default::default() }],
         ..Default::default()
     };
     let deadline = Some(Instant::now() + Duration::from_millis(50));
-    let refused = wait(|reply| batch.commit(Answer { response, deadline }, reply));
+    let refused = wait(|reply| batch.commit(Answer { response, deadline, external: false }, reply));
     assert_eq!(refused.unwrap_err().code, Code::Busy);
     hook.execute_batch("ROLLBACK").unwrap();
     std::thread::sleep(Duration::from_millis(50));
@@ -555,7 +564,7 @@ fn counters_follow_and_the_group_survives_a_bad_command() {
     for n in 0..200 {
         let payload = if n % 10 == 3 { "oops".to_owned() } else { format!(r#"{{"type":"observation","n":"{n}"}}"#) };
         let good = good.clone();
-        memory.queue().enqueue(
+        memory.queue().unwrap().enqueue(
             session,
             payload,
             EnqueueOptions::default(),
@@ -565,7 +574,7 @@ fn counters_follow_and_the_group_survives_a_bad_command() {
     drop(good);
     let answers: Vec<Result<Enqueued>> = answers.iter().collect();
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 180);
-    assert_eq!(memory.queue().depth(Some(session)), 180);
+    assert_eq!(memory.queue().unwrap().depth(Some(session)), 180);
     assert_eq!(bench.one::<i64>("native/queue.db", "SELECT count(*) FROM messages"), 180);
     dispose(&memory);
 }
@@ -601,12 +610,12 @@ fn a_lease_that_extends_itself_outlives_its_consumer() {
     let session = bench.session("a");
     put_all(&memory, session, 1);
     let options = ConsumeOptions { lease: Duration::from_millis(40), auto_extend: true, ..quick() };
-    let consumer = memory.queue().consume(session, options).unwrap();
+    let consumer = memory.queue().unwrap().consume(session, options).unwrap();
     let batch = pull(&consumer).unwrap();
     assert!(pull_end(&consumer, EndReason::Expired));
     std::thread::sleep(Duration::from_millis(200));
     // Nobody else is offered what is still in somebody's hands.
-    assert!(!memory.queue().is_ready(session));
+    assert!(!memory.queue().unwrap().is_ready(session));
     assert_eq!(commit(&batch, 1).unwrap().depth, 0);
     dispose(&memory);
 }
@@ -618,13 +627,13 @@ fn a_lease_that_runs_out_during_a_pause_counts_no_attempt() {
     let session = bench.session("a");
     put_all(&memory, session, 1);
     let options = ConsumeOptions { lease: Duration::from_millis(150), ..quick() };
-    let consumer = memory.queue().consume(session, options).unwrap();
+    let consumer = memory.queue().unwrap().consume(session, options).unwrap();
     let batch = pull(&consumer).unwrap();
-    wait(|reply| memory.queue().pause(Some(session), None, None, reply)).unwrap();
+    wait(|reply| memory.queue().unwrap().pause(Some(session), None, None, reply)).unwrap();
     std::thread::sleep(Duration::from_millis(400));
     assert!(batch.extend(Duration::from_secs(1)).is_err(), "the lease is over");
-    wait(|reply| memory.queue().resume(Some(session), reply)).unwrap();
-    let again = pull(&memory.queue().consume(session, quick()).unwrap()).unwrap();
+    wait(|reply| memory.queue().unwrap().resume(Some(session), reply)).unwrap();
+    let again = pull(&memory.queue().unwrap().consume(session, quick()).unwrap()).unwrap();
     assert_eq!(again.messages()[0].attempts, 0);
     dispose(&memory);
 }

@@ -63,6 +63,7 @@ impl Registry {
         if let Some(active) = self.active.get_mut(&id) {
             active.last_active = now;
             active.info.last_active_epoch = epoch;
+            active.info.claude_session_id.clone_from(&row.claude_session_id);
             active.info.sdk_session_id.clone_from(&row.sdk_session_id);
             active.info.project.clone_from(&row.project);
             active.info.last_prompt_number = prompt_number.or(active.info.last_prompt_number);

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::sessions::not_found;
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 
 /// What the session's row says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +14,27 @@ pub struct SessionRow {
     pub sdk_session_id: Option<Box<str>>,
     /// `project`.
     pub project: Box<str>,
+}
+
+impl SessionRow {
+    /// Whether this is the session that the caller means by its number.
+    ///
+    /// # Errors
+    /// `ERR_NOT_FOUND` where it is another's.
+    pub fn must_be(&self, id: i64, claude_session_id: Option<&str>) -> Result<()> {
+        match claude_session_id {
+            Some(meant) if *meant != *self.claude_session_id => Err(Error::new(
+                Code::NotFound,
+                format!(
+                    "session {id} is '{}', not '{meant}'; look its number up with createSDKSession",
+                    self.claude_session_id
+                ),
+            )
+            .with("sessionDbId", id)
+            .with("claudeSessionId", &*self.claude_session_id)),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// A session's row and its newest prompt.

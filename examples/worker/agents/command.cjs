@@ -134,8 +134,15 @@ function runCommand(words, input, { timeoutMs, signal, maxOutputBytes }) {
     child.once('close', settle);
     if (signal?.aborted) onAbort();
     else signal?.addEventListener('abort', onAbort, { once: true });
-    child.stdin.end(input);
+    for (const part of input) child.stdin.write(part);
+    child.stdin.end();
   });
+}
+
+/** `{messages, context}` as JSON, in parts: messages are passed on as the bytes that came, without being parsed. */
+function inputOf(messages, context, readRaw = (message) => JSON.stringify(message)) {
+  const listed = messages.flatMap((message, index) => (index === 0 ? [readRaw(message)] : [',', readRaw(message)]));
+  return ['{"messages":[', ...listed, `],"context":${JSON.stringify(context)}}`];
 }
 
 /**
@@ -147,8 +154,8 @@ function createAgent({ command, timeoutMs = 120_000, maxOutputBytes = MAX_OUTPUT
   return {
     name: `command ${words[0]}`,
     async observe(messages, context) {
-      const { signal, ...shared } = context;
-      const input = JSON.stringify({ messages, context: shared });
+      const { signal, readText, readRaw, ...shared } = context;
+      const input = inputOf(messages, shared, readRaw);
       const answer = await runCommand(words, input, { timeoutMs, signal, maxOutputBytes });
       if (answer.trim() === '') return { observations: [], summary: null }; // nothing to note is an answer
       try {

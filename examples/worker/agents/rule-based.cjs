@@ -2,7 +2,8 @@
 // The agent that comes with the worker: it derives typed observations from tool calls by rules, without a model, a
 // key or a network. The same messages always give the same answer.
 const { setImmediate: nextTurn } = require('node:timers/promises');
-const { readToolCall } = require('./tool-call.cjs');
+const { beginning } = require('./message-reader.cjs');
+const { readToolCall, MAX_LOOKED_AT_CHARS } = require('./tool-call.cjs');
 const { observeEdit } = require('./edit-rules.cjs');
 const { observeCommand } = require('./command-rules.cjs');
 const { observeRead, observeSearch, observeOther } = require('./reading-rules.cjs');
@@ -31,7 +32,7 @@ const RULES = {
 /** The observation of one message, or null where it is not worth one. */
 function observeMessage(message, context) {
   if (message.type !== 'observation') return null;
-  const call = readToolCall(message);
+  const call = readToolCall(message, context.readText);
   const rule = Object.hasOwn(RULES, call.tool) ? RULES[call.tool] : observeOther;
   return rule(call, { prompt: context.userPrompt ?? '' });
 }
@@ -39,6 +40,15 @@ function observeMessage(message, context) {
 function filesOf(observations, history) {
   const gather = (key, known) => [...new Set([...(known ?? []), ...observations.flatMap((entry) => entry[key])])];
   return { read: gather('files_read', history?.filesRead), modified: gather('files_modified', history?.filesModified) };
+}
+
+/** A summarize message with as much of its texts as is looked at. */
+function lastWords(message, readText = beginning) {
+  const read = (field) => readText(message, field, MAX_LOOKED_AT_CHARS);
+  return {
+    last_user_message: read('last_user_message'),
+    last_assistant_message: read('last_assistant_message'),
+  };
 }
 
 /** Makes the agent. Its `observe` follows the contract in ../README.md. */
@@ -56,10 +66,14 @@ function createAgent() {
       const summary =
         summarize === undefined
           ? null
-          : summarizeSession(summarize, [...(context.history?.observations ?? []), ...observations], {
-              userPrompt: context.userPrompt,
-              files: filesOf(observations, context.history),
-            });
+          : summarizeSession(
+              lastWords(summarize, context.readText),
+              [...(context.history?.observations ?? []), ...observations],
+              {
+                userPrompt: context.userPrompt,
+                files: filesOf(observations, context.history),
+              },
+            );
       return { observations, summary };
     },
   };

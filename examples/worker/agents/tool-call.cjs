@@ -2,6 +2,8 @@
 // One queued message as a tool call: its name, its input as an object and its response as text. Hooks send input and
 // response as JSON text; what is not JSON is taken as it stands.
 
+const { beginning } = require('./message-reader.cjs');
+
 // Rules look at the beginning of very large texts only: reading all of 50 MB would hold up every request meanwhile.
 const MAX_PARSED_CHARS = 1024 * 1024;
 const MAX_LOOKED_AT_CHARS = 256 * 1024;
@@ -86,9 +88,11 @@ function shownPath(file, cwd) {
  * @returns {{tool: string, input: object, response: unknown, responseText: string, failed: boolean, file: string|null}}
  * `file` is the one path that the call is about, as it is shown.
  */
-function readToolCall(message) {
-  const input = asObject(parseJsonText(message.tool_input));
-  const response = parseJsonText(message.tool_response);
+function readToolCall(message, readText = beginning) {
+  // One character more tells that there is more.
+  const read = (field) => parseJsonText(readText(message, field, MAX_PARSED_CHARS + 1));
+  const input = asObject(read('tool_input'));
+  const response = read('tool_response');
   return {
     tool: String(message.tool_name ?? ''),
     input,
@@ -100,4 +104,4 @@ function readToolCall(message) {
   };
 }
 
-module.exports = { readToolCall, parseJsonText, lookedAt, textOf, shownPath };
+module.exports = { readToolCall, parseJsonText, lookedAt, MAX_LOOKED_AT_CHARS, textOf, shownPath };

@@ -2,21 +2,33 @@
 // What the hooks call: start a session, hand in tool calls, ask for the summary, end it.
 const express = require('express');
 const { NotFound } = require('../http-errors.cjs');
+const { enqueueBody } = require('../message-body.cjs');
 const { integer, text, sessionDbId, jsonBody, withoutUndefined } = require('../request-values.cjs');
 
-/** A hook sends input and response as JSON text; an object is taken for what it means. */
-function jsonText(value) {
-  return value === undefined || typeof value === 'string' ? value : JSON.stringify(value);
-}
+/** What the hooks send, and as what it is stored: input and response are JSON text, an object is taken for what it means. */
+const OBSERVATION = {
+  type: 'observation',
+  fields: {
+    tool_name: 'text',
+    tool_input: 'jsonText',
+    tool_response: 'jsonText',
+    prompt_number: 'integer',
+    cwd: 'text',
+  },
+};
+const SUMMARIZE = {
+  type: 'summarize',
+  fields: { last_user_message: 'text', last_assistant_message: 'text', prompt_number: 'integer' },
+};
 
 function promptNumber(body, name) {
   return integer(body[name], name, { min: 0, max: 1e9 });
 }
 
-/** A caller that may have to send again says so with a key of its own; the message is then queued once. */
-function dedupeKey(request, body) {
-  const key = text(body.dedupe_key ?? request.get('Idempotency-Key'), 'dedupe_key');
-  return key === undefined ? {} : { dedupeKey: key };
+/** A caller that may have to send again says so with a key, in the body or as a header; the message is then queued once. */
+function dedupeKey(request) {
+  const header = request.get('Idempotency-Key');
+  return { dedupeKeyField: 'dedupe_key', ...(header ? { dedupeKey: header } : {}) };
 }
 
 /** Routes under /sessions. */
@@ -47,35 +59,29 @@ function sessionRoutes({ memory, scheduler, events, getPort }) {
     response.json({ status: 'initialized', sessionDbId: id, port: getPort() });
   });
 
-  router.post('/:id/observations', async (request, response) => {
+  async function enqueue(request, shape, optional) {
     const id = sessionDbId(request);
-    const body = jsonBody(request);
-    const message = withoutUndefined({
-      type: 'observation',
-      tool_name: text(body.tool_name, 'tool_name'),
-      tool_input: jsonText(body.tool_input),
-      tool_response: jsonText(body.tool_response),
-      prompt_number: promptNumber(body, 'prompt_number'),
-      cwd: text(body.cwd, 'cwd'),
-    });
     // The promise resolves once the message is durable: only then does the hook hear that it was taken.
-    const { duplicate } = await queue.enqueue(id, message, dedupeKey(request, body));
+    const { duplicate } = await enqueueBody(queue, request, id, { ...shape, ...dedupeKey(request) }, { optional });
     if (duplicate === false) events.queued(id);
+  }
+
+  router.post('/:id/observations', async (request, response) => {
+    await enqueue(request, OBSERVATION, false);
     response.json({ status: 'queued' });
   });
 
   router.post('/:id/summarize', async (request, response) => {
-    const id = sessionDbId(request);
-    const body = jsonBody(request, { optional: true });
-    const message = withoutUndefined({
-      type: 'summarize',
-      last_user_message: text(body.last_user_message, 'last_user_message'),
-      last_assistant_message: text(body.last_assistant_message, 'last_assistant_message'),
-      prompt_number: promptNumber(body, 'prompt_number'),
-    });
-    const { duplicate } = await queue.enqueue(id, message, dedupeKey(request, body));
-    if (duplicate === false) events.queued(id);
+    await enqueue(request, SUMMARIZE, true);
     response.json({ status: 'queued' });
+  });
+
+  // A hook has enqueued by itself, into the queue's file.
+  router.post('/:id/poke', async (request, response) => {
+    const id = sessionDbId(request);
+    const queueLength = await queue.poke(id);
+    if (queueLength > 0) events.queued(id);
+    response.json({ status: 'queued', queueLength });
   });
 
   router.get('/:id/status', async (request, response) => {

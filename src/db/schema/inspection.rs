@@ -9,7 +9,6 @@
 //! Others write, checkpoint and delete the log meanwhile, so the outside is compared before and after.
 
 use std::{
-    ffi::OsStr,
     fs::{self, File},
     io::{self, ErrorKind, Read},
     path::Path,
@@ -23,7 +22,10 @@ use super::{
     wal::{self, Header},
 };
 use crate::{
-    db::{connection::naming, layout::beside},
+    db::{
+        connection::{naming, uri_path},
+        layout::beside,
+    },
     error::{Code, Error, Result},
 };
 
@@ -59,6 +61,30 @@ pub fn look(path: &Path) -> Result<Option<Shape>> {
     Err(Error::new(Code::Busy, "other processes kept rewriting the file while it was inspected; try again"))
 }
 
+/// As [`look`], for a file that this process has open: looking at it with descriptors of our own would end its
+/// locks, so SQLite looks. That leaves no trace that is not there already.
+///
+/// # Errors
+/// `ERR_IO`, `ERR_CORRUPT`, `ERR_BUSY`.
+pub fn look_at_held(path: &Path) -> Result<Option<Shape>> {
+    if is_empty(path)? {
+        return Ok(None);
+    }
+    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    db.busy_timeout(PATIENCE)?;
+    Shape::read(&db).map(Some)
+}
+
+/// Whether there is no file, or nothing in it.
+fn is_empty(path: &Path) -> Result<bool> {
+    match fs::metadata(path) {
+        Ok(file) if file.is_dir() => Err(Error::new(Code::Io, "this is a directory, not a database; move it away")),
+        Ok(file) => Ok(file.len() == 0),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// What of a database can be told without opening it.
 #[derive(Debug, PartialEq, Eq)]
 struct Outside {
@@ -74,14 +100,7 @@ struct Outside {
 
 impl Outside {
     fn of(path: &Path) -> Result<Self> {
-        let empty = match fs::metadata(path) {
-            Ok(file) if file.is_dir() => {
-                return Err(Error::new(Code::Io, "this is a directory, not a database; move it away"));
-            }
-            Ok(file) => file.len() == 0,
-            Err(error) if error.kind() == ErrorKind::NotFound => true,
-            Err(error) => return Err(error.into()),
-        };
+        let empty = is_empty(path)?;
         let log_path = beside(path, "-wal");
         let cookie = wal::cookie_of_database(path)?;
         let log = wal::header(&log_path)?;
@@ -125,7 +144,7 @@ fn look_once(path: &Path, outside: &Outside) -> Result<Option<Shape>> {
 /// Reads the schema from the file alone.
 fn look_at_file(path: &Path) -> Result<Shape> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-    Shape::read(&Connection::open_with_flags(format!("file:{}?immutable=1", escape(path.as_os_str())), flags)?)
+    Shape::read(&Connection::open_with_flags(format!("file:{}?immutable=1", uri_path(path.as_os_str())), flags)?)
 }
 
 /// Reads the schema from a copy of the file with its log or journal.
@@ -151,20 +170,4 @@ fn look_at_copy(path: &Path) -> Result<Shape> {
     // Closed before its directory goes: Windows removes no open file.
     drop(db);
     shape
-}
-
-/// A file name for a `file:` URI. Every byte that could mean something there is escaped, slashes, colons and
-/// backslashes too, so that SQLite gets back exactly this name: no host, no drive letter to guess at.
-fn escape(name: &OsStr) -> String {
-    use std::fmt::Write;
-    let mut text = String::with_capacity(name.len() * 2);
-    for &byte in name.as_encoded_bytes() {
-        if byte.is_ascii_alphanumeric() || b"._-".contains(&byte) {
-            text.push(char::from(byte));
-        } else {
-            // Writing to a string never fails.
-            let _ = write!(text, "%{byte:02X}");
-        }
-    }
-    text
 }

@@ -19,26 +19,96 @@ use std::{fs, path::Path, time::Duration};
 
 use rusqlite::Connection;
 
+use self::shape::Shape;
 use crate::{
-    db::connection::{naming, open_writer_waiting},
+    db::{
+        connection::{naming, open_writer_waiting},
+        in_process::{self, Held},
+    },
     error::{Code, Error, Result},
 };
 
 /// Whether the database at `path` is one that this engine can work on. Writes nothing: neither the file nor
 /// anything beside it is changed or left behind, whatever the answer. A missing or empty file is fine.
 ///
-/// Call it before anything is created in the data directory; [`prepare`] asks again. Never call it while this
-/// process has the database open: it opens and closes the file, and on POSIX systems that ends every lock that
-/// the process holds on it.
+/// Call it before anything is created in the data directory; [`prepare`] asks again. Where this process holds the
+/// database ([`in_process`]) SQLite looks at it, else descriptors of our own do.
 ///
 /// # Errors
 /// `ERR_SCHEMA_UNSUPPORTED`, `ERR_CORRUPT`, `ERR_IO`; `ERR_BUSY` where others rewrote the file for seconds on
 /// end. The message names the file and the remedy.
 pub fn check(path: &Path) -> Result<()> {
-    naming(path, || match inspection::look(path)? {
-        Some(shape) => support::check(&shape),
-        None => Ok(()),
+    check_and_hold(path).map(drop)
+}
+
+/// As [`check`], and holds the database from that look on, so that no later one of this process ends the locks of
+/// a connection that is opened next.
+///
+/// # Errors
+/// Those of [`check`].
+pub fn check_and_hold(path: &Path) -> Result<Held> {
+    naming(path, || {
+        let (shape, held) = look_and_hold(path)?;
+        shape.map_or(Ok(()), |shape| support::check(&shape))?;
+        Ok(held)
     })
+}
+
+/// As [`check_and_hold`], for somebody who changes no schema: the file must have 6.0.2's already. A missing or
+/// empty file is fine.
+///
+/// # Errors
+/// Those of [`check`]; `ERR_SCHEMA_UNSUPPORTED` also where a step of 6.0.2 is missing.
+pub fn check_as_client(path: &Path) -> Result<Held> {
+    naming(path, || {
+        let (shape, held) = look_and_hold(path)?;
+        shape.map_or(Ok(()), |shape| is_current(&shape))?;
+        Ok(held)
+    })
+}
+
+/// Whether an open database has the schema that a client works on; false where it has no tables at all.
+///
+/// # Errors
+/// Those of [`check_as_client`].
+pub fn suits_client(db: &Connection) -> Result<bool> {
+    let shape = Shape::read(db)?;
+    is_current(&shape)?;
+    Ok(!shape.is_blank())
+}
+
+/// An empty database of this schema in memory.
+///
+/// # Errors
+/// What SQLite answers.
+pub fn stand_in() -> Result<Connection> {
+    let db = Connection::open_in_memory()?;
+    steps::run(&db, Path::new(""))?;
+    Ok(db)
+}
+
+fn look_and_hold(path: &Path) -> Result<(Option<Shape>, Held)> {
+    let (shape, held) = in_process::look_and_hold(path, |held| match held {
+        true => inspection::look_at_held(path),
+        false => inspection::look(path),
+    });
+    Ok((shape?, held))
+}
+
+fn is_current(shape: &Shape) -> Result<()> {
+    support::check(shape)?;
+    match steps::first_lacking(shape)? {
+        Some(step) if !shape.is_blank() => Err(Error::new(
+            Code::SchemaUnsupported,
+            format!(
+                "the schema is older than claude-mem 6.0.2's (step {step} is missing) and a client changes none; open \
+                 the directory once as its owner (start the worker, or openMemory without role), which brings it up \
+                 to date"
+            ),
+        )
+        .with("missingStep", step)),
+        _ => Ok(()),
+    }
 }
 
 /// Opens the database at `path` for writing, with the schema of claude-mem 6.0.2 and our own tables.

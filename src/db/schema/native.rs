@@ -5,7 +5,8 @@ use rusqlite::Connection;
 use super::shape::Shape;
 use crate::error::Result;
 
-/// The format version of our tables; a file with a higher one is refused.
+/// The format version of our tables: a file with a higher one is refused, one with a lower one or none is brought up
+/// by [`create`].
 pub const FORMAT: i64 = 1;
 /// Facts about the file that belong to us: the format, the floor of message ids.
 pub const LEDGER: &str = "native_ledger";
@@ -13,12 +14,15 @@ pub const LEDGER: &str = "native_ledger";
 /// foreign key: deleting a session must not bring its messages back.
 pub const ACKNOWLEDGED: &str = "native_ack";
 
-/// Whether something of ours is missing.
+/// Whether something of ours is missing, or older.
 pub fn lacking(shape: &Shape) -> bool {
-    !shape.has("table", LEDGER) || !shape.has("table", ACKNOWLEDGED) || shape.format.is_none()
+    !shape.has("table", LEDGER)
+        || !shape.has("table", ACKNOWLEDGED)
+        || shape.format.is_none_or(|format| format < FORMAT)
 }
 
-/// Creates what is missing.
+/// Creates what is missing and notes the format, in the transaction of the caller. Format 1 is the first; what a later
+/// one adds is added here to the tables of an earlier one.
 ///
 /// # Errors
 /// What SQLite answers.
@@ -30,7 +34,7 @@ pub fn create(db: &Connection) -> Result<()> {
     ))?;
     db.execute(
         "INSERT INTO native_ledger(key, value) VALUES ('format', ?1)
-         ON CONFLICT(key) DO UPDATE SET value = excluded.value WHERE value IS NULL",
+         ON CONFLICT(key) DO UPDATE SET value = excluded.value WHERE value IS NULL OR CAST(value AS INTEGER) < excluded.value",
         [FORMAT],
     )?;
     Ok(())

@@ -95,6 +95,21 @@ pub fn run(db: &Connection, path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The first step of claude-mem's ledger whose work is not there, recorded or not.
+///
+/// # Errors
+/// What SQLite answers.
+pub fn first_lacking(shape: &Shape) -> Result<Option<i64>> {
+    for step in &STEPS {
+        if let Some(version) = step.version
+            && (step.lacking)(shape)?
+        {
+            return Ok(Some(version));
+        }
+    }
+    Ok(None)
+}
+
 /// Runs `work` under the write lock, with the shape read under it: since the last look a hook may have run the
 /// same step, or another version of claude-mem may have taken the file over.
 fn in_transaction(db: &Connection, work: impl FnOnce(&Connection, &Shape) -> Result<()>) -> Result<()> {

@@ -24,9 +24,11 @@ const GROUP_COMMANDS: usize = 256;
 const GROUP_BYTES: usize = 1 << 20;
 /// WAL pages from which the writer checkpoints between two groups. The checkpoint inside COMMIT at SQLite's
 /// default of 1,000 was all of the p99; at 4,000 the log still stays near 16 MiB.
-const CHECKPOINT_PAGES: i64 = 4_000;
+pub(super) const CHECKPOINT_PAGES: i64 = 4_000;
 /// How long nothing must have come before the log is truncated, where it is not.
 const IDLE: Duration = Duration::from_millis(1_000);
+/// The longest between two attempts to truncate a log that a reader holds back.
+const IDLE_MAX: Duration = Duration::from_secs(16);
 /// Between two attempts at a lock that somebody else holds.
 const LOCK_RETRY: Duration = Duration::from_millis(1);
 
@@ -40,6 +42,8 @@ pub(super) struct Worker {
     waiting: VecDeque<Queued>,
     follow: Option<Box<dyn Follow>>,
     truncated: bool,
+    /// How long to wait for more before the log is truncated.
+    idle: Duration,
     /// Pages in the log from which the next checkpoint is due.
     checkpoint_at: i64,
 }
@@ -61,8 +65,14 @@ impl Worker {
             waiting: VecDeque::new(),
             follow,
             truncated: true,
+            idle: IDLE,
             checkpoint_at: CHECKPOINT_PAGES,
         }
+    }
+
+    /// Takes the command that the connection was opened for.
+    pub(super) fn accept(&mut self, first: Option<Queued>) {
+        self.waiting.extend(first);
     }
 
     /// Serves until the sending side has gone.
@@ -73,7 +83,7 @@ impl Worker {
                 let next = if self.truncated {
                     self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected)
                 } else {
-                    self.commands.recv_timeout(IDLE)
+                    self.commands.recv_timeout(self.idle)
                 };
                 match next {
                     Ok(queued) => self.waiting.push_back(queued),
@@ -148,14 +158,16 @@ impl Worker {
             fault::stage("before-commit", || group.iter().map(|queued| queued.command.name()));
             if lone && outcomes.iter().any(Result::is_err) {
                 self.rollback();
-            } else if let Err(error) = self.db.execute_batch("COMMIT") {
+            } else if let Err(error) = self.db.execute_batch("COMMIT").map_err(Error::from) {
                 self.rollback();
-                if group.len() == 1 && outcomes.iter().all(Result::is_ok) {
-                    outcomes = vec![Err(error.into())];
+                // How a COMMIT with an I/O error ended the file alone can tell: each command runs again and looks.
+                if group.len() == 1 && outcomes.iter().all(Result::is_ok) && error.code != Code::Io {
+                    outcomes = vec![Err(error)];
                 } else {
                     lost = true;
                 }
             } else {
+                fault::committed(&self.db, || group.iter().map(|queued| queued.command.name()));
                 fault::stage("after-commit", || group.iter().map(|queued| queued.command.name()));
                 self.note_commit();
             }
@@ -218,7 +230,15 @@ impl Worker {
             })?;
             self.synchronous = Some(wanted);
         }
-        Ok(self.db.execute_batch("BEGIN IMMEDIATE")?)
+        self.db.execute_batch("BEGIN IMMEDIATE")?;
+        let begun = match &mut self.follow {
+            Some(follow) => follow.begun(&self.db),
+            None => Ok(()),
+        };
+        if begun.is_err() {
+            self.rollback();
+        }
+        begun
     }
 
     /// Rejects what has waited beyond its deadline. It was never run, and never will be.
@@ -255,11 +275,20 @@ impl Worker {
         if self.db.is_autocommit() {
             return outcome;
         }
-        if outcome.is_err() {
+        let closed = self.close_savepoint(outcome.is_err());
+        if closed.is_err() {
+            // What this command did could not be told from the others' work: all of it goes, and they run again.
+            self.rollback();
+        }
+        outcome.and(closed)
+    }
+
+    fn close_savepoint(&self, undo: bool) -> Result<()> {
+        if undo {
             self.db.prepare_cached("ROLLBACK TO command")?.execute([])?;
         }
         self.db.prepare_cached("RELEASE command")?.execute([])?;
-        outcome
+        Ok(())
     }
 
     fn run_alone(&mut self, command: &mut dyn Write) -> Result<()> {
@@ -275,9 +304,16 @@ impl Worker {
                 begun => break begun?,
             }
         }
-        let outcome = run_caught(command, &self.db).and_then(|()| Ok(self.db.execute_batch("COMMIT")?));
+        let outcome = run_caught(command, &self.db).and_then(|()| {
+            fault::stage("before-commit", || std::iter::once(command.name()));
+            Ok(self.db.execute_batch("COMMIT")?)
+        });
         match outcome {
-            Ok(()) => self.note_commit(),
+            Ok(()) => {
+                fault::committed(&self.db, || std::iter::once(command.name()));
+                fault::stage("after-commit", || std::iter::once(command.name()));
+                self.note_commit();
+            }
             Err(_) => self.rollback(),
         }
         outcome
@@ -285,6 +321,10 @@ impl Worker {
 
     fn note_commit(&mut self) {
         self.truncated = false;
+        self.idle = IDLE;
+        if self.synchronous == Some(Durability::Full) {
+            self.shared.figures.full_commits.fetch_add(1, Ordering::Relaxed);
+        }
         let pages = WAL_PAGES.get();
         if pages < self.shared.figures.wal_pages.load(Ordering::Relaxed) {
             // The log has started over.
@@ -302,20 +342,34 @@ impl Worker {
     }
 
     /// The busy timeout is zero, so nobody is waited for, and nobody waits for us.
-    fn checkpoint(&self, pragma: &str) {
+    /// True where it did all that it was asked for.
+    fn checkpoint(&self, pragma: &str) -> bool {
         let since = Instant::now();
-        let moved = self.db.query_row(pragma, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)));
-        if let Ok((_, pages)) = moved {
-            self.shared.figures.wal_pages.store(pages.max(0), Ordering::Relaxed);
-            self.shared.figures.checkpointed_epoch.store(clock::now_epoch(), Ordering::Relaxed);
-        }
+        let figures = &self.shared.figures;
+        let done = self.db.query_row(pragma, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
         self.shared.activity.record("checkpoint", since.elapsed());
+        let Ok::<(bool, i64, i64), _>((busy, pages, moved)) = done else { return false };
+        // Where another process checkpoints at this moment, SQLite answers -1 for both.
+        if pages >= 0 {
+            figures.wal_pages.store(pages, Ordering::Relaxed);
+            figures.pinned_pages.store((pages - moved).max(0), Ordering::Relaxed);
+            figures.checkpointed_epoch.store(clock::now_epoch(), Ordering::Relaxed);
+        }
+        !busy
     }
 
     fn truncate_log(&mut self) {
-        if !self.truncated {
-            self.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)");
-            self.truncated = true;
+        if self.truncated {
+            return;
+        }
+        self.truncated = self.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)");
+        if self.truncated {
+            // The log starts over.
+            self.checkpoint_at = CHECKPOINT_PAGES;
+            WAL_PAGES.set(0);
+        } else {
+            // Somebody reads. Once they have gone nobody may write for hours, so it is tried again, ever more rarely.
+            self.idle = (self.idle * 2).min(IDLE_MAX);
         }
     }
 

@@ -1,3 +1,5 @@
+mod io_errors;
+
 use std::{
     sync::{
         Arc,
@@ -337,6 +339,9 @@ fn a_reply_that_panics_takes_nobody_along() {
 struct Follower(fn() -> Vec<Box<dyn Write>>);
 
 impl Follow for Follower {
+    fn begun(&mut self, _: &Connection) -> Result<()> {
+        Ok(())
+    }
     fn follow_ups(&mut self) -> Vec<Box<dyn Write>> {
         (self.0)()
     }

@@ -33,7 +33,7 @@ pub use response::{Answered, ObservationInput, SessionResponse, StoredRow, Summa
 /// where `openMemory` says nothing else), then rejects with `ERR_BUSY` and never runs. Reads wait for nobody.
 ///
 /// Every method rejects with `ERR_INVALID_ARG` for an argument of the wrong form, naming it, and with
-/// `ERR_DISPOSED` after the memory was disposed.
+/// `ERR_DISPOSED` after the memory was disposed, `ERR_NOT_OPEN` where it was opened without the part `'store'`.
 #[napi]
 #[derive(Debug)]
 pub struct Store {
@@ -86,7 +86,10 @@ impl Store {
             let deadline = memory.deadline(deadline);
             Ok(move |reply: Reply<A>| {
                 let reply = Reply::new(move |committed: Result<T>| reply.settle(committed.and_then(finish)));
-                memory.writer().submit(Call::new(name, deadline, run, reply).bytes(bytes));
+                match memory.writer() {
+                    Ok(writer) => writer.submit(Call::new(name, deadline, run, reply).bytes(bytes)),
+                    Err(refusal) => reply.settle(Err(refusal)),
+                }
             })
         })
     }
@@ -106,6 +109,9 @@ where
     promise(env, Pending::Operation, || {
         let run = prepare()?;
         let memory = Arc::clone(memory);
-        Ok(move |reply: Reply<T>| memory.readers().call(name, run, reply))
+        Ok(move |reply: Reply<T>| match memory.readers() {
+            Ok(readers) => readers.call(name, run, reply),
+            Err(refusal) => reply.settle(Err(refusal)),
+        })
     })
 }

@@ -194,7 +194,10 @@ fn a_newer_format_of_ours_is_refused() {
     drop(data.prepare().unwrap());
     data.execute("UPDATE native_ledger SET value = 99 WHERE key = 'format'; PRAGMA wal_checkpoint(TRUNCATE)");
     let error = assert_refused(&data, Code::SchemaUnsupported, "format");
-    assert!(error.message.contains("99"), "{error}");
+    assert!(error.message.contains("99") && error.message.contains("update claude-mem-native"), "{error}");
+    for (name, value) in [("format", 99.0), ("supportedFormat", 1.0)] {
+        assert!(error.details.contains(&(name, Detail::Number(value))), "{error:?}");
+    }
 }
 
 #[test]
@@ -271,12 +274,12 @@ fn child_without_rights() {
 
 #[cfg(unix)]
 #[test]
-fn a_file_without_the_right_to_read_or_write_it_is_an_io_error() {
+fn a_file_without_the_right_to_read_or_write_it_is_refused_by_name() {
     use std::os::unix::{
         fs::{MetadataExt, PermissionsExt},
         process::CommandExt,
     };
-    for mode in [0o444, 0o000] {
+    for (mode, code) in [(0o444, "ERR_READ_ONLY"), (0o000, "ERR_IO")] {
         let Some(data) = DataDir::with("claude-mem-6.0.2.db") else { return };
         fs::set_permissions(data.path(), fs::Permissions::from_mode(0o755)).unwrap();
         fs::set_permissions(data.database(), fs::Permissions::from_mode(mode)).unwrap();
@@ -291,7 +294,7 @@ fn a_file_without_the_right_to_read_or_write_it_is_an_io_error() {
             Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
             Err(error) => return eprintln!("skipped: no process of another user can be started ({error})"),
         };
-        assert!(output.contains(&format!("refused: ERR_IO: {}", data.database().display())), "{mode:o}: {output}");
+        assert!(output.contains(&format!("refused: {code}: {}", data.database().display())), "{mode:o}: {output}");
     }
 }
 

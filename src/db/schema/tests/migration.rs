@@ -259,3 +259,20 @@ fn from_copy(from: &std::path::Path, data: &DataDir) -> std::path::PathBuf {
     fs::write(&to, fs::read(from).unwrap()).unwrap();
     to
 }
+
+#[test]
+fn older_tables_of_ours_are_brought_up_with_their_rows() {
+    for older in
+        ["UPDATE native_ledger SET value = 0 WHERE key = 'format'", "DELETE FROM native_ledger WHERE key = 'format'"]
+    {
+        let data = DataDir::new();
+        drop(data.prepare().unwrap());
+        data.execute("INSERT INTO native_ack VALUES (1, 'a', 7); INSERT INTO native_ledger VALUES ('id_floor', 65536)");
+        data.execute(older);
+        let db = data.prepare().unwrap();
+        let ledger = rows(&db, "SELECT key, value FROM native_ledger ORDER BY key");
+        assert_eq!(ledger, ["[Text(\"format\"), Integer(1)]", "[Text(\"id_floor\"), Integer(65536)]"], "{older}");
+        assert_eq!(rows(&db, "SELECT upto FROM native_ack"), ["[Integer(7)]"], "{older}");
+        assert!(!data.pre_native().exists(), "our own tables alone need no copy");
+    }
+}
