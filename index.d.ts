@@ -698,6 +698,8 @@ export interface EnqueueRawOptions {
   /** As in `EnqueueOptions`. */
   endsBatch?: boolean
   /** As in `EnqueueOptions`. */
+  claudeSessionId?: string
+  /** As in `EnqueueOptions`. */
   deadlineMs?: number
   /** The message's `type`, whatever the text says. Default: the text's. */
   type?: string

@@ -8,7 +8,7 @@ const path = require('node:path');
 async function main() {
   const [, , trialName, driverName, variantIndex, quick] = process.argv;
   const trial = require(`./trials/${trialName}.cjs`);
-  const driver = require(`./drivers/${driverName}.cjs`);
+  const driver = { ...require(`./drivers/${driverName}.cjs`), id: driverName };
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'claude-mem-native-bench-'));
   try {
     const variant = trial.variants[Number(variantIndex)];
@@ -21,5 +21,5 @@ async function main() {
 
 main().catch((error) => {
   process.stderr.write(`${error.stack}\n`);
-  process.exitCode = 1;
+  process.exit(1); // whatever the trial has left open
 });

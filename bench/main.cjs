@@ -21,6 +21,11 @@ const { writeSection } = require('./readme.cjs');
 const { markdown, plain, rowsOf } = require('./report.cjs');
 
 const REPETITIONS = 5;
+// A variant that takes longer than this is not repeated so often, but three times at least.
+const VARIANT_MS = 30_000;
+const LONG_REPETITIONS = 3;
+// A cell that takes longer is ended, and says so.
+const CELL_MS = 180_000;
 const PEERLESS = ['native', 'event-emitter', 'idle', 'node-sqlite'];
 
 /** The modules of a folder, by file name; this module's driver first. */
@@ -64,7 +69,7 @@ function runCell(trial, driver, variant, repetition, quick) {
   const child = spawnSync(
     process.execPath,
     ['--expose-gc', ...(variant.nodeFlags ?? []), path.join(__dirname, 'cell.cjs'), ...cellArguments],
-    { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 2 ** 26 },
+    { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 2 ** 26, timeout: CELL_MS },
   );
   const cell = { trial: trial.id, variant: variant.title, driver: driver.id, repetition };
   if (child.status === 0) {
@@ -82,7 +87,11 @@ function runTrial(trial, drivers, { quick, repetitions }) {
   const times = quick ? 1 : Number(repetitions ?? trial.repetitions ?? REPETITIONS);
   for (const variant of trial.variants) {
     const out = new Set();
+    const startedAt = performance.now();
     for (let repetition = 0; repetition < times; repetition += 1) {
+      // A number that was asked for is kept to.
+      const long = !repetitions && performance.now() - startedAt > VARIANT_MS;
+      if (long && repetition >= LONG_REPETITIONS) break;
       for (const driver of drivers.filter(({ id }) => !out.has(id))) {
         const cell = runCell(trial, driver, variant, repetition, quick);
         if (!cell?.figures) out.add(driver.id);
