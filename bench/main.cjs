@@ -1,30 +1,54 @@
 'use strict';
-// Runs each trial with each driver that can take part, every cell in a Node process of its own, and prints a
-// table. `npm run bench -- heap` runs the trials named, `-- --driver native` the drivers named.
+// Runs each trial with each driver that can take part, every cell in a Node process of its own, and prints a table.
+// The drivers take turns (A B A B …), so that a busy moment of the machine meets all of them; ratios are of pairs.
+//
+//   npm run bench                              everything; writes the table into README.md
+//   npm run bench -- cycle claim               the trials named
+//   npm run bench -- cycle --driver native     the drivers named
+//   --repetitions 3    how often each cell is run    --quick    tiny sizes, once: whether it runs, not how fast
+//   --no-peers         without better-sqlite3 and what needs it, and without installing them
+//   --results <dir>    where the JSON is written, in place of bench/results
+//
 // Nothing here fails on a figure: the table says what was wanted, the reader judges.
 
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
+const { parseArgs } = require('node:util');
 const { spawnSync } = require('node:child_process');
-const { formatTable } = require('./table.cjs');
+const { installPeers } = require('./peers.cjs');
+const { writeSection } = require('./readme.cjs');
+const { markdown, plain, rowsOf } = require('./report.cjs');
 
-/** The modules of a folder, by file name. */
+const REPETITIONS = 5;
+// A variant that takes longer than this is not repeated so often, but three times at least.
+const VARIANT_MS = 30_000;
+const LONG_REPETITIONS = 3;
+// A cell that takes longer is ended, and says so.
+const CELL_MS = 180_000;
+const PEERLESS = ['native', 'event-emitter', 'idle', 'node-sqlite'];
+
+/** The modules of a folder, by file name; this module's driver first. */
 function load(folder) {
-  return fs
+  const modules = fs
     .readdirSync(path.join(__dirname, folder))
     .filter((file) => file.endsWith('.cjs'))
-    .sort()
-    .map((file) => ({ id: path.basename(file, '.cjs'), ...require(path.join(__dirname, folder, file)) }));
+    .map((file) => ({ ...require(path.join(__dirname, folder, file)), id: path.basename(file, '.cjs') }));
+  return modules.sort((a, b) => (b.id === 'native') - (a.id === 'native') || a.id.localeCompare(b.id));
 }
 
-function readArguments(args) {
-  const wanted = { trials: [], drivers: [] };
-  for (let index = 0; index < args.length; index += 1) {
-    if (args[index] === '--driver') wanted.drivers.push(args[(index += 1)]);
-    else wanted.trials.push(args[index]);
-  }
-  return wanted;
+function readArguments() {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      driver: { type: 'string', multiple: true, default: [] },
+      repetitions: { type: 'string' },
+      results: { type: 'string', default: path.join(__dirname, 'results') },
+      quick: { type: 'boolean', default: false },
+      'no-peers': { type: 'boolean', default: false },
+    },
+  });
+  return { ...values, trials: positionals };
 }
 
 function machine() {
@@ -39,26 +63,67 @@ function machine() {
   };
 }
 
-/** Runs one cell and returns its figures, or why it has none. */
-function runCell(trial, driver, variant) {
+/** Runs one cell and returns its figures, or why it has none; null where the driver has no part in the variant. */
+function runCell(trial, driver, variant, repetition, quick) {
+  const cellArguments = [trial.id, driver.id, String(trial.variants.indexOf(variant)), quick ? 'quick' : ''];
   const child = spawnSync(
     process.execPath,
-    ['--expose-gc', ...variant.nodeFlags, path.join(__dirname, 'cell.cjs'), trial.id, driver.id],
-    { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 2 ** 26 },
+    ['--expose-gc', ...(variant.nodeFlags ?? []), path.join(__dirname, 'cell.cjs'), ...cellArguments],
+    { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 2 ** 26, timeout: CELL_MS },
   );
-  const cell = { trial: trial.id, driver: driver.id, variant: variant.title };
-  if (child.status === 0) return { ...cell, figures: JSON.parse(child.stdout) };
+  const cell = { trial: trial.id, variant: variant.title, driver: driver.id, repetition };
+  if (child.status === 0) {
+    const figures = JSON.parse(child.stdout);
+    return figures && { ...cell, figures };
+  }
   const outOfMemory = child.stderr.includes('heap out of memory');
-  return {
-    ...cell,
-    failure: outOfMemory ? 'ended: heap out of memory' : `ended: ${child.stderr.trim() || child.signal}`,
-  };
+  const failure = outOfMemory ? 'ended: heap out of memory' : `ended: ${child.stderr.trim() || child.signal}`;
+  return { ...cell, failure };
+}
+
+/** All cells of a trial. A cell that failed is not run again. */
+function runTrial(trial, drivers, { quick, repetitions }) {
+  const cells = [];
+  const times = quick ? 1 : Number(repetitions ?? trial.repetitions ?? REPETITIONS);
+  for (const variant of trial.variants) {
+    const out = new Set();
+    const startedAt = performance.now();
+    for (let repetition = 0; repetition < times; repetition += 1) {
+      // A number that was asked for is kept to.
+      const long = !repetitions && performance.now() - startedAt > VARIANT_MS;
+      if (long && repetition >= LONG_REPETITIONS) break;
+      for (const driver of drivers.filter(({ id }) => !out.has(id))) {
+        const cell = runCell(trial, driver, variant, repetition, quick);
+        if (!cell?.figures) out.add(driver.id);
+        if (cell) cells.push(cell);
+      }
+    }
+  }
+  return cells;
+}
+
+/** A sentence for each call to which two drivers gave answers of another length. */
+function disagreements(cells) {
+  const first = new Map();
+  const sentences = new Set();
+  for (const { driver, figures } of cells) {
+    for (const [label, size] of Object.entries(figures?.sizes ?? {})) {
+      const known = first.get(label) ?? { driver, size };
+      first.set(label, known);
+      if (known.size !== size)
+        sentences.add(`${label}: ${known.driver} answers ${known.size} rows, ${driver} ${size}; not comparable.`);
+    }
+  }
+  return sentences;
 }
 
 function main() {
-  const wanted = readArguments(process.argv.slice(2));
-  const trials = load('trials').filter(({ id }) => wanted.trials.length === 0 || wanted.trials.includes(id));
-  const drivers = load('drivers').filter(({ id }) => wanted.drivers.length === 0 || wanted.drivers.includes(id));
+  const wanted = readArguments();
+  const chosen = (list, ids) => list.filter(({ id }) => ids.length === 0 || ids.includes(id));
+  const trials = chosen(load('trials'), wanted.trials);
+  const drivers = chosen(load('drivers'), wanted.driver).filter(
+    ({ id }) => !wanted['no-peers'] || PEERLESS.includes(id),
+  );
   if (trials.length === 0 || drivers.length === 0) {
     const names = (folder) => load(folder).map(({ id }) => id);
     process.stderr.write(
@@ -68,33 +133,55 @@ function main() {
     return;
   }
 
+  if (!wanted['no-peers']) {
+    const without = installPeers();
+    if (without) process.stdout.write(`Without better-sqlite3 and plainjob: ${without}.\n`);
+  }
+  const present = drivers.filter((driver) => {
+    const reason = driver.unavailable();
+    if (reason) process.stdout.write(`Without ${driver.title}: ${reason}.\n`);
+    return !reason;
+  });
+
   const host = machine();
   const { node, platform, cpu, cores, memoryGiB, loadAverage } = host;
   process.stdout.write(`Node ${node} on ${platform}, ${cores} × ${cpu}, ${memoryGiB} GiB, load ${loadAverage}\n`);
   if (loadAverage > cores / 2)
     process.stdout.write('The machine is busy: delays and rates are worse than they would be.\n');
 
-  const cells = [];
+  const startedAt = new Date().toISOString();
+  const [cells, reports] = [[], []];
   for (const trial of trials) {
-    process.stdout.write(`\n${trial.title}\n`);
-    const rows = [];
-    for (const variant of trial.variants) {
-      for (const driver of drivers.filter((candidate) => trial.accepts(candidate))) {
-        const cell = runCell(trial, driver, variant);
-        cells.push(cell);
-        rows.push({ driver: driver.title, variant: variant.title, ...(cell.figures ?? {}), failure: cell.failure });
-      }
+    process.stdout.write(`\n${trial.title} (${trial.id})\n`);
+    const reason = trial.unavailable?.() ?? null;
+    if (reason) {
+      process.stdout.write(`left out: ${reason}\n`);
+      continue;
     }
-    process.stdout.write(formatTable(trial.columns, rows));
-    for (const note of trial.notes(cells.filter((cell) => cell.trial === trial.id))) process.stdout.write(`${note}\n`);
+    const taking = present.filter((driver) => trial.accepts(driver));
+    const mine = runTrial(trial, taking, wanted);
+    const rows = rowsOf(trial, taking, mine);
+    cells.push(...mine);
+    reports.push({ id: trial.id, title: trial.title, rows });
+    process.stdout.write(plain(rows));
+    for (const sentence of disagreements(mine)) process.stdout.write(`${sentence}\n`);
   }
 
-  const results = path.join(__dirname, 'results');
-  fs.mkdirSync(results, { recursive: true });
-  const startedAt = new Date().toISOString();
-  const file = path.join(results, `${startedAt.replaceAll(':', '-')}.json`);
-  fs.writeFileSync(file, `${JSON.stringify({ startedAt, machine: host, cells }, null, 2)}\n`);
+  fs.mkdirSync(wanted.results, { recursive: true });
+  const file = path.join(wanted.results, `${startedAt.replaceAll(':', '-')}.json`);
+  const run = { startedAt, machine: host, quick: wanted.quick, trials: reports, cells };
+  fs.writeFileSync(file, `${JSON.stringify(run, null, 2)}\n`);
   process.stdout.write(`\nWritten to ${path.relative(process.cwd(), file)}\n`);
+  const missed = reports.flatMap(({ rows }) => rows.filter(({ met }) => met === false));
+  for (const { what, driver, wanted: sentence } of missed)
+    process.stdout.write(`not reached: ${what} (${driver}): ${sentence.replaceAll('**', '')}\n`);
+
+  // A part of the trials or drivers would leave a table in which the rest is missing.
+  const whole = wanted.trials.length === 0 && wanted.driver.length === 0 && !wanted['no-peers'] && !wanted.quick;
+  if (whole) {
+    writeSection(path.join(__dirname, '../README.md'), markdown(host, reports));
+    process.stdout.write('The table in README.md is of this run.\n');
+  }
 }
 
 main();

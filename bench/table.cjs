@@ -1,35 +1,22 @@
 'use strict';
-// A plain-text table.
+// Tables, for a terminal and for Markdown.
 
-/**
- * Lays out rows below their headings. A column is `{heading, key, format?}`; a row with a `failure` shows that
- * sentence in place of its figures.
- */
-function formatTable(columns, rows) {
-  const labels = columns.filter(({ key }) => key === 'driver' || key === 'variant').length;
-  const cells = rows.map((row) =>
-    columns.map(({ key, format = String }, index) => {
-      if (row.failure && index >= labels) return index === labels ? row.failure : '';
-      return row[key] === undefined || row[key] === null ? '' : format(row[key]);
-    }),
-  );
-  const widths = columns.map(({ heading }, index) =>
-    // A failure runs on to the right, over columns that are empty.
-    Math.max(
-      heading.length,
-      ...cells.filter((_, row) => !rows[row].failure || index < labels).map((row) => row[index].length),
-    ),
-  );
+/** Lays out rows of texts below their headings; the first `labels` columns are aligned to the left. */
+function plainTable(headings, rows, labels) {
+  const widths = headings.map((heading, index) => Math.max(heading.length, ...rows.map((row) => row[index].length)));
   const line = (row) =>
     row
-      .map((cell, index) =>
-        index < labels || cell.startsWith('ended:') ? cell.padEnd(widths[index]) : cell.padStart(widths[index]),
-      )
+      .map((cell, index) => (index < labels ? cell.padEnd(widths[index]) : cell.padStart(widths[index])))
       .join('  ')
       .trimEnd();
-  return [columns.map(({ heading }) => heading), widths.map((width) => '-'.repeat(width)), ...cells]
-    .map((row) => `${line(row)}\n`)
-    .join('');
+  return [headings, widths.map((width) => '-'.repeat(width)), ...rows].map((row) => `${line(row)}\n`).join('');
 }
 
-module.exports = { formatTable };
+/** The same in Markdown. */
+function markdownTable(headings, rows, labels) {
+  const line = (row) => `| ${row.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |\n`;
+  const rule = headings.map((_, index) => (index < labels ? '---' : '---:'));
+  return [headings, rule, ...rows].map(line).join('');
+}
+
+module.exports = { markdownTable, plainTable };

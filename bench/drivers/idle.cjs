@@ -4,4 +4,5 @@
 module.exports = {
   title: 'idle process',
   provides: ['idle'],
+  unavailable: () => null,
 };

@@ -1,20 +1,55 @@
 'use strict';
 // This module.
 
+const { setTimeout: sleep } = require('node:timers/promises');
 const { openMemory } = require('../..');
+const { prepare } = require('../data.cjs');
 
 module.exports = {
   title: 'claude-mem-native',
-  provides: ['queue'],
+  provides: ['queue', 'durable', 'claims', 'wake-up', 'store', 'open'],
+  unavailable: () => null,
 
-  /** Opens the module on an empty directory. */
-  async open(directory) {
-    const memory = await openMemory({ dataDir: directory });
+  /** Opens the queue of a directory; `options` are those of openMemory. */
+  async open(directory, options = {}) {
+    await prepare(directory);
+    const memory = await openMemory({ dataDir: directory, ...options });
+    const { queue } = memory;
     return {
       createSession: (name) => memory.store.createSDKSession(name, 'bench', 'a prompt'),
-      enqueue: (session, message) => memory.queue.enqueue(session, message),
-      depth: () => memory.queue.depth(),
+      enqueue: (session, message) => queue.enqueue(session, message),
+      enqueueAll: (sessions, messages) =>
+        Promise.all(messages.map((message, index) => queue.enqueue(sessions[index % sessions.length], message))),
+      consumer: (session, most) => {
+        const consumer = queue.consume(session, { maxBatch: most, keepAlive: true });
+        return {
+          async next() {
+            const { value: batch } = await consumer.next();
+            return { batch, messages: batch.messages };
+          },
+          commit: ({ batch }, observations) => batch.commit({ observations }),
+          close: async () => consumer.dispose(),
+        };
+      },
+      depth: () => queue.depth(),
+      /** Waits until what was acknowledged is purged and its pages are given back. */
+      async settled() {
+        let [last, since] = [-1, performance.now()];
+        // Purging begins after a second of quiet; then every step writes.
+        while (performance.now() - since < 2_500) {
+          const { bytesWritten } = require('../observe.cjs');
+          const now = bytesWritten();
+          if (now !== last) [last, since] = [now, performance.now()];
+          await sleep(100);
+        }
+      },
       close: () => memory.dispose(),
     };
+  },
+
+  /** Opens the tables of a directory: `{store, pages}` with the methods of this module. */
+  async openStore(directory) {
+    const memory = await openMemory({ dataDir: directory });
+    return { store: memory.store, pages: memory.pages, close: () => memory.dispose() };
   },
 };

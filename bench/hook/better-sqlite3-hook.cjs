@@ -5,9 +5,11 @@
 const fs = require('node:fs');
 const path = require('node:path');
 
-const Database = require(process.env.BETTER_SQLITE3 || 'better-sqlite3');
+const { requirePeer } = require('../peers.cjs');
 const { readEvent } = require('../../examples/hooks/events.cjs');
 const { WorkerApi } = require('../../examples/hooks/worker-api.cjs');
+
+const Database = requirePeer('better-sqlite3');
 
 function open(file) {
   const db = new Database(file);

@@ -1,0 +1,25 @@
+'use strict';
+// Timing of short calls.
+
+const { median } = require('./statistics.cjs');
+
+/**
+ * The median time of `call` in µs, awaited where it answers a promise; at least `least` runs and as many as fit
+ * into `budgetMs`. What answers at once is not awaited: that would cost it a turn that it does not need.
+ */
+async function microseconds(call, { least = 20, budgetMs = 60 } = {}) {
+  const times = [];
+  const run = async () => {
+    const startedAt = performance.now();
+    const answer = call();
+    if (typeof answer?.then === 'function') await answer;
+    times.push((performance.now() - startedAt) * 1_000);
+  };
+  for (let warming = 0; warming < 3; warming += 1) await run();
+  times.length = 0;
+  const end = performance.now() + budgetMs;
+  while (times.length < least || performance.now() < end) await run();
+  return median(times);
+}
+
+module.exports = { microseconds };
