@@ -413,7 +413,11 @@ describe('the end', () => {
     const client = await openMemory({ dataDir: opened.directory, role: 'client' });
     assert.equal((await opened.memory.health()).role, 'owner');
     const before = (await client.health()).handles.memories;
-    await until(async () => (await client.health()).queue.depth === 2);
+    // Both files are sampled, each by a thread of its own.
+    await until(async () => {
+      const { queue, database } = await client.health();
+      return queue.depth === 2 && database.sampledAtEpoch > 0;
+    });
     const health = await client.health();
     assert.equal(health.role, 'client');
     assert.equal(health.database.path, opened.database);

@@ -406,7 +406,7 @@ describe('arguments', () => {
   test('objects as JSON text', () => {
     accepted('json', { a: [1, null, 'é'] }, '{"a":[1,null,"é"]}');
     accepted('json', { toJSON: () => ({ b: 1 }) }, '{"b":1}');
-    refused('json', { a: 1n }, "argument 'value' cannot be written as JSON: Do not know how to serialize a BigInt");
+    refused('json', { a: 1n }, "argument 'value' cannot be written as JSON: it.a is a bigint");
     refused(
       'json',
       { toJSON: () => undefined },

@@ -38,6 +38,21 @@ const WRITES = {
     enqueue: ({ queue, id }) => queue.enqueue(id, message('too late'), SHORT),
     enqueueRaw: ({ queue, id }) => queue.enqueueRaw(id, Buffer.from('{"type":"too late"}'), SHORT),
   },
+  RawMessage: {
+    enqueue: ({ queue, id }) => {
+      const raw = queue.raw(id);
+      raw.append(Buffer.from('{"type":"too late"}'));
+      return raw.enqueue(SHORT);
+    },
+  },
+  Memory: {
+    deleteObservations: ({ memory, observation }) => memory.deleteObservations([observation], SHORT),
+    deleteSummaries: ({ memory, summary }) => memory.deleteSummaries([summary], SHORT),
+    deleteProject: ({ memory }) => memory.deleteProject('elsewhere', SHORT),
+    retention: ({ memory }) => memory.retention({ olderThan: Date.now() - 1, ...SHORT }),
+    exportTo: ({ memory, file }) => memory.exportTo(`${file}.again`, SHORT).result,
+    importFrom: ({ memory, file }) => memory.importFrom(file, SHORT).result,
+  },
 };
 
 describe('deadlineMs', () => {
@@ -47,7 +62,7 @@ describe('deadlineMs', () => {
       .filter(([, , body]) => /\bdeadlineMs\?:/.test(body))
       .map(([, name]) => name)
       .filter((name) => name !== 'OpenOptions');
-    const found = [...types.matchAll(/export declare class (\w+) \{(.*?)\n\}/gs)].flatMap(([, owner, body]) =>
+    const found = [...types.matchAll(/export declare class (\w+) \{\n(.*?)\n\}/gs)].flatMap(([, owner, body]) =>
       [...body.matchAll(/^ {2}(\w+)\((.*)\): /gm)]
         .filter(([, , parameters]) => withDeadline.some((type) => new RegExp(`: ${type}\\b`).test(parameters)))
         .map(([, method]) => `${owner}.${method}`),
@@ -70,6 +85,12 @@ describe('deadlineMs', () => {
     const unnamed = await store.createSDKSession('unnamed', 'project', null);
     await put(id, 'held');
     const batch = await next(queue.consume(id));
+    const observation = (await store.storeObservation('other', 'elsewhere', { ...ROW, title: 'kept' })).id;
+    const summary = (await store.storeSummary('other', 'elsewhere', { request: 'kept' })).id;
+    // What is there says 'kept', so this is all new.
+    const file = path.join(directory, 'export.jsonl');
+    await memory.exportTo(file);
+    fs.writeFileSync(file, fs.readFileSync(file, 'utf8').replaceAll('kept', 'new'));
     const tables = ['sdk_sessions', 'observations', 'session_summaries', 'user_prompts', 'native_ack'];
     const seen = async () => [
       ...(await Promise.all(tables.map((table) => foreign.query(database, `SELECT * FROM ${table}`)))),
@@ -78,7 +99,7 @@ describe('deadlineMs', () => {
     const before = await seen();
     const locks = [await foreign.hold(database), await foreign.hold(path.join(directory, 'native', 'queue.db'))];
     for (const call of Object.values(WRITES).flatMap((calls) => Object.values(calls))) {
-      await assert.rejects(settled(call({ store, queue, batch, id, unnamed })), (error) => {
+      await assert.rejects(settled(call({ memory, store, queue, batch, id, unnamed, observation, summary, file })), (error) => {
         assert.equal(error.code, 'ERR_BUSY', `${call}: ${error.message}`);
         assert.ok(error.waitedMs > 0 && /deadlineMs/.test(error.message), error.message);
         return true;

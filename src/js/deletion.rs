@@ -73,7 +73,7 @@ pub struct DuplicateGroup {
 /// Options of `deleteObservations`, `deleteSummaries` and `deleteProject`.
 #[napi(object, object_to_js = false)]
 #[derive(Debug)]
-pub struct DeleteOptions {
+pub struct DeletionOptions {
     /// How long each step waits for a lock that another process holds, ms. Default: `deadlineMs` of `openMemory`.
     pub deadline_ms: Option<f64>,
 }
@@ -206,7 +206,7 @@ impl Memory {
     ///
     /// Rejects with `ERR_BUSY`, `ERR_DISPOSED`, `ERR_INVALID_ARG`, `ERR_IO`, `ERR_DISK_FULL`.
     #[napi(
-        ts_args_type = "ids: number[], options?: DeleteOptions | null",
+        ts_args_type = "ids: number[], options?: DeletionOptions | null",
         ts_return_type = "Promise<DeletedRows>",
         catch_unwind
     )]
@@ -221,7 +221,7 @@ impl Memory {
 
     /// As `deleteObservations`, for summaries.
     #[napi(
-        ts_args_type = "ids: number[], options?: DeleteOptions | null",
+        ts_args_type = "ids: number[], options?: DeletionOptions | null",
         ts_return_type = "Promise<DeletedRows>",
         catch_unwind
     )]
@@ -244,7 +244,7 @@ impl Memory {
     ///
     /// Rejects with `ERR_BUSY`, `ERR_DISPOSED`, `ERR_INVALID_ARG`, `ERR_IO`, `ERR_DISK_FULL`.
     #[napi(
-        ts_args_type = "project: string, options?: DeleteOptions | null",
+        ts_args_type = "project: string, options?: DeletionOptions | null",
         ts_return_type = "Promise<DeletedProject>",
         catch_unwind
     )]
