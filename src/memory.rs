@@ -4,6 +4,7 @@ use std::{
     any::Any,
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -12,6 +13,7 @@ use std::{
 };
 
 use crate::{
+    backup::{self, manifest::Manifest},
     client,
     db::{
         Budget, Follow, Readers, Write, Writer,
@@ -22,11 +24,13 @@ use crate::{
         owner::OwnerLock,
         schema,
     },
-    error::{Error, Result},
+    error::{Code, Error, Result},
     fault,
     health::{Health, Sampler},
+    integrity::{self, Repaired, Report},
+    job::{Job, Jobs},
     parts::Part,
-    queue::{Directory, OwnFile, Queue, Queues, SharedFile, engine::Parts, open_storage},
+    queue::{Directory, OwnFile, Queue, Queues, SharedFile, client::only_the_owner, engine::Parts, open_storage},
     reply::Reply,
     sessions::{SessionInfo, SessionSnapshot},
     settings::{Role, Settings},
@@ -46,6 +50,7 @@ pub struct Memory {
     budget: Arc<Budget>,
     activity: Arc<Activity>,
     sampler: Arc<Sampler>,
+    jobs: Jobs,
     owner: Mutex<Option<Arc<Ownership>>>,
     closing: Mutex<Closing>,
     open: OpenCount,
@@ -187,6 +192,7 @@ impl Memory {
             budget,
             activity,
             sampler,
+            jobs: Jobs::default(),
             owner: Mutex::new(Some(owner)),
             closing: Mutex::new(Closing::Open),
             open: OpenCount::one_more(),
@@ -212,6 +218,7 @@ impl Memory {
             budget,
             activity,
             sampler,
+            jobs: Jobs::default(),
             owner: Mutex::new(None),
             closing: Mutex::new(Closing::Open),
             open: OpenCount::one_more(),
@@ -268,6 +275,62 @@ impl Memory {
     /// Has the disk asked, where the last samples are old.
     fn sample(&self) {
         self.sampler.refresh(self.store.as_ref().map(|store| &*store.readers), self.queue.as_deref());
+    }
+
+    /// Long work on this memory: it ends with it.
+    #[must_use]
+    pub fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+
+    /// Copies the files into `folder`, which is new or empty; see [`backup::copy`].
+    ///
+    /// # Errors
+    /// `ERR_DISPOSED`, `ERR_IO` where no thread can be started.
+    pub fn backup(&self, folder: PathBuf) -> Result<Job<backup::Progress, Manifest>> {
+        let (layout, parts) = (Layout::new(self.settings.data_dir.clone()), self.settings.parts);
+        self.jobs.start("backup", move |control| backup::copy::run(&layout, parts, &folder, control))
+    }
+
+    /// What only the owner of the directory may do.
+    ///
+    /// # Errors
+    /// `ERR_NOT_OPEN` on a client.
+    fn must_own(&self, what: &str) -> Result<()> {
+        match self.settings.role {
+            Role::Owner => Ok(()),
+            Role::Client => Err(only_the_owner(Code::NotOpen, what)),
+        }
+    }
+
+    /// Whether this memory owns all of its directory and has every part open, as what works on both files needs.
+    ///
+    /// # Errors
+    /// `ERR_NOT_OPEN`, `ERR_DISPOSED`.
+    pub fn whole(&self, what: &str) -> Result<()> {
+        self.must_own(what)?;
+        self.part(Part::Store, self.store.as_ref())?;
+        self.part(Part::Queue, self.queue.as_ref()).map(drop)
+    }
+
+    /// Checks the files of the open parts; see [`integrity::check`].
+    pub fn check_integrity(self: &Arc<Self>, reply: Reply<Report>) {
+        if let Err(error) = self.must_own("checkIntegrity()") {
+            return reply.settle(Err(error));
+        }
+        let memory = Arc::clone(self);
+        let job = self.jobs.start("check", move |control| integrity::check::run(&memory, control));
+        answer(job, reply);
+    }
+
+    /// Mends what [`Memory::check_integrity`] finds and can be derived again; see [`integrity::repair`].
+    pub fn repair(self: &Arc<Self>, reply: Reply<Repaired>) {
+        if let Err(error) = self.must_own("repair()") {
+            return reply.settle(Err(error));
+        }
+        let memory = Arc::clone(self);
+        let job = self.jobs.start("repair", move |control| integrity::repair::run(&memory, control));
+        answer(job, reply);
     }
 
     /// Until when a write waits for a lock, where the call says nothing else.
@@ -337,6 +400,7 @@ impl Memory {
             }
         }
         self.stop_queue();
+        self.jobs.cancel();
         let memory = Arc::clone(self);
         // A write that waits for a lock may do so until its deadline.
         let bound = CLOSE_BOUND.max(self.settings.deadline + Duration::from_secs(1));
@@ -358,7 +422,8 @@ impl Memory {
             *closing = Closing::Pending(Vec::new());
         }
         self.stop_queue();
-        self.close(bound / 3);
+        self.jobs.cancel();
+        self.close(bound / 4);
     }
 
     fn stop_queue(&self) {
@@ -369,7 +434,9 @@ impl Memory {
 
     fn close(&self, bound: Duration) {
         let store = self.store.as_ref();
-        let parts: [&dyn Fn(); 3] = [
+        let parts: [&dyn Fn(); 4] = [
+            // Before the others: a job may wait for one of their threads.
+            &|| self.jobs.close(bound),
             &|| {
                 if let Some(store) = store {
                     store.readers.close(bound);
@@ -418,6 +485,14 @@ impl Memory {
     }
 }
 
+/// What a job ends with, as an answer.
+fn answer<R: Clone + Send + 'static>(job: Result<Job<(), R>>, reply: Reply<R>) {
+    match job {
+        Ok(job) => job.result(reply),
+        Err(error) => reply.settle(Err(error)),
+    }
+}
+
 impl SharedDatabase {
     /// Brings the schema up to date and starts the threads. `guard` lives as long as its writer's.
     fn open(
@@ -428,6 +503,9 @@ impl SharedDatabase {
         guard: Option<Arc<dyn Any + Send + Sync>>,
     ) -> Result<Self> {
         let db = schema::prepare(&layout.database(), settings.deadline)?;
+        if settings.secure_delete {
+            db.execute_batch("PRAGMA secure_delete=ON")?;
+        }
         let connections = (0..settings.readers.max(1))
             .map(|_| connection::open_reader(&layout.database()))
             .collect::<Result<Vec<_>>>()?;

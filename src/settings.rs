@@ -35,7 +35,7 @@ pub struct Settings {
     pub session_ttl: Duration,
     /// Active sessions at most; beyond it the one idle longest goes.
     pub max_sessions: usize,
-    /// Overwrite deleted payloads with zeros.
+    /// Overwrite deleted payloads and rows with zeros.
     pub secure_delete: bool,
 }
 

@@ -1,6 +1,18 @@
 // Compiled, never run: what a TypeScript user may write against index.d.ts, and what the compiler must refuse.
 
-import native, { openMemory, Batch, Consumer, Memory, Pages, Queue, Sessions, Store } from 'claude-mem-native';
+import native, {
+  openMemory,
+  restore,
+  Batch,
+  BackupManifest,
+  Job,
+  Consumer,
+  Memory,
+  Pages,
+  Queue,
+  Sessions,
+  Store,
+} from 'claude-mem-native';
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 function holds<_Claim extends true>(): void {}
@@ -159,4 +171,48 @@ export async function health(memory: Memory): Promise<void> {
   const active: number | undefined = report.sessions?.active;
   const used: number | undefined = report.heap?.usedBytes;
   void [depth, bytes, active, used];
+}
+
+export async function files(memory: Memory): Promise<void> {
+  await using job = memory.backup('somewhere');
+  holds<Equal<typeof job.result, Promise<BackupManifest>>>();
+  for await (const { file, done, total } of job) void [file === 'queue.db', done / total];
+  const manifest: BackupManifest = await memory.backup('elsewhere');
+  const rows: number | undefined = manifest.files[0]?.rows['messages'];
+  const any: Job<unknown, unknown> = restore('somewhere', 'data', { overwrite: true, files: ['queue.db'] });
+  await any.dispose();
+  // @ts-expect-error: no such file
+  restore('somewhere', 'data', { files: ['other.db'] });
+  const { ok, findings } = await memory.checkIntegrity();
+  const { actions, blockedMs } = await memory.repair();
+  void [rows, ok, findings[0]?.kind === 'damaged', actions, blockedMs];
+}
+
+export async function portable(memory: Memory): Promise<void> {
+  const job = memory.exportTo('file.jsonl', { project: 'p' });
+  for await (const { done, total } of job) holds<Equal<typeof done | typeof total, number>>();
+  const { path, deadLetters } = await job;
+  holds<Equal<[typeof path, typeof deadLetters], [string, number]>>();
+  const { observations, messages, ignoredColumns } = await memory.importFrom('file.jsonl', { maxLineBytes: 4096 });
+  const counts: number[] = [observations.imported, observations.existing, messages.duplicate, messages.skipped];
+  void [counts, ignoredColumns.length];
+  // @ts-expect-error: a path
+  memory.importFrom(5);
+}
+
+export async function deleting(memory: Memory): Promise<void> {
+  for (const { kind, ids, title } of await memory.findDuplicates({ project: 'p', limit: 10 })) {
+    holds<Equal<typeof kind, 'observation' | 'summary'>>();
+    holds<Equal<typeof title, string | null>>();
+    const { deleted, unknown } = await memory.deleteObservations(ids, { deadlineMs: 1000 });
+    const { deleted: summaries } = await memory.deleteSummaries(ids);
+    void [deleted + unknown + summaries];
+  }
+  const { sessionsKept } = await memory.deleteProject('p');
+  for (const olderThan of [0, '2026-01-01', new Date()]) {
+    const { olderThanEpoch } = await memory.retention({ olderThan });
+    void [sessionsKept + olderThanEpoch];
+  }
+  // @ts-expect-error: a time is required
+  await memory.retention({ project: 'p' });
 }

@@ -134,6 +134,53 @@ pub fn create_private(path: &Path) -> Result<()> {
     })
 }
 
+/// The error with the path of the file that `db` is open on, where it is about that file: what the disk, its
+/// permissions or its content did.
+#[must_use]
+pub fn about_file(db: &Connection, error: Error) -> Error {
+    let of_file = matches!(error.code, Code::Corrupt | Code::DiskFull | Code::Io | Code::ReadOnly);
+    match db.path().filter(|path| of_file && !path.is_empty() && !error.details.iter().any(|(name, _)| *name == "path"))
+    {
+        Some(path) => Error { message: format!("{path}: {}", error.message), ..error }.with("path", path.to_owned()),
+        None => error,
+    }
+}
+
+/// Which file a path names: it may be deleted or replaced while a connection has the old one open, and then every
+/// commit would go to a file that nobody finds again.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Identity(#[cfg(unix)] (u64, u64));
+
+impl Identity {
+    /// That of the file which `db` is open on now; none for a database in memory, and on Windows, which lets nobody
+    /// delete an open file.
+    #[must_use]
+    pub fn of(db: &Connection) -> Option<Self> {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            let file = std::fs::metadata(db.path().filter(|path| !path.is_empty())?).ok()?;
+            Some(Self((file.dev(), file.ino())))
+        }
+        #[cfg(not(unix))]
+        {
+            let _ = db;
+            None
+        }
+    }
+
+    /// # Errors
+    /// `ERR_IO` where the path of `db` no longer names the file that it named when this was made.
+    pub fn check(&self, db: &Connection) -> Result<()> {
+        if Self::of(db).as_ref() == Some(self) {
+            return Ok(());
+        }
+        let message = "the file was deleted or replaced while this memory had it open; nothing was stored: dispose the \
+                       memory, restore the file from a backup if need be, and open it again";
+        Err(about_file(db, Error::new(Code::Io, message)))
+    }
+}
+
 /// Puts the file's path into the message of whatever fails.
 ///
 /// # Errors

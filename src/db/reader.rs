@@ -17,6 +17,7 @@ use rusqlite::Connection;
 use crate::{
     db::{
         activity::Activity,
+        connection::about_file,
         source::{Interrupts, Source},
     },
     error::{Code, Error, Result},
@@ -149,7 +150,8 @@ impl Readers {
         let job: Job = Box::new(move |source| {
             let answer = catch_unwind(AssertUnwindSafe(|| {
                 fault::point(name);
-                run(source.get()?)
+                let db = source.get()?;
+                run(db).map_err(|error| about_file(db, error))
             }))
             .unwrap_or_else(|payload| Err(Error::from_panic(name, &*payload)));
             let answer = match explain {

@@ -148,6 +148,7 @@ impl Writer {
         activity: Arc<Activity>,
         follow: Option<Box<dyn Follow>>,
     ) -> Result<Self> {
+        fault::watch(&db);
         let writer = Self::new(name, budget, activity, Line::Closed);
         let sender = writer.spawn(Start { source: Source::of(db), base, follow })?;
         *writer.line.lock().unwrap_or_else(PoisonError::into_inner) = Line::Running(sender);

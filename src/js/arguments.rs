@@ -189,6 +189,22 @@ impl<'e> Argument<'e> {
         if text.is_empty() { Err(self.expected("a string that is not empty")) } else { Ok(text) }
     }
 
+    /// The time of a `Date`, epoch ms (NaN for an invalid one); none for anything else.
+    ///
+    /// # Errors
+    /// `ERR_INTERNAL` where N-API refuses.
+    pub fn date(&self) -> Result<Option<f64>> {
+        let (mut is_date, mut time) = (false, f64::NAN);
+        // SAFETY: the handle belongs to the scope.
+        check(unsafe { sys::napi_is_date(self.scope.env(), self.value, &raw mut is_date) }, "look for a Date")?;
+        if !is_date {
+            return Ok(None);
+        }
+        // SAFETY: as above.
+        check(unsafe { sys::napi_get_date_value(self.scope.env(), self.value, &raw mut time) }, "read a Date")?;
+        Ok(Some(time))
+    }
+
     /// One of a few names.
     ///
     /// # Errors

@@ -24,13 +24,16 @@ const fn pending(wait: Pending, answers_at_once: bool) -> Pending {
 }
 
 /// One step of an iteration.
-fn step(value: Option<Answer>) -> Answer {
+pub(super) fn step(value: Option<Answer>) -> Answer {
     let done = Answer::Boolean(value.is_none());
     Answer::object(&["value", "done"], [value.unwrap_or(Answer::Undefined), done])
 }
 
 /// A reply that makes a step of what it gets.
-fn stepping<T: 'static>(reply: Reply<Answer>, value: impl FnOnce(T) -> Answer + Send + 'static) -> Reply<Option<T>> {
+pub(super) fn stepping<T: 'static>(
+    reply: Reply<Answer>,
+    value: impl FnOnce(T) -> Answer + Send + 'static,
+) -> Reply<Option<T>> {
     Reply::new(move |found: Result<Option<T>>| reply.settle(found.map(|found| step(found.map(value)))))
 }
 

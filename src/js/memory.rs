@@ -51,7 +51,7 @@ pub fn open_memory<'e>(env: &'e Env, options: Unknown<'e>) -> napi::Result<Promi
 /// One open data directory: the tables, the queues and the sessions, until `dispose()`.
 #[napi]
 pub struct Memory {
-    core: Arc<memory::Memory>,
+    pub(super) core: Arc<memory::Memory>,
     store: OnceCell<Reference<Store>>,
     pages: OnceCell<Reference<Pages>>,
     queue: OnceCell<Reference<Queue>>,

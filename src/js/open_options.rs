@@ -75,7 +75,8 @@ pub struct OpenOptions {
     pub dedupe_age_ms: Option<f64>,
     /// Dedupe keys remembered (0 to 1e7); beyond it the oldest go. Default 100,000.
     pub max_dedupe_keys: Option<u32>,
-    /// Overwrite the payloads of deleted messages with zeros; it costs write speed. Default false.
+    /// Overwrite deleted messages and rows in the files with zeros, and merge the text indexes after `delete…` and
+    /// `retention`; it costs write speed. Default false.
     pub secure_delete: Option<bool>,
 }
 

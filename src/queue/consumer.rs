@@ -12,6 +12,7 @@ use super::{
     claim::{Batch, Claim},
     effects::Effects,
     engine::{Queue, Shared},
+    erase,
     lease::Phase,
     release::{self, ReleaseOptions},
     state::State,
@@ -159,6 +160,7 @@ impl Queue {
             if state.closed {
                 return Err(Error::disposed("memory"));
             }
+            erase::check(state, session_id)?;
             // The clock may sleep for long while there is no handle that could be abandoned.
             effects.wake_clock = true;
             let id = state.number();

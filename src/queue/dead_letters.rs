@@ -10,6 +10,7 @@ use super::{
     effects::Effects,
     engine::{Queue, Shared, on_queue},
     enqueue::{self, Enqueued},
+    erase,
     lease::Phase,
     release::lost,
     state::State,
@@ -254,6 +255,7 @@ fn retry(shared: &Shared, db: &Connection, id: i64) -> Result<Retried> {
         .with("sessionDbId", was)
     })?;
     shared.read(|state| {
+        erase::check(state, session_id)?;
         let waiting = state.sessions.get(&session_id).map_or((0, 0), |session| (session.depth, session.bytes));
         enqueue::check_bounds(&shared.settings.bounds, session_id, payload.len(), waiting, state.bytes)
     })?;

@@ -20,6 +20,7 @@ use super::{
     consumer::EndReason,
     directory::{Directory, Known, Told},
     effects::Effects,
+    erase,
     figures::Figures,
     lease::Phase,
     message_ids::MessageIds,
@@ -299,6 +300,7 @@ impl Queue {
             if state.closed {
                 return Err(Error::disposed("memory"));
             }
+            erase::check(state, session_id)?;
             state.activate(session_id, row, prompt_number, effects);
             state.follow_up(session_id, effects);
             state

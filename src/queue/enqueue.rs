@@ -6,6 +6,7 @@ use rusqlite::Connection;
 
 use super::{
     engine::{Queue, Shared},
+    erase,
     incoming::{Destination, Incoming, Outcome},
     shape::Shape,
 };
@@ -88,6 +89,7 @@ impl Queue {
             if state.closed {
                 return Err(Error::disposed("memory"));
             }
+            erase::check(state, session_id)?;
             let session = state.sessions.get(&session_id);
             let waiting = session.map_or((0, 0), |session| (session.depth, session.bytes));
             check_bounds(&shared.settings.bounds, session_id, bytes, waiting, state.bytes)?;

@@ -60,6 +60,8 @@ const STEPS: [&str; 2] = [
        named_at INTEGER NOT NULL DEFAULT 0,
        upto INTEGER NOT NULL DEFAULT 0,
        shared_upto INTEGER NOT NULL DEFAULT 0);
+     CREATE TABLE known_messages(
+       session_id INTEGER NOT NULL, identity BLOB NOT NULL, PRIMARY KEY(session_id, identity)) WITHOUT ROWID;
      ALTER TABLE backoffs ADD COLUMN delay_ms INTEGER;
      ALTER TABLE pauses ADD COLUMN claude_session_id TEXT;",
 ];

@@ -10,6 +10,7 @@
 //! mutex is never held while a command is submitted or a reply is settled ([`effects::Effects`]).
 
 mod arrivals;
+mod audit;
 mod by_role;
 mod claim;
 pub mod client;
@@ -22,8 +23,10 @@ pub mod effects;
 pub mod engine;
 mod enqueue;
 mod envelope;
+mod erase;
 mod figures;
 mod format;
+mod import;
 mod incoming;
 mod lease;
 mod message_ids;
@@ -42,6 +45,7 @@ mod tests;
 mod text_slice;
 
 pub use self::format::{is_ready as storage_is_ready, open as open_storage, stand_in as stand_in_storage};
+pub use audit::Difference;
 pub use by_role::Queues;
 pub use claim::{Batch, Delivered};
 pub use client::ClientQueue;
@@ -52,7 +56,9 @@ pub use directory::{Directory, OwnFile, Sessions, SharedFile, SharedSessions};
 pub use engine::Queue;
 pub use enqueue::{Duplicate, EnqueueOptions, Enqueued};
 pub use envelope::Split;
+pub use erase::{Erased, Leaving};
 pub use figures::Figures;
+pub use import::{Arrival, Arrived, Identity};
 pub use purge::Deletion;
 pub use ready::{ReadySession, ReadySessions};
 pub use release::{ReleaseOptions, Released};

@@ -7,6 +7,7 @@ use rusqlite::{Connection, params};
 use super::{
     consumer::EndReason,
     engine::{Queue, Shared, on_queue},
+    import,
     lease::Phase,
     release::{self, ReleaseOptions},
     state::State,
@@ -175,6 +176,8 @@ fn remove(shared: &Shared, db: &Connection, session_id: i64) -> Result<(usize, u
     for sql in ["DELETE FROM dedupe_keys WHERE session_id = ?1", "DELETE FROM backoffs WHERE session_id = ?1"] {
         db.prepare_cached(sql)?.execute([session_id])?;
     }
+    // What was thrown away on purpose may be imported again.
+    import::forget(db, session_id)?;
     if kept.is_none() {
         db.prepare_cached("DELETE FROM leases WHERE session_id = ?1")?.execute([session_id])?;
     }

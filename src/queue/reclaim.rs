@@ -103,6 +103,14 @@ fn rest(shared: &Shared) {
     });
 }
 
+/// Gives the pages of what was erased back, unless a purge is about to.
+pub fn give_back(shared: &Arc<Shared>) {
+    let started = shared.with(|state, _| !state.closed && !std::mem::replace(&mut state.purging, true));
+    if started {
+        vacuum(shared);
+    }
+}
+
 /// Gives free pages back while the queue is empty or over half of the file is free.
 fn vacuum(shared: &Arc<Shared>) {
     let held_back = shared.queue_writer().figures().log_is_held_back();

@@ -3,7 +3,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, HashMap},
+    collections::{BTreeMap, BinaryHeap, HashMap, HashSet},
     sync::atomic::Ordering,
     time::Instant,
 };
@@ -95,6 +95,8 @@ pub struct State {
     /// Set by dispose: nothing is accepted any more.
     pub closed: bool,
     pub sessions: HashMap<i64, Session>,
+    /// Sessions that are being deleted: nothing is taken or delivered for them.
+    pub leaving: HashSet<i64>,
     /// Sum over all sessions.
     pub depth: usize,
     /// Sum over all sessions.
@@ -123,6 +125,7 @@ impl State {
         Self {
             closed: false,
             sessions: HashMap::new(),
+            leaving: HashSet::new(),
             depth: 0,
             bytes: 0,
             pause_all: None,
@@ -195,6 +198,9 @@ impl State {
 
     /// Makes a session active or refreshes it; the one that the cap sends away loses its consumer.
     pub fn activate(&mut self, id: i64, row: &SessionRow, prompt_number: Option<i64>, effects: &mut Effects) {
+        if self.leaving.contains(&id) {
+            return;
+        }
         if let Some(evicted) = self.registry.activate(id, row, prompt_number) {
             self.end_consumer(evicted, EndReason::Expired, effects);
             self.follow_up(evicted, effects);
@@ -214,6 +220,7 @@ impl State {
     pub fn is_deliverable(&self, id: i64) -> bool {
         !self.closed
             && !self.is_paused(id)
+            && !self.leaving.contains(&id)
             && self.sessions.get(&id).is_some_and(|session| {
                 session.durable > 0
                     && session.lease.is_none()

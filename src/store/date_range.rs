@@ -33,6 +33,14 @@ pub(super) enum Limit {
 }
 
 impl Bound {
+    /// As an error shows it.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Self::Epoch(epoch) => epoch.to_string(),
+            Self::Text(text) => format!("'{}'", text.chars().take(60).collect::<String>()),
+        }
+    }
+
     /// The time that a bound names.
     pub(super) fn limit(&self, db: &Connection) -> Result<Limit> {
         Ok(match self {

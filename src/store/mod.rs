@@ -15,6 +15,7 @@ pub mod pages;
 pub mod prompts;
 #[cfg(test)]
 mod reference;
+pub mod removal;
 pub mod response;
 pub mod sessions;
 mod snapshot;

@@ -219,7 +219,7 @@ pub fn identify(db: &Connection, id: i64) -> Result<Identity> {
 
 /// The `sdk_session_id` that rows given under `sdk_session_id` are stored with: of the session that has it, of
 /// the one that has it as `claude_session_id` (a NULL one is set), or of a new one with both ids the same.
-pub(super) fn owner_of_rows(
+pub(crate) fn owner_of_rows(
     db: &Connection,
     sdk_session_id: &str,
     project: Option<&str>,

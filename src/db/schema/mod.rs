@@ -7,12 +7,13 @@ mod inspection;
 mod native;
 mod precopy;
 mod rebuild;
-mod shape;
+pub mod shape;
 mod steps;
 mod support;
-mod tables;
+pub mod tables;
 #[cfg(test)]
 mod tests;
+pub mod text_index;
 mod wal;
 
 use std::{fs, path::Path, time::Duration};
@@ -130,7 +131,7 @@ pub fn prepare(path: &Path, wait: Duration) -> Result<Connection> {
     let db = open_writer_waiting(path, "", wait)?;
     naming(path, || {
         if db.is_readonly("main")? {
-            return Err(Error::new(Code::Io, "the file is read-only; make it writable for this user"));
+            return Err(Error::new(Code::ReadOnly, "the file is read-only; make it writable for this user"));
         }
         // Tables that are rebuilt are dropped in between: nobody's rows may go with them, and what refers to
         // them must not be rewritten.

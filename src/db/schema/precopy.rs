@@ -15,6 +15,7 @@ use rusqlite::{Connection, OpenFlags, backup};
 use crate::{
     db::{
         connection::naming,
+        durable::sync_directory,
         layout::{PRE_NATIVE, beside},
     },
     error::{Code, Error, Result},
@@ -90,17 +91,4 @@ fn write(db: &Connection, to: &Path) -> Result<()> {
     }
     copy.close().map_err(|(_, error)| error)?;
     Ok(File::open(to)?.sync_all()?)
-}
-
-/// Makes a rename in `directory` last.
-#[cfg(unix)]
-fn sync_directory(directory: &Path) -> Result<()> {
-    Ok(File::open(directory)?.sync_all()?)
-}
-
-/// Windows has no such call; its renames are journalled.
-#[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "as on Unix")]
-fn sync_directory(_: &Path) -> Result<()> {
-    Ok(())
 }

@@ -12,9 +12,13 @@ use crate::error::Result;
 pub struct FoundColumn {
     /// In lower case: SQLite's names have no case.
     pub name: String,
+    /// As it was written.
     pub declared_type: String,
+    /// Whether it refuses NULL.
     pub not_null: bool,
+    /// The expression of its default.
     pub default: Option<String>,
+    /// Whether the primary key has it.
     pub in_primary_key: bool,
     /// Generated columns and those of virtual tables are not 0.
     pub hidden: i64,

@@ -3,6 +3,7 @@
 /// A column of one of claude-mem's tables.
 #[derive(Debug)]
 pub struct Column {
+    /// In lower case.
     pub name: &'static str,
     /// Type and constraints.
     pub declared: &'static str,
@@ -13,9 +14,11 @@ pub struct Column {
 /// One of claude-mem's tables.
 #[derive(Debug)]
 pub struct Table {
+    /// In lower case.
     pub name: &'static str,
     /// The step of the ledger that brings it.
     pub since: i64,
+    /// Its columns, in order.
     pub columns: &'static [Column],
     /// The foreign key, where it has one.
     pub foreign_key: Option<&'static str>,

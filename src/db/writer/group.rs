@@ -13,7 +13,10 @@ use rusqlite::Connection;
 use super::{Queued, Shared, WAL_PAGES, failed};
 use crate::{
     clock,
-    db::command::{Durability, Follow, Write},
+    db::{
+        command::{Durability, Follow, Write},
+        connection::{Identity, about_file},
+    },
     error::{Code, Error, Result},
     fault,
 };
@@ -34,6 +37,8 @@ const LOCK_RETRY: Duration = Duration::from_millis(1);
 
 pub(super) struct Worker {
     db: Connection,
+    /// The file that was opened.
+    identity: Option<Identity>,
     base: Durability,
     /// What `PRAGMA synchronous` was last set to.
     synchronous: Option<Durability>,
@@ -57,6 +62,7 @@ impl Worker {
         follow: Option<Box<dyn Follow>>,
     ) -> Self {
         Self {
+            identity: Identity::of(&db),
             db,
             base,
             synchronous: None,
@@ -181,7 +187,7 @@ impl Worker {
             }
         }
         for (queued, outcome) in group.into_iter().zip(outcomes) {
-            self.shared.settle(queued, outcome);
+            self.shared.settle(queued, outcome.map_err(|error| about_file(&self.db, error)));
         }
     }
 
@@ -212,6 +218,7 @@ impl Worker {
                     self.gather();
                 }
                 Err(error) => {
+                    let error = about_file(&self.db, error);
                     for queued in std::mem::take(&mut self.waiting) {
                         self.shared.settle(queued, Err(error.clone()));
                     }
@@ -229,6 +236,10 @@ impl Worker {
                 Durability::Full => "PRAGMA synchronous=FULL",
             })?;
             self.synchronous = Some(wanted);
+        }
+        if let Some(identity) = &self.identity {
+            // A microsecond a group. Deleted right after it, the commit is in a file without a name: nobody can tell.
+            identity.check(&self.db)?;
         }
         self.db.execute_batch("BEGIN IMMEDIATE")?;
         let begun = match &mut self.follow {

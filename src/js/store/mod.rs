@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{db::Call, error::Result, memory::Memory, reply::Reply};
 
+pub(in crate::js) use options::deadline_in;
 pub use options::{ByIdsOptions, ContextOptions, DateRange, RowOptions, SearchOptions, WriteOptions};
 pub use response::{Answered, ObservationInput, SessionResponse, StoredRow, SummaryInput, observations_of, summary_of};
 
@@ -96,7 +97,7 @@ impl Store {
 }
 
 /// Reads on a reader thread of `memory`; `prepare` checks the arguments.
-pub(super) fn read<'e, T, R>(
+pub(in crate::js) fn read<'e, T, R>(
     memory: &Arc<Memory>,
     env: &'e Env,
     name: &'static str,

@@ -106,7 +106,7 @@ pub(super) fn row(options: &Argument<'_>) -> Result<(Option<i64>, Option<Duratio
     Ok((fields.read("createdAtEpoch", epoch)?, deadline_in(&fields)?))
 }
 
-pub(super) fn deadline_in(fields: &Fields<'_>) -> Result<Option<Duration>> {
+pub(in crate::js) fn deadline_in(fields: &Fields<'_>) -> Result<Option<Duration>> {
     /// A day: whoever waits longer for a lock waits for ever.
     const LONGEST: i64 = 24 * 60 * 60 * 1_000;
     let ms = fields.read("deadlineMs", |value| value.integer(0..=LONGEST, "ms"))?;

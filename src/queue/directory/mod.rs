@@ -142,6 +142,12 @@ pub trait Directory: Sessions {
     /// Stores the answer and advances the watermark, both or neither.
     fn commit(&self, shared: &Arc<Shared>, what: Acknowledgement, answer: Answer, reply: Reply<Acknowledged>);
 
+    /// Settles once every commit that has begun is settled. Blocks nobody.
+    fn settle_commits(&self, deadline: Instant, reply: Reply<()>);
+
+    /// Whether a commit is on its way elsewhere than in the writer of `queue.db`.
+    fn commits_in_flight(&self) -> bool;
+
     /// Settles once every acknowledgement made so far would survive a power cut, or cannot be lost without the
     /// purge that is to follow.
     fn secure(&self, reply: Reply<()>);

@@ -1,7 +1,10 @@
 //! The queue on its own: `claude-mem.db` is not opened. A session is what its number says, and what the caller
 //! tells of it; acknowledgements are kept in `queue.db` itself.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -151,6 +154,15 @@ impl Directory for OwnFile {
             Ok(Acknowledged { stored: StoredResponse::default(), cleared: Some(head) })
         };
         shared.queue_writer().submit(Call::new("commit", deadline, run, reply));
+    }
+
+    fn settle_commits(&self, _: Instant, reply: Reply<()>) {
+        // They are commands of the queue's writer, which serves in order: what comes next finds them settled.
+        reply.settle(Ok(()));
+    }
+
+    fn commits_in_flight(&self) -> bool {
+        false
     }
 
     fn secure(&self, reply: Reply<()>) {

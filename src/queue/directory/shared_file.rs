@@ -1,6 +1,10 @@
 //! Sessions and acknowledgements in `claude-mem.db`: a commit stores rows and watermark in one transaction of it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use rusqlite::{Connection, params};
 
@@ -111,6 +115,15 @@ impl Directory for SharedFile {
             reply.settle(stored.map(|stored| Acknowledged { stored, cleared: None }));
         });
         self.writer.submit(Call::new("commit", deadline, run, reply).bytes(bytes));
+    }
+
+    fn settle_commits(&self, deadline: Instant, reply: Reply<()>) {
+        // This writer serves in order: when it comes to this, commits that had begun are settled.
+        self.writer.call("settle-commits", deadline, |_| Ok(()), reply);
+    }
+
+    fn commits_in_flight(&self) -> bool {
+        self.writer.figures().waiting.load(Ordering::Relaxed) > 0
     }
 
     fn secure(&self, reply: Reply<()>) {

@@ -365,7 +365,7 @@ fn a_file_of_format_1_is_taken_over_with_its_messages() {
     dispose(&memory);
     bench.sql(
         "native/queue.db",
-        "DROP TABLE sessions; ALTER TABLE backoffs DROP COLUMN delay_ms; ALTER TABLE pauses DROP COLUMN claude_session_id;
+        "DROP TABLE sessions; DROP TABLE known_messages; ALTER TABLE backoffs DROP COLUMN delay_ms; ALTER TABLE pauses DROP COLUMN claude_session_id;
          PRAGMA user_version = 1",
     );
     let memory = bench.open();

@@ -1,0 +1,68 @@
+//! Makes again what can be derived: full-text tables and their triggers from the rows, counters from the queue.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use super::{Action, Repaired, check};
+use crate::{
+    db::schema::text_index::{mend, searchable},
+    error::Result,
+    job::Control,
+    memory::Memory,
+    reply,
+};
+
+/// How long each step waits for the write lock.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Repairs what a check finds, one table a transaction. Each keeps everybody from writing to `claude-mem.db` while it
+/// fills its full-text table, which must not be seen half filled. Touches nothing where all is well.
+///
+/// # Errors
+/// Those of [`check::run`]; `ERR_BUSY` where the write lock was not free for a minute.
+pub fn run(memory: &Memory, control: &Control<'_, ()>) -> Result<Repaired> {
+    let found = check::run(memory, control)?;
+    let broken: BTreeSet<&str> = found
+        .findings
+        .iter()
+        .filter(|finding| ["missing-text-index", "text-index-differs", "trigger"].contains(&finding.kind))
+        .filter_map(|finding| finding.table.as_deref())
+        .collect();
+    let mut actions = Vec::new();
+    for table in searchable() {
+        let index = table.full_text();
+        if !broken.contains(index.as_str()) && !table.triggers().iter().any(|(name, _)| broken.contains(name.as_str()))
+        {
+            continue;
+        }
+        control.check()?;
+        let (done, took) = reply::wait(|reply| {
+            let run = move |db: &rusqlite::Connection| {
+                // From here the write lock is held; the commit itself is not counted.
+                let since = Instant::now();
+                Ok((mend(db, table)?, since.elapsed()))
+            };
+            match memory.writer() {
+                Ok(writer) => writer.call("repair", Instant::now() + PATIENCE, run, reply),
+                Err(error) => reply.settle(Err(error)),
+            }
+        })?;
+        let blocked_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        actions.push(Action { table: index, message: done.join("; "), blocked_ms });
+    }
+    if found.findings.iter().any(|finding| finding.kind == "queue-counters") {
+        let mended = memory.queue()?.audit(true)?.unwrap_or_default();
+        actions.extend(mended.iter().map(|difference| Action {
+            table: "queue".to_owned(),
+            message: format!(
+                "session {} counts {} messages, not {}",
+                difference.session_db_id, difference.stored.0, difference.counted.0
+            ),
+            blocked_ms: 0,
+        }));
+    }
+    let report = if actions.is_empty() { found } else { check::run(memory, control)? };
+    Ok(Repaired { blocked_ms: actions.iter().map(|action| action.blocked_ms).sum(), actions, report })
+}
