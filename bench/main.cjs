@@ -22,7 +22,7 @@ const { markdown, plain, rowsOf } = require('./report.cjs');
 
 const REPETITIONS = 5;
 // A variant that takes longer than this is not repeated so often, but three times at least.
-const VARIANT_MS = 30_000;
+const VARIANT_MS = 20_000;
 const LONG_REPETITIONS = 3;
 // A cell that takes longer is ended, and says so.
 const CELL_MS = 180_000;

@@ -18,6 +18,7 @@ async function observe(work) {
   delay.enable();
   await sleep(50);
   delay.reset(); // without the sampler's own start
+  await sleep(5); // the first sample after that only sets the clock: work that begins before it would not be seen
   let heapPeak = 0;
   const sample = () => (heapPeak = Math.max(heapPeak, v8.getHeapStatistics().used_heap_size));
   sample();

@@ -28,7 +28,7 @@ module.exports = {
     const times = [];
     const { process: loop } = await observe(async () => {
       // The first runs fill caches.
-      for (let n = quick ? 0 : -2; n < (quick ? 1 : 10); n += 1) {
+      for (let n = quick ? 0 : -2; n < (quick ? 1 : 5); n += 1) {
         const tool_response = { success: true, text: 'x'.repeat(4_000) };
         const event = {
           session_id: 'timed',

@@ -142,7 +142,10 @@ struct ClaimsInTransaction {
 impl Follow for ClaimsInTransaction {
     fn begun(&mut self, db: &Connection) -> Result<()> {
         match self.shared.upgrade() {
-            Some(shared) => self.arrivals.notice(&shared, db),
+            Some(shared) => {
+                shared.directory.look_again();
+                self.arrivals.notice(&shared, db)
+            }
             None => Ok(()),
         }
     }

@@ -127,6 +127,9 @@ pub trait Sessions: Send + Sync {
 
 /// See the module: what the owner has. `db` is always the connection of `queue.db`, on its writer's thread.
 pub trait Directory: Sessions {
+    /// A transaction of `queue.db` has begun on its writer's thread: what was remembered is looked at again.
+    fn look_again(&self) {}
+
     /// Whether a commit with this answer can be stored here.
     ///
     /// # Errors

@@ -61,6 +61,10 @@ impl Sessions for SharedFile {
 }
 
 impl Directory for SharedFile {
+    fn look_again(&self) {
+        self.sessions.look_again();
+    }
+
     fn accepts(&self, _: &Answer) -> Result<()> {
         Ok(())
     }
