@@ -177,9 +177,9 @@ export declare class Memory {
    *
    * Rejects with `ERR_BUSY`, `ERR_DISPOSED`, `ERR_INVALID_ARG`, `ERR_IO`, `ERR_DISK_FULL`.
    */
-  deleteObservations(ids: number[], options?: DeleteOptions | null): Promise<DeletedRows>
+  deleteObservations(ids: number[], options?: DeletionOptions | null): Promise<DeletedRows>
   /** As `deleteObservations`, for summaries. */
-  deleteSummaries(ids: number[], options?: DeleteOptions | null): Promise<DeletedRows>
+  deleteSummaries(ids: number[], options?: DeletionOptions | null): Promise<DeletedRows>
   /**
    * Deletes a project (the name as rows have it; `''` is that of sessions that have none yet): all its observations
    * and summaries with their text indexes, and its sessions with their prompts, waiting messages, dead letters,
@@ -191,7 +191,7 @@ export declare class Memory {
    *
    * Rejects with `ERR_BUSY`, `ERR_DISPOSED`, `ERR_INVALID_ARG`, `ERR_IO`, `ERR_DISK_FULL`.
    */
-  deleteProject(project: string, options?: DeleteOptions | null): Promise<DeletedProject>
+  deleteProject(project: string, options?: DeletionOptions | null): Promise<DeletedProject>
   /**
    * Deletes what is old: observations, summaries and prompts from before `olderThan`, then sessions that were
    * completed or failed before it and of which nothing is left; never an active one, nor one with messages, dead
@@ -851,12 +851,6 @@ export interface DeletedRows {
   unknown: number
 }
 
-/** Options of `deleteObservations`, `deleteSummaries` and `deleteProject`. */
-export interface DeleteOptions {
-  /** How long each step waits for a lock that another process holds, ms. Default: `deadlineMs` of `openMemory`. */
-  deadlineMs?: number
-}
-
 /** How a session is deleted. */
 export interface DeleteOptions {
   /**
@@ -878,6 +872,12 @@ export interface DeleteResult {
   remaining: number
   /** It goes once its queue is empty. */
   draining: boolean
+}
+
+/** Options of `deleteObservations`, `deleteSummaries` and `deleteProject`. */
+export interface DeletionOptions {
+  /** How long each step waits for a lock that another process holds, ms. Default: `deadlineMs` of `openMemory`. */
+  deadlineMs?: number
 }
 
 /** Rows of one project that say the same. */

@@ -99,11 +99,14 @@ describe('deadlineMs', () => {
     const before = await seen();
     const locks = [await foreign.hold(database), await foreign.hold(path.join(directory, 'native', 'queue.db'))];
     for (const call of Object.values(WRITES).flatMap((calls) => Object.values(calls))) {
-      await assert.rejects(settled(call({ memory, store, queue, batch, id, unnamed, observation, summary, file })), (error) => {
-        assert.equal(error.code, 'ERR_BUSY', `${call}: ${error.message}`);
-        assert.ok(error.waitedMs > 0 && /deadlineMs/.test(error.message), error.message);
-        return true;
-      });
+      await assert.rejects(
+        settled(call({ memory, store, queue, batch, id, unnamed, observation, summary, file })),
+        (error) => {
+          assert.equal(error.code, 'ERR_BUSY', `${call}: ${error.message}`);
+          assert.ok(error.waitedMs > 0 && /deadlineMs/.test(error.message), error.message);
+          return true;
+        },
+      );
     }
     for (const lock of locks) await lock.stop();
     // Behind everything that might still have been waiting.

@@ -18,6 +18,7 @@ const DONE = { value: undefined, done: true };
 const OPTIONS = {
   role: ['owner', 'owner', 'guest'],
   readOnly: [false, false, 'yes'], // for clients alone: client.test.cjs
+  parts: [['store', 'queue'], ['queue', 'store'], 'queue'], // one without the other: parts.test.cjs
   lockWaitMs: [0, 600_000, -1],
   deadlineMs: [1, 600_000, 0],
   durability: ['normal', 'full', 'fast'],

@@ -15,20 +15,42 @@ function isUtf8Json(request) {
 
 const isCompressed = (request) => (request.headers['content-encoding'] ?? 'identity').toLowerCase() !== 'identity';
 
+/** How long the rest of a body that is too large is read and dropped before it is refused, ms. */
+const DRAIN_MS = 2_000;
+
+/**
+ * Reads and drops what still comes: a connection that is closed while its client writes is reset, and the client sees
+ * that instead of the answer.
+ */
+function drain(request) {
+  if (request.destroyed || request.complete) return Promise.resolve();
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      request.off('end', done);
+      request.off('close', done);
+      resolve();
+    };
+    const timer = setTimeout(done, DRAIN_MS);
+    request.once('end', done);
+    request.once('close', done);
+    request.resume();
+  });
+}
+
 /** Appends what comes to `message`; rejects where it is more than `limit` bytes, or ends early. */
 function gather(request, message, limit) {
   const tooLarge = () =>
     Object.assign(new Error('request entity too large'), { type: 'entity.too.large', status: 413, limit });
   return new Promise((resolve, reject) => {
     if (Number(request.headers['content-length'] ?? 0) > limit) {
-      reject(tooLarge());
+      drain(request).then(() => reject(tooLarge()));
       return;
     }
     let bytes = 0;
     const fail = (error) => {
       request.off('data', take);
-      request.resume(); // what still comes is read and dropped, so that the client hears the answer
-      reject(error);
+      drain(request).then(() => reject(error));
     };
     const take = (piece) => {
       bytes += piece.length;
