@@ -148,7 +148,7 @@ describe('a message of a client', () => {
     const script = `
       const { openMemory } = require(${JSON.stringify(path.join(__dirname, 'fault', 'index.cjs'))});
       openMemory({ dataDir: ${JSON.stringify(opened.directory)}, role: 'client' })
-        .then((client) => client.queue.enqueue(${id}, { type: 'observation', tool_name: process.argv[1] }));`;
+        .then((client) => client.queue.enqueue(${id}, { type: 'observation', tool_name: process.argv[1], prompt_number: 1 }));`;
     for (const [stage, depth] of [
       ['before-commit', 0],
       ['after-commit', 1],
