@@ -175,7 +175,8 @@ export declare class Memory {
    * `secureDelete: true` it is overwritten at once and the text index merged. The copy
    * `claude-mem.db.pre-native`, backups and exports are not touched.
    *
-   * Rejects with `ERR_BUSY`, `ERR_DISPOSED`, `ERR_INVALID_ARG`, `ERR_IO`, `ERR_DISK_FULL`.
+   * A client may call it too. Rejects with `ERR_NOT_OPEN` without the part `'store'`, `ERR_READ_ONLY` with `readOnly`,
+   * `ERR_BUSY`, `ERR_DISPOSED`, `ERR_INVALID_ARG`, `ERR_IO`, `ERR_DISK_FULL`.
    */
   deleteObservations(ids: number[], options?: DeletionOptions | null): Promise<DeletedRows>
   /** As `deleteObservations`, for summaries. */
@@ -189,15 +190,17 @@ export declare class Memory {
    * has begun is waited for and what it stored is deleted; enqueues reject with `ERR_NOT_FOUND`. In steps, as
    * `deleteObservations`; where it fails or the process dies half-way, calling it again finishes it.
    *
-   * Rejects with `ERR_BUSY`, `ERR_DISPOSED`, `ERR_INVALID_ARG`, `ERR_IO`, `ERR_DISK_FULL`.
+   * Rejects with `ERR_NOT_OPEN` on a client and without both parts; `ERR_BUSY`, `ERR_DISPOSED`, `ERR_INVALID_ARG`,
+   * `ERR_IO`, `ERR_DISK_FULL`.
    */
   deleteProject(project: string, options?: DeletionOptions | null): Promise<DeletedProject>
   /**
    * Deletes what is old: observations, summaries and prompts from before `olderThan`, then sessions that were
    * completed or failed before it and of which nothing is left; never an active one, nor one with messages, dead
-   * letters or a consumer. In steps, as `deleteObservations`.
+   * letters or a consumer. What a client enqueues for a session that is just going becomes a dead letter, never lost.
+   * In steps, as `deleteObservations`.
    *
-   * Rejects with `ERR_INVALID_ARG` where `olderThan` is missing, no time, or not in the past; `ERR_BUSY`,
+   * Rejects with `ERR_NOT_OPEN` on a client and without both parts; `ERR_INVALID_ARG` where `olderThan` is missing, no time, or not in the past; `ERR_BUSY`,
    * `ERR_DISPOSED`, `ERR_IO`, `ERR_DISK_FULL`.
    */
   retention(options: RetentionOptions): Promise<RetentionResult>
@@ -217,7 +220,7 @@ export declare class Memory {
    * queue's counters against its rows. Blocks nobody: it looks at private copies, which need as much free space as
    * the larger file. What it finds is in the report, never an error.
    *
-   * Rejects with `ERR_DISPOSED`, `ERR_DISK_FULL`, `ERR_IO`.
+   * Rejects with `ERR_NOT_OPEN` on a client; `ERR_DISPOSED`, `ERR_DISK_FULL`, `ERR_IO`.
    */
   checkIntegrity(): Promise<IntegrityReport>
   /**
@@ -225,7 +228,7 @@ export declare class Memory {
    * the queue's counters. One table a transaction; each **keeps everybody from writing** to `claude-mem.db` while it
    * runs (some 50 ms for 5,000 rows), and the report says for how long. Touches nothing where all is well.
    *
-   * Rejects with `ERR_DISPOSED`, `ERR_BUSY`, `ERR_DISK_FULL`, `ERR_IO`.
+   * Rejects with `ERR_NOT_OPEN` on a client; `ERR_DISPOSED`, `ERR_BUSY`, `ERR_DISK_FULL`, `ERR_IO`.
    */
   repair(): Promise<RepairReport>
   /** The data directory, absolute. */
@@ -262,8 +265,8 @@ export declare class Memory {
    * what was written. Bounded memory: one row at a time. The exported messages are remembered in `queue.db`, so
    * that this memory does not take them for new when it imports them after they were delivered.
    *
-   * Throws `ERR_INVALID_ARG` and `ERR_DISPOSED`. The result rejects with `ERR_IO`, `ERR_DISK_FULL`,
-   * `ERR_READ_ONLY`, `ERR_BUSY`, `ERR_CORRUPT`, and `ERR_INVALID_ARG` for a path of the memory's own files.
+   * Throws `ERR_INVALID_ARG` and `ERR_DISPOSED`. The result rejects with `ERR_NOT_OPEN` on a client and without both
+   * parts (nothing is written), `ERR_IO`, `ERR_DISK_FULL`, `ERR_READ_ONLY`, `ERR_BUSY`, `ERR_CORRUPT`, and `ERR_INVALID_ARG` for a path of the memory's own files.
    */
   exportTo(path: string, options?: ExportOptions | null): Job<PortableProgress, ExportSummary>
   /**
@@ -281,8 +284,8 @@ export declare class Memory {
    * Where it fails, the error's `line` says where; what came before that line is imported, and reading the file
    * again goes on from there. The job shows `{done, total}` bytes; `dispose()` stops it at a line.
    *
-   * Throws `ERR_INVALID_ARG` and `ERR_DISPOSED`. The result rejects with `ERR_INVALID_ARG` (no export, a line that
-   * is none, one beyond `maxLineBytes`), `ERR_CORRUPT` (cut off, lines missing), `ERR_SCHEMA_UNSUPPORTED` (a later
+   * Throws `ERR_INVALID_ARG` and `ERR_DISPOSED`. The result rejects with `ERR_NOT_OPEN` on a client and without both
+   * parts (nothing is read), `ERR_INVALID_ARG` (no export, a line that is none, one beyond `maxLineBytes`), `ERR_CORRUPT` (cut off, lines missing), `ERR_SCHEMA_UNSUPPORTED` (a later
    * format), `ERR_CONSTRAINT`, `ERR_QUEUE_FULL`, `ERR_BUSY`, `ERR_IO`, `ERR_DISK_FULL`.
    */
   importFrom(path: string, options?: ImportOptions | null): Job<PortableProgress, ImportSummary>

@@ -60,7 +60,7 @@ pub fn run(layout: &Layout, parts: Parts, folder: &Path, control: &Control<'_, P
         let path = layout.data_dir.display();
         return Err(Error::new(
             Code::Io,
-            format!("{path}: there is no file left to back up; the directory was deleted"),
+            format!("{path}: there is no file to back up: nothing was made here yet, or it was deleted"),
         )
         .with("path", path.to_string()));
     }

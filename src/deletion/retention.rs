@@ -60,7 +60,7 @@ pub fn retention(memory: &Memory, project: Option<String>, older_than: Bound, wa
 
 fn end_sessions(memory: &Memory, sessions: &[i64], before: i64, wait: Duration) -> Result<usize> {
     // Nothing is taken for them while their rows go.
-    let (_leaving, idle) = memory.queue()?.take_leave_of_idle(sessions, wait)?;
+    let (_leaving, idle, newest) = memory.queue()?.take_leave_of_idle(sessions, wait)?;
     let mut steps = Steps::new(memory.writer()?, "delete-sessions", wait);
     let (mut next, mut deleted) = (0, 0);
     while next < idle.len() {
@@ -79,7 +79,7 @@ fn end_sessions(memory: &Memory, sessions: &[i64], before: i64, wait: Duration) 
             if *gone {
                 deleted += 1;
                 // Remembered keys, attempts, what is acknowledged and not purged.
-                memory.queue()?.erase(*id, wait)?;
+                memory.queue()?.erase_idle(*id, newest, wait)?;
             }
         }
         next += gone.len();

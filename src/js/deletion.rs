@@ -204,7 +204,8 @@ impl Memory {
     /// `secureDelete: true` it is overwritten at once and the text index merged. The copy
     /// `claude-mem.db.pre-native`, backups and exports are not touched.
     ///
-    /// Rejects with `ERR_BUSY`, `ERR_DISPOSED`, `ERR_INVALID_ARG`, `ERR_IO`, `ERR_DISK_FULL`.
+    /// A client may call it too. Rejects with `ERR_NOT_OPEN` without the part `'store'`, `ERR_READ_ONLY` with `readOnly`,
+    /// `ERR_BUSY`, `ERR_DISPOSED`, `ERR_INVALID_ARG`, `ERR_IO`, `ERR_DISK_FULL`.
     #[napi(
         ts_args_type = "ids: number[], options?: DeletionOptions | null",
         ts_return_type = "Promise<DeletedRows>",
@@ -242,7 +243,8 @@ impl Memory {
     /// has begun is waited for and what it stored is deleted; enqueues reject with `ERR_NOT_FOUND`. In steps, as
     /// `deleteObservations`; where it fails or the process dies half-way, calling it again finishes it.
     ///
-    /// Rejects with `ERR_BUSY`, `ERR_DISPOSED`, `ERR_INVALID_ARG`, `ERR_IO`, `ERR_DISK_FULL`.
+    /// Rejects with `ERR_NOT_OPEN` on a client and without both parts; `ERR_BUSY`, `ERR_DISPOSED`, `ERR_INVALID_ARG`,
+    /// `ERR_IO`, `ERR_DISK_FULL`.
     #[napi(
         ts_args_type = "project: string, options?: DeletionOptions | null",
         ts_return_type = "Promise<DeletedProject>",
@@ -263,9 +265,10 @@ impl Memory {
 
     /// Deletes what is old: observations, summaries and prompts from before `olderThan`, then sessions that were
     /// completed or failed before it and of which nothing is left; never an active one, nor one with messages, dead
-    /// letters or a consumer. In steps, as `deleteObservations`.
+    /// letters or a consumer. What a client enqueues for a session that is just going becomes a dead letter, never lost.
+    /// In steps, as `deleteObservations`.
     ///
-    /// Rejects with `ERR_INVALID_ARG` where `olderThan` is missing, no time, or not in the past; `ERR_BUSY`,
+    /// Rejects with `ERR_NOT_OPEN` on a client and without both parts; `ERR_INVALID_ARG` where `olderThan` is missing, no time, or not in the past; `ERR_BUSY`,
     /// `ERR_DISPOSED`, `ERR_IO`, `ERR_DISK_FULL`.
     #[napi(ts_args_type = "options: RetentionOptions", ts_return_type = "Promise<RetentionResult>", catch_unwind)]
     pub fn retention<'e>(&self, env: &'e Env, options: Unknown<'e>) -> napi::Result<Promised<'e>> {

@@ -224,7 +224,7 @@ impl Memory {
     /// queue's counters against its rows. Blocks nobody: it looks at private copies, which need as much free space as
     /// the larger file. What it finds is in the report, never an error.
     ///
-    /// Rejects with `ERR_DISPOSED`, `ERR_DISK_FULL`, `ERR_IO`.
+    /// Rejects with `ERR_NOT_OPEN` on a client; `ERR_DISPOSED`, `ERR_DISK_FULL`, `ERR_IO`.
     #[napi(ts_return_type = "Promise<IntegrityReport>", catch_unwind)]
     pub fn check_integrity<'e>(&self, env: &'e Env) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {
@@ -237,7 +237,7 @@ impl Memory {
     /// the queue's counters. One table a transaction; each **keeps everybody from writing** to `claude-mem.db` while it
     /// runs (some 50 ms for 5,000 rows), and the report says for how long. Touches nothing where all is well.
     ///
-    /// Rejects with `ERR_DISPOSED`, `ERR_BUSY`, `ERR_DISK_FULL`, `ERR_IO`.
+    /// Rejects with `ERR_NOT_OPEN` on a client; `ERR_DISPOSED`, `ERR_BUSY`, `ERR_DISK_FULL`, `ERR_IO`.
     #[napi(ts_return_type = "Promise<RepairReport>", catch_unwind)]
     pub fn repair<'e>(&self, env: &'e Env) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {

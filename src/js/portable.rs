@@ -171,8 +171,8 @@ impl Memory {
     /// what was written. Bounded memory: one row at a time. The exported messages are remembered in `queue.db`, so
     /// that this memory does not take them for new when it imports them after they were delivered.
     ///
-    /// Throws `ERR_INVALID_ARG` and `ERR_DISPOSED`. The result rejects with `ERR_IO`, `ERR_DISK_FULL`,
-    /// `ERR_READ_ONLY`, `ERR_BUSY`, `ERR_CORRUPT`, and `ERR_INVALID_ARG` for a path of the memory's own files.
+    /// Throws `ERR_INVALID_ARG` and `ERR_DISPOSED`. The result rejects with `ERR_NOT_OPEN` on a client and without both
+    /// parts (nothing is written), `ERR_IO`, `ERR_DISK_FULL`, `ERR_READ_ONLY`, `ERR_BUSY`, `ERR_CORRUPT`, and `ERR_INVALID_ARG` for a path of the memory's own files.
     #[napi(
         ts_args_type = "path: string, options?: ExportOptions | null",
         ts_return_type = "Job<PortableProgress, ExportSummary>",
@@ -207,8 +207,8 @@ impl Memory {
     /// Where it fails, the error's `line` says where; what came before that line is imported, and reading the file
     /// again goes on from there. The job shows `{done, total}` bytes; `dispose()` stops it at a line.
     ///
-    /// Throws `ERR_INVALID_ARG` and `ERR_DISPOSED`. The result rejects with `ERR_INVALID_ARG` (no export, a line that
-    /// is none, one beyond `maxLineBytes`), `ERR_CORRUPT` (cut off, lines missing), `ERR_SCHEMA_UNSUPPORTED` (a later
+    /// Throws `ERR_INVALID_ARG` and `ERR_DISPOSED`. The result rejects with `ERR_NOT_OPEN` on a client and without both
+    /// parts (nothing is read), `ERR_INVALID_ARG` (no export, a line that is none, one beyond `maxLineBytes`), `ERR_CORRUPT` (cut off, lines missing), `ERR_SCHEMA_UNSUPPORTED` (a later
     /// format), `ERR_CONSTRAINT`, `ERR_QUEUE_FULL`, `ERR_BUSY`, `ERR_IO`, `ERR_DISK_FULL`.
     #[napi(
         ts_args_type = "path: string, options?: ImportOptions | null",

@@ -187,8 +187,20 @@ struct Exporter<'a> {
 struct Owner {
     /// The session's number where it is still that session's; else 0.
     session_id: i64,
+    /// Its `claude_session_id`; empty only where the message has none and its number is nobody's.
+    name: String,
     upto: i64,
     wanted: bool,
+}
+
+/// How a message or dead letter is written.
+struct Look {
+    /// As [`Owner::session_id`].
+    session_id: i64,
+    name: String,
+    print: Fingerprint,
+    /// Its number among equals.
+    copy: u32,
 }
 
 impl Exporter<'_> {
@@ -321,64 +333,76 @@ impl Exporter<'_> {
             .query_row([session_id], |row| row.get(0))
             .optional()?
             .unwrap_or(0);
-        let row: Option<(i64, String)> = self
-            .main
-            .prepare_cached("SELECT id, project FROM sdk_sessions WHERE claude_session_id = ?1")?
-            .query_row([claude_session_id], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        let wanted =
-            self.options.project.is_none() || row.as_ref().map(|(_, project)| project) == self.options.project.as_ref();
-        Ok(Owner { session_id: row.map_or(0, |(id, _)| id), upto, wanted })
+        let session = "SELECT id, project, claude_session_id FROM sdk_sessions WHERE";
+        let found = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        // What came while `claude-mem.db` was closed may name nobody and goes by its number, which is nothing elsewhere.
+        let row: Option<(i64, String, String)> = if claude_session_id.is_empty() {
+            self.main.prepare_cached(&format!("{session} id = ?1"))?.query_row([session_id], found)
+        } else {
+            self.main
+                .prepare_cached(&format!("{session} claude_session_id = ?1"))?
+                .query_row([claude_session_id], found)
+        }
+        .optional()?;
+        let wanted = self.options.project.is_none()
+            || row.as_ref().map(|(_, project, _)| project) == self.options.project.as_ref();
+        let (session_id, name) = row.map_or_else(|| (0, claude_session_id.to_owned()), |(id, _, name)| (id, name));
+        Ok(Owner { session_id, name, upto, wanted })
     }
 
     /// What waits, in the order in which it will be delivered.
     fn messages(&mut self) -> Result<()> {
         let sql = "SELECT m.id, m.session_id, m.claude_session_id, m.enqueued_at_epoch, m.payload,
-                     json_object('claude_session_id', m.claude_session_id, 'type', m.type, 'prompt_number', m.prompt_number,
+                     json_object('type', m.type, 'prompt_number', m.prompt_number,
                        'ends_batch', m.ends_batch, 'enqueued_at_epoch', m.enqueued_at_epoch,
                        'attempts', coalesce(a.count, 0), 'error', a.error)
                    FROM messages AS m LEFT JOIN attempts AS a ON a.message_id = m.id ORDER BY m.session_id, m.id";
-        let (mut session, mut owner, mut counts) = (None, None, Counts::default());
+        let (mut session, mut counted, mut owner, mut counts) = (None, None, None, Counts::default());
         self.queued(sql, Kind::Message, |exporter, row| {
             let (id, session_id, name): (i64, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            let known = Some((session_id, name.clone()));
+            let known = Some((session_id, name));
             if session != known {
-                owner = Some(exporter.owner(session_id, &name)?);
+                let found = exporter.owner(session_id, known.as_ref().map_or("", |(_, name)| name))?;
+                // With and without a name, they are equals in one session.
+                let whose = Some((session_id, found.name.clone()));
+                if counted != whose {
+                    counts = Counts::default();
+                    counted = whose;
+                }
+                owner = Some(found);
                 session = known;
-                counts = Counts::default();
             }
             let Some(owner) = owner.as_ref().filter(|owner| owner.wanted && id > owner.upto) else { return Ok(None) };
-            let print = Fingerprint::of_message(&name, row.get(3)?, text(row, 4)?);
-            Ok(Some((owner.session_id, print, counts.next(print))))
+            let print = Fingerprint::of_message(&owner.name, row.get(3)?, text(row, 4)?);
+            Ok(Some(Look { session_id: owner.session_id, name: owner.name.clone(), print, copy: counts.next(print) }))
         })
     }
 
     fn dead_letters(&mut self) -> Result<()> {
         let sql = "SELECT id, session_id, claude_session_id, enqueued_at_epoch, payload,
-                     json_object('claude_session_id', claude_session_id, 'type', type, 'prompt_number', prompt_number,
+                     json_object('type', type, 'prompt_number', prompt_number,
                        'ends_batch', ends_batch, 'enqueued_at_epoch', enqueued_at_epoch,
                        'dead_at_epoch', dead_at_epoch, 'attempts', attempts, 'reason', reason, 'error', error),
                      dead_at_epoch
                    FROM dead_letters ORDER BY id";
         let mut counts = Counts::default();
         self.queued(sql, Kind::DeadLetter, |exporter, row| {
-            let name: String = row.get(2)?;
-            let owner = exporter.owner(row.get(1)?, &name)?;
-            if !owner.wanted {
+            let Owner { session_id, name, wanted, .. } = exporter.owner(row.get(1)?, &row.get::<_, String>(2)?)?;
+            if !wanted {
                 return Ok(None);
             }
             let print = Fingerprint::of_dead_letter(&name, row.get(3)?, row.get(6)?, text(row, 4)?);
-            Ok(Some((owner.session_id, print, counts.next(print))))
+            Ok(Some(Look { session_id, name, print, copy: counts.next(print) }))
         })
     }
 
-    /// Writes rows of `queue.db` whose column 4 is the text and 5 the line's `row`; `look` says whose one is, what
-    /// it is recognised by and its number among equals, or none where it is left out.
+    /// Writes rows of `queue.db` whose column 4 is the text and 5 the line's `row` but for the name; `look` says whose
+    /// one is, or none where it is left out.
     fn queued(
         &mut self,
         sql: &str,
         kind: Kind,
-        mut look: impl FnMut(&Self, &Row<'_>) -> Result<Option<(i64, Fingerprint, u32)>>,
+        mut look: impl FnMut(&Self, &Row<'_>) -> Result<Option<Look>>,
     ) -> Result<()> {
         // As in `rows`.
         let queue = std::mem::replace(&mut self.queue, Connection::open_in_memory()?);
@@ -387,10 +411,14 @@ impl Exporter<'_> {
             let mut statement = queue.prepare(sql)?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
-                let Some((session_id, print, copy)) = look(self, row)? else { continue };
+                let Some(Look { session_id, name, print, copy }) = look(self, row)? else { continue };
                 let line = &mut self.out.line;
-                line.extend_from_slice(format!(r#"{{"kind":"{}","row":"#, kind.name()).as_bytes());
-                line.extend_from_slice(text(row, 5)?);
+                line.extend_from_slice(
+                    format!(r#"{{"kind":"{}","row":{{"claude_session_id":"#, kind.name()).as_bytes(),
+                );
+                field::write(line, rusqlite::types::ValueRef::Text(name.as_bytes()));
+                line.push(b',');
+                line.extend_from_slice(text(row, 5)?.get(1..).unwrap_or_default());
                 write_payload(line, text(row, 4)?);
                 write_copy(line, copy);
                 line.push(b'}');

@@ -87,11 +87,11 @@ impl Queue {
     }
 
     /// As [`Queue::take_leave`], for those of the sessions that nothing waits for: no message, no dead letter, no
-    /// consumer. Answers with them.
+    /// consumer. Answers with them, and with the newest message id of that moment.
     ///
     /// # Errors
     /// `ERR_DISPOSED`, `ERR_BUSY`.
-    pub fn take_leave_of_idle(&self, ids: &[i64], wait: Duration) -> Result<(Leaving, Vec<i64>)> {
+    pub fn take_leave_of_idle(&self, ids: &[i64], wait: Duration) -> Result<(Leaving, Vec<i64>, i64)> {
         let shared = Arc::clone(self.shared());
         let (asked, mine) = (ids.to_vec(), Arc::clone(&shared));
         // Outlives the command: should its commit fail, they are let in again all the same.
@@ -120,14 +120,14 @@ impl Queue {
                         marked.lock().unwrap_or_else(PoisonError::into_inner).push(*id);
                     }
                 }
-                Ok(())
+                Ok(mine.ids.newest())
             };
             shared.queue_writer().submit(Call::new("find-idle-sessions", Instant::now() + wait, run, reply));
         });
         let idle = std::mem::take(&mut *idle.lock().unwrap_or_else(PoisonError::into_inner));
         let leaving = Leaving { shared, ids: idle.clone() };
-        outcome?;
-        Ok((leaving, idle))
+        let newest = outcome?;
+        Ok((leaving, idle, newest))
     }
 
     /// Erases everything that `queue.db` has of a session that is leaving, in steps. Waits: not for the JS thread.
@@ -135,9 +135,23 @@ impl Queue {
     /// # Errors
     /// `ERR_BUSY`, `ERR_DISPOSED`, `ERR_IO`; what was erased stays erased.
     pub fn erase(&self, session_id: i64, wait: Duration) -> Result<Erased> {
+        self.erase_what(session_id, None, wait)
+    }
+
+    /// As [`Queue::erase`], for a session that was idle when `newest` was the newest message id. What a client, which
+    /// knows of no leave-taking, has enqueued since was taken and must not vanish: it stays, and becomes dead letters as
+    /// its session is gone.
+    ///
+    /// # Errors
+    /// As [`Queue::erase`].
+    pub fn erase_idle(&self, session_id: i64, newest: i64, wait: Duration) -> Result<()> {
+        self.erase_what(session_id, Some(newest), wait).map(drop)
+    }
+
+    fn erase_what(&self, session_id: i64, idle_at: Option<i64>, wait: Duration) -> Result<Erased> {
         let mut sum = Erased::default();
         loop {
-            let step = reply::wait(|reply| self.erase_step(session_id, wait, reply))?;
+            let step = reply::wait(|reply| self.erase_step(session_id, idle_at, wait, reply))?;
             sum.messages += step.waiting;
             sum.dead_letters += step.dead_letters;
             if !step.more {
@@ -146,9 +160,9 @@ impl Queue {
         }
     }
 
-    fn erase_step(&self, session_id: i64, wait: Duration, reply: Reply<Step>) {
+    fn erase_step(&self, session_id: i64, idle_at: Option<i64>, wait: Duration, reply: Reply<Step>) {
         let (shared, settle) = (Arc::clone(self.shared()), Arc::clone(self.shared()));
-        let run = move |db: &Connection| step(&shared, db, session_id);
+        let run = move |db: &Connection| step(&shared, db, session_id, idle_at);
         let settled = Reply::new(move |outcome: Result<Step>| {
             settle.with(|state, effects| {
                 if let Ok(step) = &outcome {
@@ -174,15 +188,20 @@ struct Step {
     more: bool,
 }
 
-fn step(shared: &Shared, db: &Connection, session_id: i64) -> Result<Step> {
-    // What is acknowledged is out of the counters already.
-    let upto = shared.directory.watermark(db, session_id)?.upto;
+fn step(shared: &Shared, db: &Connection, session_id: i64, idle_at: Option<i64>) -> Result<Step> {
+    // What is acknowledged is out of the counters already; of an idle session that is everything, and its watermark
+    // may be gone with its row.
+    let upto = match idle_at {
+        Some(newest) => newest,
+        None => shared.directory.watermark(db, session_id)?.upto,
+    };
+    let last = idle_at.unwrap_or(i64::MAX);
     let mut step = Step { waiting: 0, bytes: 0, dead_letters: 0, more: false };
     let mut delete = db.prepare_cached(
-        "DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE session_id = ?1 ORDER BY id LIMIT ?2)
-         RETURNING id, bytes",
+        "DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE session_id = ?1 AND id <= ?3 ORDER BY id
+           LIMIT ?2) RETURNING id, bytes",
     )?;
-    let mut rows = delete.query(params![session_id, STEP])?;
+    let mut rows = delete.query(params![session_id, STEP, last])?;
     let mut deleted = 0;
     while let Some(row) = rows.next()? {
         deleted += 1;
@@ -196,10 +215,16 @@ fn step(shared: &Shared, db: &Connection, session_id: i64) -> Result<Step> {
         step.more = true;
         return Ok(step);
     }
-    step.dead_letters = db.prepare_cached("DELETE FROM dead_letters WHERE session_id = ?1")?.execute([session_id])?;
+    step.dead_letters = db
+        .prepare_cached("DELETE FROM dead_letters WHERE session_id = ?1 AND id <= ?2")?
+        .execute([session_id, last])?;
     for sql in [
-        "DELETE FROM attempts WHERE session_id = ?1",
-        "DELETE FROM dedupe_keys WHERE session_id = ?1",
+        "DELETE FROM attempts WHERE session_id = ?1 AND message_id <= ?2",
+        "DELETE FROM dedupe_keys WHERE session_id = ?1 AND message_id <= ?2",
+    ] {
+        db.prepare_cached(sql)?.execute([session_id, last])?;
+    }
+    for sql in [
         "DELETE FROM backoffs WHERE session_id = ?1",
         "DELETE FROM pauses WHERE session_id = ?1",
         "DELETE FROM leases WHERE session_id = ?1",

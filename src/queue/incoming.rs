@@ -113,13 +113,24 @@ impl Incoming {
         let (bytes, prompt_number) = (payload.len(), envelope.prompt_number);
         let told = Told { claude_session_id: self.options.claude_session_id.as_deref(), project: None };
         let known = sessions.enter(db, self.session_id, told, newest)?;
+        let owner = &*known.row.claude_session_id;
+        let message = |id| NewMessage {
+            id,
+            session_id: self.session_id,
+            claude_session_id: owner,
+            kind: envelope.kind.as_deref(),
+            prompt_number,
+            ends_batch: self.options.ends_batch.unwrap_or(envelope.kind.as_deref() == Some(SUMMARIZE)),
+            enqueued_at_epoch: self.epoch,
+            payload,
+        };
         if let Some(id) = self.stored
-            && storage::exists(db, id)?
+            && storage::is_stored(db, &message(id))?
         {
-            // An earlier run's COMMIT reported an I/O error, and is in the file all the same.
+            // An earlier run's COMMIT reported an I/O error, and is in the file all the same. Where it is not, another
+            // process may have taken its id since: only the message itself tells.
             return Ok(Outcome { known, prompt_number, id, duplicate: None, evicted: 0, bytes });
         }
-        let owner = &*known.row.claude_session_id;
         let age = i64::try_from(bounds.dedupe_age.as_millis()).unwrap_or(i64::MAX);
         let forgotten_before = self.epoch.saturating_sub(age);
         if let Some(key) = dedupe_key
@@ -141,20 +152,8 @@ impl Incoming {
             }
         }
         let id = take(bytes)?;
+        storage::insert(db, &message(id))?;
         self.stored = Some(id);
-        storage::insert(
-            db,
-            &NewMessage {
-                id,
-                session_id: self.session_id,
-                claude_session_id: owner,
-                kind: envelope.kind.as_deref(),
-                prompt_number,
-                ends_batch: self.options.ends_batch.unwrap_or(envelope.kind.as_deref() == Some(SUMMARIZE)),
-                enqueued_at_epoch: self.epoch,
-                payload,
-            },
-        )?;
         let mut evicted = 0;
         if let Some(key) = dedupe_key {
             storage::remember_dedupe_key(db, self.session_id, owner, key, id, self.epoch)?;

@@ -43,6 +43,11 @@ pub fn recover(
     storage::evict_dedupe_keys(&transaction, age(settings.bounds.dedupe_age), settings.bounds.dedupe_keys)?;
     transaction.prepare("DELETE FROM pauses WHERE until_epoch <= ?1")?.execute([now])?;
     transaction.prepare("DELETE FROM backoffs WHERE ready_at_epoch <= ?1")?.execute([now])?;
+    // Said in the file as well: a client goes on above what stands there, and what it gives is known by lying above
+    // every id of the owner.
+    if highest > given(&transaction)? {
+        storage::set_meta(&transaction, "id_floor", highest)?;
+    }
     fault::point("before-commit:recover");
     transaction.commit()?;
     fault::committed(db, || std::iter::once("recover"));
@@ -59,9 +64,13 @@ pub fn recover(
     for id in ids {
         state.follow_up(id, effects);
     }
-    let own = message_ids::highest_stored(db)?.max(message_ids::floor(db)?).max(message_ids::highest_noted(db)?);
     // Above the highest id and watermark of both files: either of them may have been restored alone.
-    Ok(own.max(highest) + 1)
+    Ok(given(db)?.max(highest) + 1)
+}
+
+/// Up to where the queue's file knows that ids were given.
+fn given(db: &Connection) -> Result<i64> {
+    Ok(message_ids::highest_stored(db)?.max(message_ids::floor(db)?).max(message_ids::highest_noted(db)?))
 }
 
 fn void_leases(db: &Connection, settings: &Settings, watermarks: &HashMap<i64, Watermark>, now: i64) -> Result<()> {

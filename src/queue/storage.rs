@@ -37,6 +37,15 @@ pub fn insert(db: &Connection, message: &NewMessage<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Whether this very message waits under its id, and not another one that was given the same id.
+pub fn is_stored(db: &Connection, message: &NewMessage<'_>) -> Result<bool> {
+    Ok(db
+        .prepare_cached(
+            "SELECT 1 FROM messages WHERE id = ?1 AND session_id = ?2 AND enqueued_at_epoch = ?3 AND payload = ?4",
+        )?
+        .exists(params![message.id, message.session_id, message.enqueued_at_epoch, message.payload])?)
+}
+
 /// Raises a figure of `meta`: a floor.
 pub fn set_meta(db: &Connection, key: &str, value: i64) -> Result<()> {
     db.prepare_cached(
@@ -70,7 +79,7 @@ pub fn find_dedupe_key(
     key: &str,
     not_before: i64,
 ) -> Result<Option<i64>> {
-    Ok(db
+    let found = db
         .prepare_cached(
             "SELECT message_id FROM dedupe_keys WHERE session_id = ?1 AND key IN (?2, ?3) AND created_at_epoch >= ?4
              ORDER BY message_id DESC LIMIT 1",
@@ -79,6 +88,19 @@ pub fn find_dedupe_key(
         .query_row(params![session_id, owned_key(claude_session_id, key), owned_key("", key), not_before], |row| {
             row.get(0)
         })
+        .optional()?;
+    if found.is_some() || !claude_session_id.is_empty() {
+        return Ok(found);
+    }
+    // Who knows no name goes by the number alone, too: the key may have been used by somebody who knew it. Names sort
+    // behind keys without one, so nothing is looked through where there are none.
+    Ok(db
+        .prepare_cached(
+            "SELECT message_id FROM dedupe_keys WHERE session_id = ?1 AND key >= ' '
+               AND substr(key, instr(key, char(31)) + 1) = ?2 AND created_at_epoch >= ?3
+             ORDER BY message_id DESC LIMIT 1",
+        )?
+        .query_row(params![session_id, key, not_before], |row| row.get(0))
         .optional()?)
 }
 

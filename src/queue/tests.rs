@@ -22,6 +22,7 @@ mod durability;
 mod files_alone;
 mod late_commits;
 mod on_its_own;
+mod seams;
 
 struct Bench {
     folder: tempfile::TempDir,
