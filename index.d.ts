@@ -226,7 +226,7 @@ export declare class Memory {
   /**
    * Makes again what can be derived: full-text tables and triggers that are missing or wrong, from the rows, and
    * the queue's counters. One table a transaction; each **keeps everybody from writing** to `claude-mem.db` while it
-   * runs (some 50 ms for 5,000 rows), and the report says for how long. Touches nothing where all is well.
+   * runs, and the report says for how long. Touches nothing where all is well.
    *
    * Rejects with `ERR_NOT_OPEN` on a client; `ERR_DISPOSED`, `ERR_BUSY`, `ERR_DISK_FULL`, `ERR_IO`.
    */
@@ -1721,7 +1721,8 @@ export interface RepairReport {
  *
  * Every checksum is verified and every file copied beside its place before the first one is exchanged, each by one
  * rename; killed in between, a repeat completes it. Files that were there are kept as `*.before-restore`, their logs
- * moved into them. End the editor's sessions first: a hook that has `claude-mem.db` open is noticed (`ERR_LOCKED`).
+ * moved into them. End the editor's sessions first: a hook that has `claude-mem.db` open is noticed (`ERR_LOCKED`),
+ * and so is a memory or client of this process.
  *
  * Throws `ERR_INVALID_ARG`; rejects with `ERR_NOT_FOUND` where the folder holds no whole backup, `ERR_CORRUPT` where a
  * file of it is damaged (with `path`, and both digests), `ERR_SCHEMA_UNSUPPORTED` where a later engine made it,

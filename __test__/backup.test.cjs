@@ -190,3 +190,38 @@ test('restore refuses before it changes anything, and keeps what was there', asy
   t.after(() => again.dispose());
   assert.equal(again.queue.depth(id), 1);
 });
+
+test('restore refuses while a client of this process has the directory open', async (t) => {
+  const { memory, folder, directory } = await opened(t);
+  const to = folder();
+  await memory.backup(to);
+  await memory.dispose();
+  const client = await openMemory({ dataDir: directory, role: 'client' });
+  const second = folder();
+  assert.equal((await client.backup(second)).files.length, 2);
+  for (const method of ['checkIntegrity', 'repair']) await assert.rejects(client[method](), rejects('ERR_NOT_OPEN'));
+  for (const files of [['queue.db'], ['claude-mem.db']]) {
+    await assert.rejects(restore(to, directory, { overwrite: true, files }).result, (error) => {
+      assert.equal(error.code, 'ERR_LOCKED');
+      assert.match(error.message, /of this process/);
+      return true;
+    });
+  }
+  await client.dispose();
+  assert.equal((await restore(to, directory, { overwrite: true })).files.length, 2);
+});
+
+test("with the part 'queue' alone claude-mem.db is not looked at, whatever it is", async (t) => {
+  const { memory, folder, directory, database } = await opened(t);
+  await memory.dispose();
+  fs.writeFileSync(database, 'no database');
+  const queue = await openMemory({ dataDir: directory, parts: ['queue'] });
+  t.after(() => queue.dispose());
+  const { files } = await queue.backup(folder());
+  assert.deepEqual(
+    files.map(({ name }) => name),
+    ['queue.db'],
+  );
+  assert.deepEqual((await queue.checkIntegrity()).findings, []);
+  assert.equal(fs.readFileSync(database, 'utf8'), 'no database');
+});

@@ -20,7 +20,7 @@ use crate::{
         Budget, Opened, Readers, Source, Writer,
         activity::Activity,
         connection,
-        in_process::Held,
+        in_process::{self, Held},
         layout::Layout,
         owner::{self, OwnerLock},
         schema,
@@ -46,8 +46,8 @@ pub struct Parts {
 struct Files {
     layout: Layout,
     settings: Arc<Settings>,
-    /// Until the last connection to the database is closed.
-    _held: Option<Held>,
+    /// Until the last connection to either file is closed.
+    _held: (Option<Held>, Option<Held>),
 }
 
 /// Looks at the database, which is left as it is, and prepares the rest.
@@ -60,7 +60,8 @@ pub fn open(settings: &Arc<Settings>, budget: &Arc<Budget>, activity: &Arc<Activ
     let (with_store, with_queue) = (settings.parts.has(Part::Store), settings.parts.has(Part::Queue));
     // Without the store the database may be anything.
     let held = with_store.then(|| schema::check_as_client(&layout.database())).transpose()?;
-    let files = Arc::new(Files { layout, settings: Arc::clone(settings), _held: held });
+    let queue = with_queue.then(|| in_process::hold(&layout.queue()));
+    let files = Arc::new(Files { layout, settings: Arc::clone(settings), _held: (held, queue) });
     let writer = |name, source: fn(&Arc<Files>) -> Source| {
         let (budget, activity) = (Arc::clone(budget), Arc::clone(activity));
         if settings.read_only {

@@ -23,6 +23,7 @@ use crate::{
     db::{
         connection::naming,
         durable::sync_directory,
+        in_process,
         layout::{Layout, beside},
         owner::OwnerLock,
     },
@@ -73,7 +74,7 @@ pub struct RestoredFile {
 ///
 /// # Errors
 /// `ERR_NOT_FOUND`, `ERR_CORRUPT` (with file and digests) or `ERR_SCHEMA_UNSUPPORTED` for the backup; `ERR_LOCKED`
-/// where the directory has an owner, or somebody has one of its databases open; `ERR_INVALID_ARG` where there are
+/// where the directory has an owner, or somebody has one of its databases open (of this process: at once); `ERR_INVALID_ARG` where there are
 /// files and `overwrite` is not said. In all of these nothing was changed. `ERR_DISK_FULL`, `ERR_READ_ONLY`,
 /// `ERR_IO`: no file is half restored.
 pub fn run(
@@ -100,11 +101,17 @@ pub fn run(
     }
     // Held to the end: no engine opens the directory meanwhile.
     let _owner = OwnerLock::acquire(layout, options.lock_wait)?;
-    let mut places = Vec::new();
+    let (mut places, mut holds) = (Vec::new(), Vec::new());
     for &entry in &entries {
         let path = (entry.file.path)(layout);
         let there = naming(&path, || Ok(path.try_exists()?))?;
-        if there && is_restored(&path, entry, control)? {
+        // While it looks, nobody of this process opens the file; who comes later meets the claim, as others do.
+        let (done, hold) = in_process::look_and_hold(&path, |held| match held {
+            true => Err(open_here(&path)),
+            false => Ok(there && is_restored(&path, entry, control)?),
+        });
+        holds.push(hold);
+        if done? {
             places.push(Place { entry, path, there, done: true });
             continue;
         }
@@ -165,7 +172,7 @@ impl Drop for Arriving {
 }
 
 /// Whether the file is what the backup says already: a restore that was killed had come so far. Nobody of this
-/// process has it open (the owner lock is ours), so it may be read without SQLite.
+/// process has it open while this runs (see [`in_process`]), so it may be read without SQLite.
 fn is_restored(path: &Path, entry: &Entry, control: &Control<'_, Progress>) -> Result<bool> {
     let log = fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
     if log || naming(path, || Ok(fs::metadata(path)?.len()))? != entry.bytes {
@@ -277,6 +284,16 @@ fn in_use() -> Error {
         "another process has this database open; nothing was changed: end its sessions (hooks, viewers) and try \
          again",
     )
+}
+
+/// Whoever reads the file beside SQLite would drop the locks that this process has on it.
+fn open_here(path: &Path) -> Error {
+    let path = path.display().to_string();
+    let message = format!(
+        "{path}: a memory or client of this process has this database open; nothing was changed: dispose it and try \
+         again"
+    );
+    Error::new(Code::Locked, message).with("path", path)
 }
 
 fn remove_log(path: &Path) -> Result<()> {

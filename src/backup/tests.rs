@@ -19,7 +19,7 @@ use crate::{
     parts::Parts,
     queue::{EnqueueOptions, Enqueued},
     reply::wait,
-    settings::Settings,
+    settings::{Role, Settings},
 };
 
 struct Data {
@@ -205,4 +205,23 @@ fn a_folder_with_something_in_it_is_left_alone_and_a_leftover_is_not() {
     let expected: BTreeSet<_> = FILES.iter().map(|file| file.name).chain([MANIFEST]).map(Into::into).collect();
     assert_eq!(names, expected);
     close(&memory);
+}
+
+#[test]
+fn a_client_of_this_process_keeps_a_restore_out_until_it_is_closed() {
+    let data = Data::new();
+    close(&data.open());
+    let folder = data.backup("backup");
+    for part in ["store", "queue"] {
+        let only: &[_] = if part == "store" { &["claude-mem.db"] } else { &["queue.db"] };
+        let settings = Settings { role: Role::Client, ..Settings::new(&data.layout.data_dir) };
+        let client = Memory::open_here(settings).unwrap();
+        // Nothing was read through it: what counts is that it may open the file at any time.
+        let error = data.restore(&folder, true, only).unwrap_err();
+        assert_eq!(error.code, Code::Locked, "{part}: {error:?}");
+        assert!(error.message.contains("of this process"), "{}", error.message);
+        close(&client);
+        drop(client);
+        data.restore(&folder, true, only).unwrap();
+    }
 }
