@@ -1004,6 +1004,8 @@ export interface Handles {
   batches: number
   /** Live `queue.ready()` iterators. */
   ready: number
+  /** Jobs of this memory that run: backups, exports, imports, checks. */
+  jobs: number
 }
 
 /** How a memory does. */
@@ -1745,8 +1747,8 @@ export interface RestoredFile {
 /** Options of `restore`. */
 export interface RestoreOptions {
   /**
-   * Replace files that are there; each is kept beside as `*.before-restore`, which replaces one of an earlier
-   * restore. Default false.
+   * Replace files that are there; each is kept beside as `*.before-restore`, numbered where that name is
+   * taken. Default false.
    */
   overwrite?: boolean
   /** Restore only these. Default: all that the backup has. */

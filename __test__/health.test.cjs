@@ -77,7 +77,7 @@ const SHAPE = {
   sessions: { active: NUMBER, consumers: NUMBER },
   database: FILE,
   queueDatabase: FILE,
-  handles: { memories: NUMBER, consumers: NUMBER, batches: NUMBER, ready: NUMBER },
+  handles: { memories: NUMBER, consumers: NUMBER, batches: NUMBER, ready: NUMBER, jobs: NUMBER },
   slowest: 'array',
 };
 
@@ -177,24 +177,25 @@ test('answers while another process holds the write locks, and says what waits',
 test('counts what is open, by kind', async (t) => {
   const { memory, session, put } = await openedMemory(t);
   const counts = async () => (await memory.health()).handles;
-  assert.deepEqual(await counts(), { memories: 1, consumers: 0, batches: 0, ready: 0 });
+  assert.deepEqual(await counts(), { memories: 1, consumers: 0, batches: 0, ready: 0, jobs: 0 });
   const id = await session();
   await put(id, 'a');
   const ready = [memory.queue.ready(), memory.queue.ready()];
   const consumers = [memory.queue.consume(id), memory.queue.consume(await session('other'))];
   const batch = await next(consumers[0]);
-  assert.deepEqual(await counts(), { memories: 1, consumers: 2, batches: 1, ready: 2 });
+  assert.deepEqual(await counts(), { memories: 1, consumers: 2, batches: 1, ready: 2, jobs: 0 });
   await batch.commit();
-  assert.deepEqual(await counts(), { memories: 1, consumers: 2, batches: 0, ready: 2 });
+  assert.deepEqual(await counts(), { memories: 1, consumers: 2, batches: 0, ready: 2, jobs: 0 });
   consumers[0].dispose();
   ready[0].dispose();
-  assert.deepEqual(await counts(), { memories: 1, consumers: 1, batches: 0, ready: 1 });
+  assert.deepEqual(await counts(), { memories: 1, consumers: 1, batches: 0, ready: 1, jobs: 0 });
   const second = await openedMemory(t);
   assert.deepEqual(await second.memory.health().then(({ handles }) => handles), {
     memories: 2,
     consumers: 0,
     batches: 0,
     ready: 0,
+    jobs: 0,
   });
   await second.memory.dispose();
   assert.equal((await counts()).memories, 1);

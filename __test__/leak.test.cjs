@@ -55,7 +55,7 @@ describe('nothing is left of', () => {
       assert.equal(after.threads, before.threads, 'threads');
       assert.ok(grown('heapUsed') < HEAP_SLACK, `heapUsed grew by ${grown('heapUsed')} bytes`);
       if (process.platform === 'linux') assert.ok(grown('rss') < RSS_SLACK, `rss grew by ${grown('rss')} bytes`);
-      assert.deepEqual(handles, { memories: 1, consumers: 0, batches: 0, ready: 0 });
+      assert.deepEqual(handles, { memories: 1, consumers: 0, batches: 0, ready: 0, jobs: 0 });
     });
   }
 });

@@ -70,6 +70,17 @@ pub struct RestoredFile {
     pub kept_as: Option<String>,
 }
 
+/// Where what is at `path` is kept: `*.before-restore`, or with the first number that is free.
+fn unused_name(path: &Path) -> Result<PathBuf> {
+    let mut kept = beside(path, BEFORE);
+    let mut number = 1;
+    while kept.try_exists()? {
+        number += 1;
+        kept = beside(path, &format!("{BEFORE}-{number}"));
+    }
+    Ok(kept)
+}
+
 /// Puts the backup in `folder` into the data directory of `layout`.
 ///
 /// # Errors
@@ -215,9 +226,10 @@ impl Place<'_> {
         if self.done || !self.there { Ok(None) } else { naming(&self.path, || alone(&self.path, lock_wait)) }
     }
 
-    /// Puts `from` here; what was here is kept beside. Answers where.
+    /// Puts `from` here; what was here is kept beside, under a name that nothing has yet: after a restore that was killed in
+    /// between, the one before may be all there is of what the directory had. Answers where.
     fn exchange(&self, from: &Path, old: Option<Connection>) -> Result<Option<PathBuf>> {
-        let kept = beside(&self.path, BEFORE);
+        let kept = naming(&self.path, || unused_name(&self.path))?;
         let directory = self.path.parent().unwrap_or(Path::new("."));
         naming(&self.path, || {
             if !self.there {
@@ -240,7 +252,6 @@ impl Place<'_> {
             #[cfg(windows)]
             drop(old);
             remove_log(&self.path)?;
-            remove(&kept)?;
             // A link, so that the name is never without a file: whoever opens it just then would make an empty one.
             if fs::hard_link(&self.path, &kept).is_err() {
                 fs::rename(&self.path, &kept)?;

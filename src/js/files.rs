@@ -101,8 +101,8 @@ pub struct BackupManifest {
 #[napi(object, object_to_js = false)]
 #[derive(Debug)]
 pub struct RestoreOptions {
-    /// Replace files that are there; each is kept beside as `*.before-restore`, which replaces one of an earlier
-    /// restore. Default false.
+    /// Replace files that are there; each is kept beside as `*.before-restore`, numbered where that name is
+    /// taken. Default false.
     pub overwrite: Option<bool>,
     /// Restore only these. Default: all that the backup has.
     #[napi(ts_type = "Array<'queue.db' | 'claude-mem.db'>")]

@@ -203,6 +203,8 @@ pub struct Handles {
     pub batches: f64,
     /// Live `queue.ready()` iterators.
     pub ready: f64,
+    /// Jobs of this memory that run: backups, exports, imports, checks.
+    pub jobs: f64,
 }
 
 /// The slowest run of one operation.
@@ -253,6 +255,7 @@ pub fn report(env: &Env, memory: &Memory) -> Result<Health> {
         consumers: count(|queue| queue.consumers),
         batches: count(|queue| queue.batches),
         ready: count(|queue| queue.ready),
+        jobs: memory.jobs().count() as f64,
     };
     Ok(Health {
         role: core.role.as_str().to_owned(),
