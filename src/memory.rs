@@ -1,5 +1,8 @@
 //! Opens, wires and closes the parts, in order.
 
+mod ownership;
+mod shared_database;
+
 use std::{
     any::Any,
     mem,
@@ -12,18 +15,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use self::{ownership::Ownership, shared_database::SharedDatabase};
 use crate::{
     backup::{self, manifest::Manifest},
     client,
-    db::{
-        Budget, Follow, Readers, Write, Writer,
-        activity::Activity,
-        connection,
-        in_process::{self, Held},
-        layout::Layout,
-        owner::OwnerLock,
-        schema,
-    },
+    db::{Budget, Readers, Writer, activity::Activity, connection, layout::Layout},
     error::{Code, Error, Result},
     fault,
     health::{Health, Sampler},
@@ -55,34 +51,6 @@ pub struct Memory {
     closing: Mutex<Closing>,
     open: OpenCount,
     opened: Instant,
-}
-
-/// What an owner gives up last.
-struct Ownership {
-    _lock: OwnerLock,
-    /// With the part `store`.
-    _held: Option<Held>,
-}
-
-/// The threads of `claude-mem.db`.
-struct SharedDatabase {
-    readers: Arc<Readers>,
-    writer: Arc<Writer>,
-}
-
-/// Keeps the owner lock until a writer's thread has ended, also where the handle is only garbage-collected.
-struct HoldsLock {
-    _lock: Arc<dyn Any + Send + Sync>,
-}
-
-impl Follow for HoldsLock {
-    fn begun(&mut self, _: &rusqlite::Connection) -> Result<()> {
-        Ok(())
-    }
-
-    fn follow_ups(&mut self) -> Vec<Box<dyn Write>> {
-        Vec::new()
-    }
 }
 
 /// Memories that are open in this process.
@@ -146,10 +114,8 @@ impl Memory {
         }
         let settings = Arc::new(settings);
         let layout = Layout::new(settings.data_dir.clone());
-        let lock = own(&layout, &settings)?;
+        let owner = Arc::new(Ownership::take(&layout, &settings)?);
         let parts = settings.parts;
-        let held = parts.has(Part::Store).then(|| in_process::hold(&layout.database()));
-        let owner = Arc::new(Ownership { _lock: lock, _held: held });
         let budget = Arc::new(Budget::new(settings.max_in_flight_bytes));
         let activity = Arc::new(Activity::default());
         // The lock ends with the last of the threads that write, also where the handle is only
@@ -493,30 +459,6 @@ fn answer<R: Clone + Send + 'static>(job: Result<Job<(), R>>, reply: Reply<R>) {
     }
 }
 
-impl SharedDatabase {
-    /// Brings the schema up to date and starts the threads. `guard` lives as long as its writer's.
-    fn open(
-        layout: &Layout,
-        settings: &Settings,
-        budget: &Arc<Budget>,
-        activity: &Arc<Activity>,
-        guard: Option<Arc<dyn Any + Send + Sync>>,
-    ) -> Result<Self> {
-        let db = schema::prepare(&layout.database(), settings.deadline)?;
-        if settings.secure_delete {
-            db.execute_batch("PRAGMA secure_delete=ON")?;
-        }
-        let connections = (0..settings.readers.max(1))
-            .map(|_| connection::open_reader(&layout.database()))
-            .collect::<Result<Vec<_>>>()?;
-        let readers = Arc::new(Readers::start("cm-reader", connections, Arc::clone(activity))?);
-        let follow = guard.map(|lock| Box::new(HoldsLock { _lock: lock }) as Box<dyn Follow>);
-        let (budget, activity) = (Arc::clone(budget), Arc::clone(activity));
-        let writer = Writer::start("cm-writer", db, settings.durability, budget, activity, follow)?;
-        Ok(Self { readers, writer: Arc::new(writer) })
-    }
-}
-
 /// What is told of a session that becomes active.
 #[derive(Debug, Clone, Default)]
 pub struct Initialize {
@@ -528,29 +470,6 @@ pub struct Initialize {
     pub claude_session_id: Option<String>,
     /// Its project; with the store open the row says that.
     pub project: Option<String>,
-}
-
-/// Takes the data directory. A database that we do not know must be left as it was, with nothing beside it,
-/// so it is looked at before `native/` is made. Without the part `store` it is not looked at.
-///
-/// Where `native/` exists the lock comes first instead: looking opens and closes the file, and on POSIX
-/// systems that would drop the locks of a memory that this very process has open on it.
-fn own(layout: &Layout, settings: &Settings) -> Result<OwnerLock> {
-    static FIRST_OPEN: Mutex<()> = Mutex::new(());
-    if !settings.parts.has(Part::Store) {
-        return OwnerLock::acquire(layout, settings.lock_wait);
-    }
-    if !layout.owner_lock().exists() {
-        // One first open at a time: between the look and the lock nobody else of this process may open.
-        let _one = FIRST_OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-        if !layout.owner_lock().exists() {
-            schema::check(&layout.database())?;
-            return OwnerLock::acquire(layout, Duration::ZERO.max(settings.lock_wait));
-        }
-    }
-    let owner = OwnerLock::acquire(layout, settings.lock_wait)?;
-    schema::check(&layout.database())?;
-    Ok(owner)
 }
 
 impl std::fmt::Debug for Memory {

@@ -11,9 +11,9 @@ use super::{
     queue_options::{RAW_OPTIONS, enqueue_options, message_shape},
 };
 use crate::{
-    error::{Code, Error, Result},
+    error::{Error, Result},
     memory::Memory,
-    queue::Enqueued,
+    queue::{Enqueued, too_large},
     reply::Reply,
 };
 
@@ -61,13 +61,7 @@ impl RawMessage {
             piece.with_bytes(|bytes| {
                 let size = text.len() + bytes.len();
                 if size > limit {
-                    return Err(Error::new(
-                        Code::QueueFull,
-                        format!("bytes of one message: {size} would exceed the limit of {limit}; shorten it or raise maxMessageBytes"),
-                    )
-                    .with("sessionDbId", self.session_id)
-                    .with("bytes", size)
-                    .with("limit", limit));
+                    return Err(too_large(self.session_id, size, limit));
                 }
                 text.extend_from_slice(bytes);
                 i64::try_from(size).map_err(|_| Error::internal("a message is longer than memory"))

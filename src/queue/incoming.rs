@@ -18,6 +18,18 @@ use crate::{
 /// The name of the type that ends a batch unless the caller says otherwise.
 const SUMMARIZE: &str = "summarize";
 
+/// The error of a message that is larger than `maxMessageBytes`.
+#[must_use]
+pub fn too_large(session_id: i64, size: usize, limit: usize) -> Error {
+    Error::new(
+        Code::QueueFull,
+        format!("bytes of one message: {size} would exceed the limit of {limit}; shorten it or raise maxMessageBytes"),
+    )
+    .with("sessionDbId", session_id)
+    .with("bytes", size)
+    .with("limit", limit)
+}
+
 /// A message that is to be stored.
 pub struct Incoming {
     pub session_id: i64,
@@ -89,13 +101,7 @@ impl Incoming {
         let (size, limit) = (shaped.payload.len(), bounds.message_bytes);
         if size > limit {
             // Other values that become text grow by their escapes.
-            return Err(Error::new(
-                Code::QueueFull,
-                format!("bytes of one message: {size} would exceed the limit of {limit}; shorten it or raise maxMessageBytes"),
-            )
-            .with("sessionDbId", self.session_id)
-            .with("bytes", size)
-            .with("limit", limit));
+            return Err(too_large(self.session_id, size, limit));
         }
         Ok(shaped)
     }

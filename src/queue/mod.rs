@@ -59,6 +59,7 @@ pub use envelope::Split;
 pub use erase::{Erased, Leaving};
 pub use figures::Figures;
 pub use import::{Arrival, Arrived, Identity};
+pub use incoming::too_large;
 pub use purge::Deletion;
 pub use ready::{ReadySession, ReadySessions};
 pub use release::{ReleaseOptions, Released};
