@@ -5,7 +5,7 @@
 //   npm run bench                              everything; writes the table into README.md
 //   npm run bench -- cycle claim               the trials named
 //   npm run bench -- cycle --driver native     the drivers named
-//   --repetitions 3    how often each cell is run    --quick    tiny sizes, once: whether it runs, not how fast
+//   --repetitions 3    how often each cell is run, long trials less often    --quick    tiny sizes, once: whether it runs, not how fast
 //   --no-peers         without better-sqlite3 and what needs it, and without installing them
 //   --results <dir>    where the JSON is written, in place of bench/results
 //
@@ -84,7 +84,8 @@ function runCell(trial, driver, variant, repetition, quick) {
 /** All cells of a trial. A cell that failed is not run again. */
 function runTrial(trial, drivers, { quick, repetitions }) {
   const cells = [];
-  const times = quick ? 1 : Number(repetitions ?? trial.repetitions ?? REPETITIONS);
+  // A trial that says how often is a long one.
+  const times = quick ? 1 : Math.min(Number(repetitions ?? REPETITIONS), trial.repetitions ?? Infinity);
   for (const variant of trial.variants) {
     const out = new Set();
     const startedAt = performance.now();
