@@ -6,8 +6,8 @@
 //!
 //! Layers, each importing only what stands below it: [`js`] (the N-API surface), [`deletion`] and [`portable`] (work on a
 //! whole memory: deleting for good, export and import), [`memory`] (opens, wires and closes the parts; [`client`] those of
-//! a client), [`backup`] and [`integrity`] (the files as a whole), [`queue`] and [`sessions`], [`index`] (so far what reads
-//! the vectors of a Chroma directory), [`store`] (one file a table), [`db`] (connections, schema, writer and reader
+//! a client), [`backup`] and [`integrity`] (the files as a whole), [`queue`] and [`sessions`], [`index`] (documents, vectors and text
+//! indexes), [`embedder`] (text in, vectors out), [`store`] (one file a table), [`db`] (connections, schema, writer and reader
 //! threads), and at the bottom [`settings`], [`parts`], [`error`], [`reply`], [`job`], [`clock`] and [`fault`].
 
 pub mod backup;
@@ -15,6 +15,7 @@ pub mod client;
 pub mod clock;
 pub mod db;
 pub mod deletion;
+pub mod embedder;
 pub mod error;
 pub mod fault;
 pub mod health;

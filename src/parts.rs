@@ -9,11 +9,13 @@ pub enum Part {
     Store,
     /// `native/queue.db`: the queues and the session registry.
     Queue,
+    /// `native/index.db`, derived from the tables, and `native/collections.db`, the caller's own documents.
+    Vectors,
 }
 
 impl Part {
     /// All there are.
-    pub const ALL: [Self; 2] = [Self::Store, Self::Queue];
+    pub const ALL: [Self; 3] = [Self::Store, Self::Queue, Self::Vectors];
 
     /// What the option `parts` calls it.
     #[must_use]
@@ -21,6 +23,7 @@ impl Part {
         match self {
             Self::Store => "store",
             Self::Queue => "queue",
+            Self::Vectors => "vectors",
         }
     }
 }
@@ -63,7 +66,7 @@ impl Parts {
 
 impl Default for Parts {
     fn default() -> Self {
-        Self::of(&[Part::Store, Part::Queue])
+        Self::of(&Part::ALL)
     }
 }
 
@@ -84,6 +87,6 @@ mod tests {
         assert_eq!(error.code, Code::NotOpen);
         assert!(error.message.contains("parts: ['queue'], without 'store'"), "{}", error.message);
         assert!(error.message.ends_with("open it with parts: ['store', 'queue']"), "{}", error.message);
-        assert!(Parts::default().has(Part::Store) && Parts::default().has(Part::Queue));
+        assert!(Part::ALL.into_iter().all(|part| Parts::default().has(part)));
     }
 }

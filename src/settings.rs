@@ -37,6 +37,64 @@ pub struct Settings {
     pub max_sessions: usize,
     /// Overwrite deleted payloads and rows with zeros.
     pub secure_delete: bool,
+    /// Documents and vectors.
+    pub index: Index,
+    /// The model that makes vectors of texts.
+    pub model: Model,
+}
+
+/// How documents are indexed.
+#[derive(Debug, Clone)]
+pub struct Index {
+    /// Whether what the tables owe is indexed without being asked for.
+    pub automatic: bool,
+    /// How vectors are kept in memory.
+    pub precision: Precision,
+    /// Candidates that the graph looks at when a vector is added, and when one is searched for.
+    pub expansion: Expansion,
+    /// Bytes of vectors in memory at most: above it they are kept as `i8`, above that answers come from the file.
+    pub memory_budget: usize,
+}
+
+/// How a vector is kept in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// 16 bits a number, with the range of a 32-bit float.
+    Bf16,
+    /// 8 bits a number.
+    I8,
+}
+
+/// How much the graph looks at: more is slower and finds more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expansion {
+    /// When a vector is added.
+    pub add: usize,
+    /// When one is searched for.
+    pub search: usize,
+}
+
+/// The model that makes vectors of texts.
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// The caller hands vectors over; nothing is embedded here.
+    pub external: bool,
+    /// Its family.
+    pub name: String,
+    /// Numbers in a vector.
+    pub dimensions: usize,
+    /// Tokens of a text that count at most.
+    pub max_tokens: usize,
+    /// Where it lies; else it is looked for.
+    pub directory: Option<PathBuf>,
+    /// How long it stays in memory unused.
+    pub idle: Duration,
+    /// Threads that work on one batch.
+    pub threads: usize,
+    /// Bytes of remembered query vectors at most.
+    pub query_cache_bytes: usize,
+    /// Whether a client may load it.
+    pub for_client: bool,
 }
 
 /// What a memory is to its data directory.
@@ -125,6 +183,23 @@ impl Settings {
             session_ttl: Duration::from_secs(30 * 60),
             max_sessions: 1_000,
             secure_delete: false,
+            index: Index {
+                automatic: true,
+                precision: Precision::Bf16,
+                expansion: Expansion { add: 128, search: 64 },
+                memory_budget: 512 << 20,
+            },
+            model: Model {
+                external: false,
+                name: "all-MiniLM-L6-v2".into(),
+                dimensions: 384,
+                max_tokens: 256,
+                directory: None,
+                idle: Duration::from_secs(300),
+                threads: 1,
+                query_cache_bytes: 1 << 20,
+                for_client: false,
+            },
         }
     }
 }

@@ -43,6 +43,18 @@ impl Layout {
         self.native().join("queue.db")
     }
 
+    /// `native/index.db`: documents, vectors and text indexes, derived from the tables.
+    #[must_use]
+    pub fn index(&self) -> PathBuf {
+        self.native().join("index.db")
+    }
+
+    /// `native/collections.db`: the caller's own documents.
+    #[must_use]
+    pub fn collections(&self) -> PathBuf {
+        self.native().join("collections.db")
+    }
+
     /// `native/owner.lock`: the OS file lock of the one owner.
     #[must_use]
     pub fn owner_lock(&self) -> PathBuf {
