@@ -13,6 +13,7 @@ pub mod rows;
 pub mod schema;
 pub mod source;
 pub mod stepwise;
+mod wal_file;
 pub mod writer;
 
 pub use budget::Budget;
