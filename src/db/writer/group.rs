@@ -137,17 +137,14 @@ impl Worker {
                 outcomes.push(Ok(()));
                 continue;
             }
-            let outcome = if lone {
-                run_caught(&mut *queued.command, &self.db)
-            } else {
-                self.run_in_savepoint(&mut *queued.command)
-            };
+            let outcome =
+                if lone { run_caught(&mut *queued.command, &self.db) } else { self.run_in_group(&mut *queued.command) };
             // SQLITE_FULL, IOERR and NOMEM may have rolled back the whole transaction, not the savepoint.
             lost = self.db.is_autocommit();
             outcomes.push(outcome);
         }
-        if !lost && let Some(mut follow) = self.follow.take() {
-            for command in follow.follow_ups() {
+        if !lost {
+            for command in self.follow.as_mut().map(|follow| follow.follow_ups()).unwrap_or_default() {
                 let mut queued = Queued::new(command, 0, &self.shared);
                 if lost {
                     outcomes.push(Ok(()));
@@ -158,7 +155,6 @@ impl Worker {
                 }
                 group.push(queued);
             }
-            self.follow = Some(follow);
         }
         if !lost {
             fault::stage("before-commit", || group.iter().map(|queued| queued.command.name()));
@@ -186,8 +182,29 @@ impl Worker {
                 }
             }
         }
+        self.settle_group(group, outcomes);
+    }
+
+    fn settle_group(&mut self, group: Vec<Queued>, outcomes: Vec<Result<()>>) {
+        let mut noted = false;
         for (queued, outcome) in group.into_iter().zip(outcomes) {
+            let together = outcome.is_ok() && queued.command.settles_together();
+            if noted && !together {
+                self.settle_noted();
+            }
+            noted = together;
             self.shared.settle(queued, outcome.map_err(|error| about_file(&self.db, error)));
+        }
+        if noted {
+            self.settle_noted();
+        }
+    }
+
+    /// What commands have left to be settled together.
+    fn settle_noted(&mut self) {
+        if let Some(follow) = &mut self.follow {
+            // As in `Shared::settle`.
+            drop(catch_unwind(AssertUnwindSafe(|| follow.settle_together())));
         }
     }
 
@@ -278,6 +295,18 @@ impl Worker {
             count += 1;
         }
         self.waiting.drain(..count).collect()
+    }
+
+    fn run_in_group(&self, command: &mut dyn Write) -> Result<()> {
+        if command.needs_savepoint() {
+            return self.run_in_savepoint(command);
+        }
+        let outcome = run_caught(command, &self.db);
+        if outcome.is_err() && command.has_written() {
+            // Nothing tells what it did from the others' work: all of it goes, and they run again.
+            self.rollback();
+        }
+        outcome
     }
 
     fn run_in_savepoint(&self, command: &mut dyn Write) -> Result<()> {
