@@ -15,6 +15,7 @@ pub mod client;
 pub mod clock;
 pub mod db;
 pub mod deletion;
+pub mod eagerness;
 pub mod error;
 pub mod fault;
 pub mod health;

@@ -6,10 +6,11 @@
 
 use std::{borrow::Cow, ops::RangeInclusive, ptr};
 
-use napi::{Unknown, ValueType, sys};
+use napi::{Env, Unknown, ValueType, sys};
 
 pub use super::fields::Fields;
 use super::{
+    environment::Environment,
     errors::{exception_text, raw_of},
     place::{Place, integer_from, show_number, show_text},
     suggestion::closest,
@@ -365,8 +366,22 @@ impl<'e> Argument<'e> {
             )
         )
         .map_err(|error| self.unreadable(&self.place, error))?;
-        let names = self.at(names, self.place.clone()).texts()?;
+        let names = self.at(names, self.place.clone()).names()?;
         Ok(Fields { of: self.clone(), names, options })
+    }
+
+    /// The elements of an array of strings that N-API has made: no error will name any of them.
+    fn names(&self) -> Result<Vec<String>> {
+        let mut length = 0;
+        // SAFETY: the handle belongs to the scope.
+        let status = unsafe { sys::napi_get_array_length(self.scope.env(), self.value, &raw mut length) };
+        check(status, "read an array's length")?;
+        (0..length)
+            .map(|index| {
+                let name = make!(self.scope, "read a property's name", napi_get_element(self.value, index))?;
+                self.scope.read_string(name)
+            })
+            .collect()
     }
 
     /// `JSON.stringify` of the value, which must be an object.
@@ -415,9 +430,7 @@ impl<'e> Argument<'e> {
     }
 
     fn stringify(&self) -> Result<sys::napi_value> {
-        let global = make!(self.scope, "get the global object", napi_get_global())?;
-        let json = self.scope.get_property(global, "JSON")?;
-        self.scope.call(self.scope.get_property(json, "stringify")?, &[self.value])
+        Environment::of(&Env::from_raw(self.scope.env()))?.stringify_json(self.scope, self.value)
     }
 
     /// A getter or a proxy has thrown.

@@ -335,7 +335,11 @@ const FINISH: &str = "((batch, message, index, id, attempts, enqueuedAtEpoch, ..
 
 fn messages(env: &Env, scope: Scope, batch: sys::napi_value, messages: &[Delivered]) -> Result<sys::napi_value> {
     let environment = Environment::of(env)?;
-    let finish = scope.run_script(FINISH)?;
+    let keep = |array| scope.call(environment.script(scope, KEEP)?, &[batch, array]).map(|_| array);
+    if messages.iter().all(|message| message.split.large.is_empty()) {
+        return keep(environment.parse_json(scope, &json_of_all(messages))?);
+    }
+    let finish = environment.script(scope, FINISH)?;
     let array = scope.array(messages.len())?;
     for (index, message) in messages.iter().enumerate() {
         let split = &message.split;
@@ -353,6 +357,18 @@ fn messages(env: &Env, scope: Scope, batch: sys::napi_value, messages: &[Deliver
         }
         scope.set_element(array, index, scope.call(finish, &arguments)?)?;
     }
-    scope.call(scope.run_script(KEEP)?, &[batch, array])?;
-    Ok(array)
+    keep(array)
+}
+
+/// The messages as one JSON text: to be parsed at once costs half of what one after the other does.
+fn json_of_all(messages: &[Delivered]) -> String {
+    let mut text = String::with_capacity(messages.iter().map(|message| message.payload.len() + 96).sum());
+    for message in messages {
+        let (open, own) = message.json();
+        text.push(if text.is_empty() { '[' } else { ',' });
+        text.push_str(open);
+        text.push_str(&own);
+    }
+    text.push_str(if text.is_empty() { "[]" } else { "]" });
+    text
 }
