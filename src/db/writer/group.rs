@@ -16,6 +16,7 @@ use crate::{
     db::{
         command::{Durability, Follow, Write},
         connection::{Identity, about_file},
+        wal_file::committing,
     },
     error::{Code, Error, Result},
     fault,
@@ -160,7 +161,7 @@ impl Worker {
             fault::stage("before-commit", || group.iter().map(|queued| queued.command.name()));
             if lone && outcomes.iter().any(Result::is_err) {
                 self.rollback();
-            } else if let Err(error) = self.db.execute_batch("COMMIT").map_err(Error::from) {
+            } else if let Err(error) = committing(|| self.db.execute_batch("COMMIT")).map_err(Error::from) {
                 self.rollback();
                 // How a COMMIT with an I/O error ended the file alone can tell: each command runs again and looks.
                 if group.len() == 1 && outcomes.iter().all(Result::is_ok) && error.code != Code::Io {
@@ -346,7 +347,7 @@ impl Worker {
         }
         let outcome = run_caught(command, &self.db).and_then(|()| {
             fault::stage("before-commit", || std::iter::once(command.name()));
-            Ok(self.db.execute_batch("COMMIT")?)
+            Ok(committing(|| self.db.execute_batch("COMMIT"))?)
         });
         match outcome {
             Ok(()) => {
