@@ -8,7 +8,7 @@
 //! whole memory: deleting for good, export and import), [`memory`] (opens, wires and closes the parts; [`client`] those of
 //! a client), [`backup`] and [`integrity`] (the files as a whole), [`queue`] and [`sessions`], [`index`] (so far what reads
 //! the vectors of a Chroma directory), [`store`] (one file a table), [`db`] (connections, schema, writer and reader
-//! threads), and at the bottom [`settings`], [`parts`], [`error`], [`reply`], [`job`], [`clock`] and [`fault`].
+//! threads), and at the bottom [`settings`], [`parts`], [`error`], [`reply`], [`json_text`], [`job`], [`clock`] and [`fault`].
 
 pub mod backup;
 pub mod client;
@@ -23,6 +23,7 @@ pub mod index;
 pub mod integrity;
 pub mod job;
 pub mod js;
+pub mod json_text;
 pub mod memory;
 pub mod parts;
 pub mod portable;

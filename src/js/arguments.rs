@@ -392,13 +392,18 @@ impl<'e> Argument<'e> {
         if self.kind() != ValueType::Object || self.is_array() {
             return Err(self.expected("an object"));
         }
-        let stringified = self.stringified()?;
-        let text = self.at(stringified, self.place.clone());
-        if text.kind() == ValueType::String {
-            text.raw_string()
-        } else {
+        let env = Env::from_raw(self.scope.env());
+        let environment = Environment::of(&env)?;
+        let parts = environment
+            .script(self.scope, PARTS)
+            .and_then(|parts| self.scope.call(parts, &[self.value]))
+            .map_err(|error| self.unwritable(error))?;
+        let parts = self.at(parts, self.place.clone());
+        match parts.kind() {
+            ValueType::String => parts.raw_string(),
+            ValueType::Object => self.scope.join_members(parts.value),
             // A `toJSON` that answers undefined.
-            Err(self.expected("an object that JSON.stringify can write"))
+            _ => Err(self.expected("an object that JSON.stringify can write")),
         }
     }
 
@@ -412,12 +417,14 @@ impl<'e> Argument<'e> {
     }
 
     fn stringified(&self) -> Result<sys::napi_value> {
-        self.stringify().map_err(|error| {
-            let text = self.scope.take_exception().and_then(|thrown| exception_text(self.scope, thrown));
-            let reason = self.culprit().or(text).unwrap_or(error.message);
-            Error::invalid(format!("{} cannot be written as JSON: {reason}", self.place))
-                .with("argument", self.place.name().to_owned())
-        })
+        self.stringify().map_err(|error| self.unwritable(error))
+    }
+
+    fn unwritable(&self, error: Error) -> Error {
+        let text = self.scope.take_exception().and_then(|thrown| exception_text(self.scope, thrown));
+        let reason = self.culprit().or(text).unwrap_or(error.message);
+        Error::invalid(format!("{} cannot be written as JSON: {reason}", self.place))
+            .with("argument", self.place.name().to_owned())
     }
 
     /// What stands in the way of `JSON.stringify`, with its path: a cycle or a bigint.
@@ -440,6 +447,38 @@ impl<'e> Argument<'e> {
         Error::invalid(format!("{place} cannot be read: {reason}")).with("argument", place.name().to_owned())
     }
 }
+
+/// `JSON.stringify` of an object, or what it is made of: JSON text of some members, then name and value of a long text,
+/// and so on, JSON text last. Half of a surrogate pair is left to `JSON.stringify`, as is whatever is no plain object.
+const PARTS: &str = "(() => {
+  const LONG = 1024;
+  const { stringify } = JSON;
+  const { create, getPrototypeOf, keys, prototype } = Object;
+  const { isWellFormed } = String.prototype;
+  const isWhole = isWellFormed ? Function.prototype.call.bind(isWellFormed) : () => false;
+  const isLong = (value) => typeof value === 'string' && value.length >= LONG;
+  return (message) => {
+    const parent = getPrototypeOf(message);
+    if ((parent !== prototype && parent !== null) || typeof message.toJSON === 'function') return stringify(message);
+    const names = keys(message);
+    let index = 0;
+    while (index < names.length && !isLong(message[names[index]])) index += 1;
+    if (index === names.length) return stringify(message);
+    const parts = [];
+    let others = create(null);
+    for (const name of names) {
+      const value = message[name];
+      if (isLong(value) && isWhole(value) && isWhole(name)) {
+        parts.push(stringify(others), name, value);
+        others = create(null);
+      } else {
+        others[name] = value;
+      }
+    }
+    parts.push(stringify(others));
+    return parts;
+  };
+})()";
 
 /// Runs `JSON.stringify` again with a replacer that remembers where it is; the last place is where it stopped.
 const CULPRIT: &str = "((message) => {
