@@ -70,8 +70,24 @@ impl RowFactories {
         Ok(factory)
     }
 
+    /// As [`RowFactories::get`], for lists that a caller's data brings in: where too many are remembered, none is made.
+    pub(super) fn get_if_room<K: AsRef<str>>(&self, scope: Scope, keys: &[K]) -> Result<Option<Rc<RowFactory>>> {
+        let (known, hash) = self.known(keys);
+        match known {
+            Some(known) => Ok(Some(known)),
+            None if self.by_keys.borrow().len() >= REMEMBERED / 2 => Ok(None),
+            None => self.make(scope, keys, hash).map(Some),
+        }
+    }
+
     /// The function that makes objects with `keys`.
     pub(super) fn get<K: AsRef<str>>(&self, scope: Scope, keys: &[K]) -> Result<Rc<RowFactory>> {
+        let (known, hash) = self.known(keys);
+        known.map_or_else(|| self.make(scope, keys, hash), Ok)
+    }
+
+    /// What is remembered of a list, and its hash.
+    fn known<K: AsRef<str>>(&self, keys: &[K]) -> (Option<Rc<RowFactory>>, u64) {
         let mut hasher = DefaultHasher::new();
         for key in keys {
             hasher.write(key.as_ref().as_bytes());
@@ -79,9 +95,10 @@ impl RowFactories {
         }
         let hash = hasher.finish();
         let known = self.by_keys.borrow().get(&hash).and_then(|same| same.iter().find(|one| one.makes(keys)).cloned());
-        if let Some(known) = known {
-            return Ok(known);
-        }
+        (known, hash)
+    }
+
+    fn make<K: AsRef<str>>(&self, scope: Scope, keys: &[K], hash: u64) -> Result<Rc<RowFactory>> {
         // Nothing is borrowed while JavaScript compiles.
         let made = Rc::new(RowFactory::compile(scope, keys)?);
         let mut remembered = self.by_keys.borrow_mut();

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, fmt};
 use serde_core::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::members::{Value, take_apart};
 use crate::error::{Error, Result};
 
 /// A string field is read on demand from native memory from this many bytes of JSON text on; below it the
@@ -153,17 +154,19 @@ pub struct Split {
     pub skeleton: Option<String>,
     /// Names of the fields that were taken out, and where in the payload their JSON text lies.
     pub large: Vec<(Box<str>, std::ops::Range<usize>)>,
+    /// The members, where no large text is among them and they can be had one by one.
+    pub members: Option<Vec<(Box<str>, Value)>>,
 }
 
 impl Split {
     /// Splits `payload`. One that is no object (it was checked when it came) is left whole.
     #[must_use]
     pub fn new(payload: &str) -> Self {
-        let whole = Self { skeleton: None, large: Vec::new() };
+        let whole = || Self { skeleton: None, large: Vec::new(), members: take_apart(payload) };
         if payload.len() < LARGE_TEXT {
-            return whole;
+            return whole();
         }
-        let Ok(fields) = fields(payload) else { return whole };
+        let Ok(fields) = fields(payload) else { return whole() };
         let mut large: Vec<(Box<str>, std::ops::Range<usize>)> = fields
             .into_iter()
             .filter_map(|(name, value)| Some((String::from_utf8(name.0).ok()?, value)))
@@ -178,7 +181,7 @@ impl Split {
             })
             .collect();
         if large.is_empty() {
-            return whole;
+            return whole();
         }
         large.sort_by_key(|(_, range)| range.start);
         let mut skeleton = String::new();
@@ -189,7 +192,7 @@ impl Split {
             from = range.end;
         }
         skeleton.push_str(&payload[from..]);
-        Self { skeleton: Some(skeleton), large }
+        Self { skeleton: Some(skeleton), large, members: None }
     }
 }
 
@@ -226,6 +229,7 @@ mod tests {
         assert_eq!(&payload[range.clone()], format!("\"{big}\""));
         let skeleton = split.skeleton.unwrap();
         assert!(skeleton.starts_with(r#"{"a":1,"tool_response":null,"b":[2],"list":["#), "{}", &skeleton[..60]);
-        assert_eq!(Split::new(r#"{"a":1}"#), Split { skeleton: None, large: vec![] });
+        let members = Some(vec![("a".into(), Value::Json(5..6))]);
+        assert_eq!(Split::new(r#"{"a":1}"#), Split { skeleton: None, large: vec![], members });
     }
 }
