@@ -236,7 +236,9 @@ impl Completions {
         if begun.is_some_and(|begun| now - begun >= SLICE) {
             return self.wake_next_turn();
         }
-        if self.work.borrow().is_empty() && !self.port.filled.load(Ordering::Relaxed) {
+        // Where the last of it came to its end at the end of a turn, the hold is still to be given up below.
+        let nothing = self.work.borrow().is_empty() && !self.port.filled.load(Ordering::Relaxed) && !self.holds.get();
+        if nothing {
             if begun.is_some() || self.pace.awaits() {
                 return self.wake_next_turn();
             }
