@@ -1,7 +1,4 @@
-//! A line of jobs for a few threads that stay awake for a moment after their work.
-//!
-//! To wake a thread costs a system call, and on a core that has gone idle some 50 µs until it runs: far more than a
-//! short read. So a thread that has just worked looks for more before it sleeps, where jobs have come quickly of late.
+//! A line of jobs for a few threads, of which one looks for more after its work while the others sleep.
 
 use std::{
     collections::VecDeque,
@@ -9,16 +6,10 @@ use std::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    thread::available_parallelism,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use crate::eagerness::Eagerness;
-
-/// How long a thread looks for more.
-const LOOK: Duration = Duration::from_micros(50);
-/// Looks between two at the clock.
-const LOOKS: u32 = 32;
+use super::lookout::Lookout;
 
 /// Jobs on their way to the threads that share the line.
 pub struct JobLine<J> {
@@ -26,8 +17,6 @@ pub struct JobLine<J> {
     /// Jobs in the line: changed under the lock, looked at without it.
     waiting: AtomicUsize,
     come: Condvar,
-    /// On a single core nothing can come while somebody looks.
-    cores: bool,
 }
 
 struct State<J> {
@@ -48,7 +37,6 @@ impl<J> JobLine<J> {
             state: Mutex::new(State { jobs: VecDeque::new(), threads: 0, asleep: 0, looking: false, closed: false }),
             waiting: AtomicUsize::new(0),
             come: Condvar::new(),
-            cores: available_parallelism().is_ok_and(|cores| cores.get() > 1),
         }
     }
 
@@ -86,29 +74,14 @@ impl<J> JobLine<J> {
     #[must_use]
     pub fn place(self: &Arc<Self>) -> Place<J> {
         self.lock().threads += 1;
-        Place { line: Arc::clone(self), worked: None, eagerness: Eagerness::default() }
-    }
-
-    /// Returns once there may be a job, or [`LOOK`] is over.
-    fn look(&self) {
-        let end = Instant::now() + LOOK;
-        while Instant::now() < end {
-            for _ in 0..LOOKS {
-                if self.waiting.load(Ordering::Relaxed) > 0 {
-                    return;
-                }
-                std::hint::spin_loop();
-            }
-        }
+        Place { line: Arc::clone(self), lookout: Lookout::new() }
     }
 }
 
 /// Where a thread takes its jobs.
 pub struct Place<J> {
     line: Arc<JobLine<J>>,
-    /// When it had done its last job.
-    worked: Option<Instant>,
-    eagerness: Eagerness,
+    lookout: Lookout,
 }
 
 impl<J> Place<J> {
@@ -116,34 +89,27 @@ impl<J> Place<J> {
     pub fn serve(&mut self, mut run: impl FnMut(J)) {
         while let Some(job) = self.next() {
             run(job);
-            self.worked = Some(Instant::now());
+            self.lookout.worked();
         }
     }
 
     fn next(&mut self) -> Option<J> {
         let line = &*self.line;
-        let (mut may_look, mut looked) = (line.cores && self.eagerness.tries(), false);
         let mut state = line.lock();
         loop {
             if let Some((job, came)) = state.jobs.pop_front() {
                 line.waiting.store(state.jobs.len(), Ordering::Relaxed);
                 drop(state);
-                let quickly = self.worked.is_some_and(|worked| came.saturating_duration_since(worked) < LOOK);
-                if looked {
-                    self.eagerness.tried(quickly);
-                } else {
-                    self.eagerness.missed(quickly);
-                }
+                self.lookout.came(came);
                 return Some(job);
             }
             if state.closed {
                 return None;
             }
-            if may_look && !state.looking {
-                (may_look, looked) = (false, true);
+            if self.lookout.looks() && !state.looking {
                 state.looking = true;
                 drop(state);
-                line.look();
+                self.lookout.look(|| line.waiting.load(Ordering::Relaxed) > 0);
                 state = line.lock();
                 state.looking = false;
             } else {
@@ -168,7 +134,7 @@ impl<J> Drop for Place<J> {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::mpsc, thread};
+    use std::{sync::mpsc, thread, time::Duration};
 
     use super::*;
 

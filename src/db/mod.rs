@@ -8,6 +8,7 @@ pub mod durable;
 pub mod in_process;
 pub mod job_line;
 pub mod layout;
+pub mod lookout;
 pub mod owner;
 pub mod reader;
 pub mod rows;

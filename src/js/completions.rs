@@ -31,8 +31,11 @@ use crate::{
     reply::Reply,
 };
 
-/// How long one turn of the event loop may be busy with settling, what then runs of the caller's code included.
-const SLICE: Duration = Duration::from_millis(1);
+/// How long one turn of the event loop may be busy with settling.
+const TURN: Duration = Duration::from_millis(1);
+/// How long until no more is settled in the turn, what then runs of the caller's code included. What that code puts off
+/// to the same turn's end, by `setImmediate`, comes on top.
+const SLICE: Duration = Duration::from_micros(400);
 /// How long the caller's code may run after a chunk of settlements, about: it is not known before.
 const CHUNK: Duration = Duration::from_micros(100);
 /// Settlements in a chunk at most.
@@ -233,7 +236,9 @@ impl Completions {
         if begun.is_some_and(|begun| now - begun >= SLICE) {
             return self.wake_next_turn();
         }
-        if self.work.borrow().is_empty() && !self.port.filled.load(Ordering::Relaxed) {
+        // Where the last of it came to its end at the end of a turn, the hold is still to be given up below.
+        let nothing = self.work.borrow().is_empty() && !self.port.filled.load(Ordering::Relaxed) && !self.holds.get();
+        if nothing {
             if begun.is_some() || self.pace.awaits() {
                 return self.wake_next_turn();
             }
@@ -243,7 +248,8 @@ impl Completions {
         }
         let begun = begun.unwrap_or(now);
         self.begun.set(Some(begun));
-        let deadline = begun + SLICE;
+        // An answer of some hundred rows is not cut for the shorter of the two.
+        let (last, deadline) = (begun + SLICE, begun + TURN);
         // Some of it may take several turns.
         self.hold();
         self.port.take(&mut self.work.borrow_mut());
@@ -270,7 +276,7 @@ impl Completions {
                 self.work.borrow_mut().push_back(unfinished);
             }
             let now = Instant::now();
-            if now >= deadline {
+            if now >= last {
                 // What is left, if only in the port, keeps its wake-up: nobody else needs to wake this thread.
                 return self.wake_next_turn();
             }

@@ -16,6 +16,7 @@ use crate::{
     db::{
         command::{Durability, Follow, Write},
         connection::{Identity, about_file},
+        lookout::Lookout,
         wal_file::committing,
     },
     error::{Code, Error, Result},
@@ -46,6 +47,7 @@ pub(super) struct Worker {
     shared: Arc<Shared>,
     commands: Receiver<Queued>,
     waiting: VecDeque<Queued>,
+    lookout: Lookout,
     follow: Option<Box<dyn Follow>>,
     truncated: bool,
     /// How long to wait for more before the log is truncated.
@@ -70,6 +72,7 @@ impl Worker {
             shared,
             commands,
             waiting: VecDeque::new(),
+            lookout: Lookout::new(),
             follow,
             truncated: true,
             idle: IDLE,
@@ -86,6 +89,9 @@ impl Worker {
     pub(super) fn serve(&mut self) {
         loop {
             if self.waiting.is_empty() {
+                if self.lookout.looks() {
+                    self.lookout.look(|| !self.commands.is_empty());
+                }
                 // With the log truncated there is nothing to wake up for.
                 let next = if self.truncated {
                     self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected)
@@ -93,7 +99,10 @@ impl Worker {
                     self.commands.recv_timeout(self.idle)
                 };
                 match next {
-                    Ok(queued) => self.waiting.push_back(queued),
+                    Ok(queued) => {
+                        self.lookout.came(queued.since);
+                        self.waiting.push_back(queued);
+                    }
                     Err(RecvTimeoutError::Timeout) => {
                         self.truncate_log();
                         continue;
@@ -111,6 +120,7 @@ impl Worker {
                 // another try only after as many pages again, not after every commit.
                 self.checkpoint_at = pages + CHECKPOINT_PAGES;
             }
+            self.lookout.worked();
         }
     }
 
