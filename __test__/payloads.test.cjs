@@ -36,6 +36,65 @@ describe('enqueue writes what JSON.stringify writes', () => {
     assert.deepEqual({ ...back }, value);
   });
 
+  test('long texts among other members are written letter for letter, and come back in their places', async (t) => {
+    const long = 'a "long" text\\ with\n\t\u0001\u007f\u2028 é 😀 '.repeat(60);
+    class Call {
+      tool = long;
+      toolToo = 'short';
+    }
+    const values = [
+      { type: 'observation', first: 1, long, last: null },
+      { long },
+      { 7: long, b: 2, 3: 'three', a: long, '': long, é: long, 'a "name"': long },
+      { long, undefined: undefined, run() {}, nested: { long, list: [long] }, more: long, when: new Date(0) },
+      JSON.parse(`{"__proto__":${JSON.stringify(long)},"x":{"__proto__":1},"y":${JSON.stringify(long)}}`),
+      Object.assign(Object.create(null), { long, short: 'x' }),
+      Object.defineProperty({ long }, 'hidden', { value: long }),
+      {
+        long,
+        get made() {
+          return `${long}!`;
+        },
+      },
+      { long, toJSON: () => ({ instead: long }) },
+      { long, toJSON: 'no function' },
+      new Call(),
+      { half: `${long}\ud800`, whole: long, ['\udc00']: long },
+      { id: long, attempts: 'of its own', x: long },
+      Object.fromEntries(Array.from({ length: 70 }, (_, index) => [`member ${index}`, index % 9 === 0 ? long : index])),
+      { n: [-0, 1e21, 0.1], zero: -0, big: 2 ** 53, far: -123456789012345, exact: 1e15, long, yes: true, no: false },
+    ];
+    for (const value of values) {
+      const batch = await throughTheQueue(t, (queue, id) => queue.enqueue(id, value));
+      const text = JSON.stringify(value);
+      const [message] = batch.messages;
+      const { id, attempts, enqueuedAtEpoch } = message;
+      const own = JSON.stringify({ id, attempts, enqueuedAtEpoch });
+      assert.equal(batch.readRaw(0).toString(), `${text.slice(0, -1)},${own.slice(1)}`);
+      const expected = Object.assign(JSON.parse(text), { id, attempts, enqueuedAtEpoch });
+      assert.deepEqual(message, expected);
+      assert.deepEqual(Object.keys(message), Object.keys(expected));
+      assert.equal(Object.getPrototypeOf(message), Object.prototype);
+      assert.equal(typeof id === 'number' && typeof attempts === 'number', true);
+    }
+  });
+
+  test('messages with different members share a batch', async (t) => {
+    const { memory, session } = await openedMemory(t);
+    const id = await session();
+    const values = Array.from({ length: 30 }, (_, index) =>
+      index % 3 === 0 ? { a: 'x', b: index } : { [`name ${index}`]: `"${index}"`, a: { b: [index] }, id: 'mine' },
+    );
+    for (const value of values) await memory.queue.enqueue(id, value);
+    const batch = await next(memory.queue.consume(id, { maxBatch: 30 }));
+    assert.equal(batch.messages.length, 30);
+    for (const [index, message] of batch.messages.entries()) {
+      const { id: own, attempts, enqueuedAtEpoch } = message;
+      assert.deepEqual(message, { ...values[index], id: own, attempts, enqueuedAtEpoch });
+      assert.equal(Number.isSafeInteger(own), true);
+    }
+  });
+
   test('undefined, functions and symbols are left out; dates, maps, NaN and toJSON become what JSON makes of them', async (t) => {
     const value = {
       nothing: undefined,

@@ -6,15 +6,17 @@
 //!
 //! Layers, each importing only what stands below it: [`js`] (the N-API surface), [`deletion`] and [`portable`] (work on a
 //! whole memory: deleting for good, export and import), [`memory`] (opens, wires and closes the parts; [`client`] those of
-//! a client), [`backup`] and [`integrity`] (the files as a whole), [`queue`] and [`sessions`], [`index`] (documents, vectors and text
-//! indexes), [`embedder`] (text in, vectors out), [`store`] (one file a table), [`db`] (connections, schema, writer and reader
-//! threads), and at the bottom [`settings`], [`parts`], [`error`], [`reply`], [`job`], [`clock`] and [`fault`].
+//! a client), [`backup`] and [`integrity`] (the files as a whole), [`search`] (words and meaning in one ranking), [`queue`]
+//! and [`sessions`], [`index`] (documents, vectors and text indexes), [`embedder`] (text in, vectors out), [`store`] (one
+//! file a table), [`db`] (connections, schema, writer and reader threads), and at the bottom [`settings`], [`parts`],
+//! [`error`], [`reply`], [`json_text`], [`job`], [`clock`], [`eagerness`] and [`fault`].
 
 pub mod backup;
 pub mod client;
 pub mod clock;
 pub mod db;
 pub mod deletion;
+pub mod eagerness;
 pub mod embedder;
 pub mod error;
 pub mod fault;
@@ -23,6 +25,7 @@ pub mod index;
 pub mod integrity;
 pub mod job;
 pub mod js;
+pub mod json_text;
 pub mod memory;
 pub mod parts;
 pub mod portable;

@@ -39,8 +39,23 @@ pub trait Write: Send {
     /// # Errors
     /// Rolls back this command alone.
     fn run(&mut self, db: &Connection) -> Result<()>;
+    /// Whether a failure is undone by a savepoint of its own. One statement needs none: SQLite undoes a statement that
+    /// fails, or the whole transaction. Asked before `run`.
+    fn needs_savepoint(&self) -> bool {
+        true
+    }
+    /// Of one without a savepoint that has failed: whether it had begun to write. Then its transaction is given up, and
+    /// the others of the group run again. A command that is refused before that disturbs nobody.
+    fn has_written(&self) -> bool {
+        true
+    }
     /// Told the truth, once: after the COMMIT, or with the failure.
     fn settle(self: Box<Self>, outcome: Result<()>);
+    /// Whether `settle`, after a COMMIT, only notes what is to be done, and [`Follow::settle_together`] does it for all
+    /// those of a group that stand one after the other.
+    fn settles_together(&self) -> bool {
+        false
+    }
 }
 
 /// Adds commands to a group that has run and is about to commit: the claim of a waiting consumer is written
@@ -54,6 +69,8 @@ pub trait Follow: Send {
     fn begun(&mut self, db: &Connection) -> Result<()>;
     /// Commands to run in the same transaction.
     fn follow_ups(&mut self) -> Vec<Box<dyn Write>>;
+    /// Settles what [`Write::settles_together`].
+    fn settle_together(&mut self) {}
 }
 
 /// A command made of a closure and a reply.

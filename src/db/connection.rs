@@ -4,7 +4,7 @@ use std::{ffi::OsStr, path::Path, time::Duration};
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
-use super::layout::beside;
+use super::{layout::beside, wal_file};
 use crate::error::{Code, Error, Result};
 
 /// The log file is cut back to this size when it is reset, bytes.
@@ -29,7 +29,10 @@ pub fn open_writer(path: &Path, before_wal: &str) -> Result<Connection> {
 /// As [`open_writer`].
 pub fn open_writer_waiting(path: &Path, before_wal: &str, wait: Duration) -> Result<Connection> {
     naming(path, || {
-        let db = Connection::open(path)?;
+        let db = match wal_file::vfs() {
+            Some(vfs) => Connection::open_with_flags_and_vfs(path, OpenFlags::default(), vfs)?,
+            None => Connection::open(path)?,
+        };
         tune(&db)?;
         db.busy_timeout(wait)?;
         db.execute_batch(before_wal)?;

@@ -18,6 +18,7 @@ use crate::{
     db::{
         activity::Activity,
         connection::about_file,
+        job_line::JobLine,
         source::{Interrupts, Source},
     },
     error::{Code, Error, Result},
@@ -28,7 +29,8 @@ use crate::{
 /// Reads waiting at most; beyond it `ERR_BUSY`.
 const WAITING: usize = 10_000;
 
-type Job = Box<dyn FnOnce(&mut Source) + Send>;
+/// Told why, where there is no thread to run it.
+type Job = Box<dyn FnOnce(Result<&mut Source>) + Send>;
 
 /// A pool of read-only connections, each with a thread.
 pub struct Readers {
@@ -47,7 +49,7 @@ pub struct Readers {
 enum Line {
     /// Nobody has asked yet: no thread runs.
     Idle(Vec<Source>),
-    Running(Sender<Job>),
+    Running(Arc<JobLine<Job>>),
     Closed,
 }
 
@@ -58,7 +60,7 @@ impl Readers {
     /// `ERR_IO` where no thread can be started.
     pub fn start(name: &'static str, connections: Vec<Connection>, activity: Arc<Activity>) -> Result<Self> {
         let readers = Self::on_demand(name, connections.into_iter().map(Source::of).collect(), activity);
-        readers.sender()?;
+        readers.jobs()?;
         Ok(readers)
     }
 
@@ -91,29 +93,29 @@ impl Readers {
     }
 
     /// The way to the threads, which are started where they are not.
-    fn sender(&self) -> Result<Sender<Job>> {
+    fn jobs(&self) -> Result<Arc<JobLine<Job>>> {
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         let sources = match &mut *line {
-            Line::Running(sender) => return Ok(sender.clone()),
+            Line::Running(jobs) => return Ok(Arc::clone(jobs)),
             Line::Closed => return Err(Error::disposed("memory")),
             Line::Idle(sources) => sources,
         };
-        let (sender, jobs) = crossbeam_channel::unbounded::<Job>();
+        let jobs = Arc::new(JobLine::new());
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(mut source) = sources.pop() {
-            let (jobs, end) = (jobs.clone(), self.end.clone());
+            let (mut place, end) = (jobs.place(), self.end.clone());
             let name = format!("{}-{}", self.name, threads.len());
-            threads.push(std::thread::Builder::new().name(name).spawn(move || {
-                for job in jobs {
-                    job(&mut source);
-                }
-                drop(source);
+            let thread = std::thread::Builder::new().name(name).spawn(move || {
+                place.serve(|job: Job| job(Ok(&mut source)));
+                drop((place, source));
                 // Nobody listens where the handle was dropped.
                 let _ = end.send(());
-            })?);
+            });
+            // The threads that have started end with their line.
+            threads.push(thread.inspect_err(|_| jobs.close())?);
         }
-        *line = Line::Running(sender.clone());
-        Ok(sender)
+        *line = Line::Running(Arc::clone(&jobs));
+        Ok(jobs)
     }
 
     /// Reads waiting or running.
@@ -138,8 +140,8 @@ impl Readers {
             )
             .with("limit", WAITING)));
         }
-        let sender = match self.sender() {
-            Ok(sender) => sender,
+        let jobs = match self.jobs() {
+            Ok(jobs) => jobs,
             Err(error) => {
                 self.waiting.fetch_sub(1, Ordering::Relaxed);
                 return reply.settle(Err(error));
@@ -150,7 +152,7 @@ impl Readers {
         let job: Job = Box::new(move |source| {
             let answer = catch_unwind(AssertUnwindSafe(|| {
                 fault::point(name);
-                let db = source.get()?;
+                let db = source?.get()?;
                 run(db).map_err(|error| about_file(db, error))
             }))
             .unwrap_or_else(|payload| Err(Error::from_panic(name, &*payload)));
@@ -163,13 +165,23 @@ impl Readers {
             // A reply that panics is a fault of its own; the thread goes on.
             drop(catch_unwind(AssertUnwindSafe(|| reply.settle(answer))));
         });
-        // Fails only where every thread has died; the job is dropped, and its reply says so.
-        drop(sender.send(job));
+        if let Err(job) = jobs.push(job) {
+            // Closed meanwhile.
+            job(Err(Error::disposed("memory")));
+        }
+    }
+
+    /// Takes no more jobs.
+    fn end_line(&self) {
+        let line = std::mem::replace(&mut *self.line.lock().unwrap_or_else(PoisonError::into_inner), Line::Closed);
+        if let Line::Running(jobs) = line {
+            jobs.close();
+        }
     }
 
     /// Lets what is queued finish and ends the threads; as [`super::Writer::close`].
     pub fn close(&self, bound: Duration) {
-        *self.line.lock().unwrap_or_else(PoisonError::into_inner) = Line::Closed;
+        self.end_line();
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         let deadline = Instant::now() + bound;
         for thread in threads {
@@ -182,6 +194,12 @@ impl Readers {
             // Whichever thread it was that ended, joining them all is quick once each has said so.
             drop(thread);
         }
+    }
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.end_line();
     }
 }
 

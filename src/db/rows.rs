@@ -1,6 +1,11 @@
 //! Rows as they travel from a database thread to whoever asked.
 
-use std::sync::Arc;
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    hash::{DefaultHasher, Hasher},
+    sync::Arc,
+};
 
 use rusqlite::{Params, Row, Statement, types::ValueRef};
 
@@ -31,11 +36,48 @@ impl From<ValueRef<'_>> for Cell {
     }
 }
 
+/// Names of the columns of a statement.
+pub type Columns = Arc<[Box<str>]>;
+
+/// Lists of column names that a thread remembers. The statements of this crate have some fifty.
+const REMEMBERED: usize = 256;
+
+thread_local! {
+    static COLUMNS: RefCell<HashMap<u64, Columns>> = RefCell::default();
+}
+
+/// The column names of `statement`: the list of the last time where the names are the same, so that a read makes no
+/// texts for them, and whoever makes objects of its rows knows the list again by its address.
+fn columns_of(statement: &Statement<'_>) -> Columns {
+    let width = statement.column_count();
+    let names = || (0..width).map(|column| statement.column_name(column).unwrap_or_default());
+    let mut hasher = DefaultHasher::new();
+    for name in names() {
+        hasher.write(name.as_bytes());
+        hasher.write_u8(0xff);
+    }
+    let hash = hasher.finish();
+    COLUMNS.with_borrow_mut(|remembered| {
+        if let Some(known) = remembered.get(&hash)
+            && known.len() == width
+            && known.iter().zip(names()).all(|(known, name)| **known == *name)
+        {
+            return Arc::clone(known);
+        }
+        if remembered.len() >= REMEMBERED {
+            remembered.clear();
+        }
+        let columns: Columns = names().map(Box::from).collect();
+        remembered.insert(hash, Arc::clone(&columns));
+        columns
+    })
+}
+
 /// Whole rows of one query: column names once, cells row by row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rows {
     /// Column names, in order; the keys of the JavaScript objects.
-    pub columns: Arc<[Box<str>]>,
+    pub columns: Columns,
     /// `columns.len()` cells a row, row by row.
     pub cells: Vec<Cell>,
 }
@@ -46,7 +88,7 @@ impl Rows {
     /// # Errors
     /// What SQLite answers.
     pub fn query(statement: &mut Statement<'_>, params: impl Params) -> Result<Self> {
-        let columns: Arc<[Box<str>]> = statement.column_names().map(Box::from).collect();
+        let columns = columns_of(statement);
         let mut cells = Vec::new();
         let mut rows = statement.query(params)?;
         while let Some(row) = rows.next()? {

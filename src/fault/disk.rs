@@ -34,6 +34,8 @@ pub struct Log {
     noted: AtomicU64,
     /// Writes and fsyncs that still fail; below zero: all.
     failing_writes: AtomicI64,
+    /// Writes that still work before those.
+    passing_writes: AtomicI64,
     failing_syncs: AtomicI64,
 }
 
@@ -46,6 +48,12 @@ impl Log {
     /// Has the next `count` writes fail with an I/O error; -1 for all from now on, 0 for none any more.
     pub fn fail_writes(&self, count: i64) {
         self.failing_writes.store(count, Ordering::SeqCst);
+    }
+
+    /// As [`Log::fail_writes`], after `pass` writes that work.
+    pub fn fail_writes_after(&self, pass: i64, count: i64) {
+        self.passing_writes.store(pass, Ordering::SeqCst);
+        self.fail_writes(count);
     }
 
     /// As [`Log::fail_writes`], of fsyncs.
@@ -156,7 +164,7 @@ unsafe extern "C" fn write(
     offset: ffi::sqlite3_int64,
 ) -> c_int {
     let Some((log, original)) = watched(file) else { return ffi::SQLITE_IOERR_WRITE };
-    if fails(&log.failing_writes) {
+    if !fails(&log.passing_writes) && fails(&log.failing_writes) {
         return ffi::SQLITE_IOERR_WRITE;
     }
     match original.xWrite {

@@ -61,6 +61,15 @@ impl Answer {
         }))
     }
 
+    /// Whether it is a handle, or an object with one.
+    pub(super) fn has_handle(&self) -> bool {
+        match self {
+            Self::Made(_) => true,
+            Self::Object(_, values) => values.iter().any(|value| matches!(value, Self::Made(_))),
+            _ => false,
+        }
+    }
+
     /// Bytes of text and rows that it holds: what waiting for the JS thread costs.
     pub fn weight(&self) -> usize {
         match self {

@@ -6,10 +6,11 @@
 
 use std::{borrow::Cow, ops::RangeInclusive, ptr};
 
-use napi::{Unknown, ValueType, sys};
+use napi::{Env, Unknown, ValueType, sys};
 
 pub use super::fields::Fields;
 use super::{
+    environment::Environment,
     errors::{exception_text, raw_of},
     place::{Place, integer_from, show_number, show_text},
     suggestion::closest,
@@ -365,8 +366,22 @@ impl<'e> Argument<'e> {
             )
         )
         .map_err(|error| self.unreadable(&self.place, error))?;
-        let names = self.at(names, self.place.clone()).texts()?;
+        let names = self.at(names, self.place.clone()).names()?;
         Ok(Fields { of: self.clone(), names, options })
+    }
+
+    /// The elements of an array of strings that N-API has made: no error will name any of them.
+    fn names(&self) -> Result<Vec<String>> {
+        let mut length = 0;
+        // SAFETY: the handle belongs to the scope.
+        let status = unsafe { sys::napi_get_array_length(self.scope.env(), self.value, &raw mut length) };
+        check(status, "read an array's length")?;
+        (0..length)
+            .map(|index| {
+                let name = make!(self.scope, "read a property's name", napi_get_element(self.value, index))?;
+                self.scope.read_string(name)
+            })
+            .collect()
     }
 
     /// `JSON.stringify` of the value, which must be an object.
@@ -377,13 +392,18 @@ impl<'e> Argument<'e> {
         if self.kind() != ValueType::Object || self.is_array() {
             return Err(self.expected("an object"));
         }
-        let stringified = self.stringified()?;
-        let text = self.at(stringified, self.place.clone());
-        if text.kind() == ValueType::String {
-            text.raw_string()
-        } else {
+        let env = Env::from_raw(self.scope.env());
+        let environment = Environment::of(&env)?;
+        let parts = environment
+            .script(self.scope, PARTS)
+            .and_then(|parts| self.scope.call(parts, &[self.value]))
+            .map_err(|error| self.unwritable(error))?;
+        let parts = self.at(parts, self.place.clone());
+        match parts.kind() {
+            ValueType::String => parts.raw_string(),
+            ValueType::Object => self.scope.join_members(parts.value),
             // A `toJSON` that answers undefined.
-            Err(self.expected("an object that JSON.stringify can write"))
+            _ => Err(self.expected("an object that JSON.stringify can write")),
         }
     }
 
@@ -397,12 +417,14 @@ impl<'e> Argument<'e> {
     }
 
     fn stringified(&self) -> Result<sys::napi_value> {
-        self.stringify().map_err(|error| {
-            let text = self.scope.take_exception().and_then(|thrown| exception_text(self.scope, thrown));
-            let reason = self.culprit().or(text).unwrap_or(error.message);
-            Error::invalid(format!("{} cannot be written as JSON: {reason}", self.place))
-                .with("argument", self.place.name().to_owned())
-        })
+        self.stringify().map_err(|error| self.unwritable(error))
+    }
+
+    fn unwritable(&self, error: Error) -> Error {
+        let text = self.scope.take_exception().and_then(|thrown| exception_text(self.scope, thrown));
+        let reason = self.culprit().or(text).unwrap_or(error.message);
+        Error::invalid(format!("{} cannot be written as JSON: {reason}", self.place))
+            .with("argument", self.place.name().to_owned())
     }
 
     /// What stands in the way of `JSON.stringify`, with its path: a cycle or a bigint.
@@ -415,9 +437,7 @@ impl<'e> Argument<'e> {
     }
 
     fn stringify(&self) -> Result<sys::napi_value> {
-        let global = make!(self.scope, "get the global object", napi_get_global())?;
-        let json = self.scope.get_property(global, "JSON")?;
-        self.scope.call(self.scope.get_property(json, "stringify")?, &[self.value])
+        Environment::of(&Env::from_raw(self.scope.env()))?.stringify_json(self.scope, self.value)
     }
 
     /// A getter or a proxy has thrown.
@@ -427,6 +447,38 @@ impl<'e> Argument<'e> {
         Error::invalid(format!("{place} cannot be read: {reason}")).with("argument", place.name().to_owned())
     }
 }
+
+/// `JSON.stringify` of an object, or what it is made of: JSON text of some members, then name and value of a long text,
+/// and so on, JSON text last. Half of a surrogate pair is left to `JSON.stringify`, as is whatever is no plain object.
+const PARTS: &str = "(() => {
+  const LONG = 1024;
+  const { stringify } = JSON;
+  const { create, getPrototypeOf, keys, prototype } = Object;
+  const { isWellFormed } = String.prototype;
+  const isWhole = isWellFormed ? Function.prototype.call.bind(isWellFormed) : () => false;
+  const isLong = (value) => typeof value === 'string' && value.length >= LONG;
+  return (message) => {
+    const parent = getPrototypeOf(message);
+    if ((parent !== prototype && parent !== null) || typeof message.toJSON === 'function') return stringify(message);
+    const names = keys(message);
+    let index = 0;
+    while (index < names.length && !isLong(message[names[index]])) index += 1;
+    if (index === names.length) return stringify(message);
+    const parts = [];
+    let others = create(null);
+    for (const name of names) {
+      const value = message[name];
+      if (isLong(value) && isWhole(value) && isWhole(name)) {
+        parts.push(stringify(others), name, value);
+        others = create(null);
+      } else {
+        others[name] = value;
+      }
+    }
+    parts.push(stringify(others));
+    return parts;
+  };
+})()";
 
 /// Runs `JSON.stringify` again with a replacer that remembers where it is; the last place is where it stopped.
 const CULPRIT: &str = "((message) => {

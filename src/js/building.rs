@@ -113,7 +113,7 @@ impl Slice<'_> {
     fn rows(&mut self, rows: Rows) -> Result<sys::napi_value> {
         let array = self.scope.array(rows.len())?;
         if !rows.is_empty() {
-            let factory = self.environment.factories().get(self.scope, &rows.columns)?;
+            let factory = self.environment.factories().of_columns(self.scope, &rows.columns)?;
             let width = rows.columns.len();
             self.leave_open(array, Rest::Rows { cells: rows.cells.into_iter(), factory, width });
         }
@@ -122,7 +122,7 @@ impl Slice<'_> {
 
     fn first_row(&self, rows: &Rows) -> Result<sys::napi_value> {
         let Some(row) = rows.iter().next() else { return self.scope.null() };
-        let factory = self.environment.factories().get(self.scope, &rows.columns)?;
+        let factory = self.environment.factories().of_columns(self.scope, &rows.columns)?;
         let values = row.iter().map(|cell| cell_value(self.scope, cell)).collect::<Result<Vec<_>>>()?;
         self.scope.call(factory.function(self.scope)?, &values)
     }

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::CStr,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{AssertUnwindSafe, Location, catch_unwind},
 };
 
 use napi::{
@@ -43,6 +43,7 @@ pub type Promised<'e> = PromiseRaw<'e, ()>;
 ///
 /// # Errors
 /// Only where the environment is being torn down, so that there is nobody to promise anything to.
+#[track_caller]
 pub fn promise<'e, T, S>(
     env: &'e Env,
     pending: Pending,
@@ -52,12 +53,14 @@ where
     T: IntoAnswer,
     S: FnOnce(Reply<T>),
 {
+    // Not within a closure: there it would be the closure's own.
+    let place = Location::caller();
     let prepared = caught("checking the arguments", prepare);
     // SAFETY: `env` is alive on this thread, and the call that we serve has a handle scope.
     let scope = unsafe { Scope::new(env.raw()) };
     let completions = Environment::of(env).map_err(|error| thrown(env, &error))?.completions();
     let promise = match prepared {
-        Ok(start) => completions.promise(scope, pending, |reply| {
+        Ok(start) => completions.promise(scope, pending, place, |reply| {
             // A panic drops the reply, which then settles with ERR_INTERNAL.
             drop(catch_unwind(AssertUnwindSafe(|| start(reply))));
         }),

@@ -8,7 +8,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
     ffi::c_void,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{AssertUnwindSafe, Location, catch_unwind},
     ptr,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
@@ -22,6 +22,7 @@ use super::{
     call::with_exception,
     environment::{Environment, closing},
     errors::{caught, to_js},
+    pace::{Called, Pace},
     port::{Deferred, Port, Settlement, Wakers, wake},
     values::{Scope, check},
 };
@@ -31,7 +32,14 @@ use crate::{
 };
 
 /// How long one turn of the event loop may be busy with settling.
-const SLICE: Duration = Duration::from_millis(1);
+const TURN: Duration = Duration::from_millis(1);
+/// How long until no more is settled in the turn, what then runs of the caller's code included. What that code puts off
+/// to the same turn's end, by `setImmediate`, comes on top.
+const SLICE: Duration = Duration::from_micros(400);
+/// How long the caller's code may run after a chunk of settlements, about: it is not known before.
+const CHUNK: Duration = Duration::from_micros(100);
+/// Settlements in a chunk at most.
+const CHUNK_MOST: usize = 64;
 
 /// Places for settlements that an empty queue keeps.
 pub(super) const KEPT: usize = 4_096;
@@ -69,8 +77,13 @@ pub(super) struct Completions {
     /// What keeps the process alive: unsettled promises of operations, and one for [`Completions::hold`].
     operations: Cell<usize>,
     holds: Cell<bool>,
-    /// Settling time since the last turn that was certainly a new one.
-    spent: Cell<Duration>,
+    pace: Pace,
+    /// When settling began in this turn of the event loop; none where it has not.
+    begun: Cell<Option<Instant>>,
+    /// When the last chunk was settled.
+    paused: Cell<Option<Instant>>,
+    /// Settlements in the next chunk.
+    chunk: Cell<usize>,
 }
 
 impl Completions {
@@ -82,7 +95,10 @@ impl Completions {
             work: RefCell::default(),
             operations: Cell::new(0),
             holds: Cell::new(false),
-            spent: Cell::new(Duration::ZERO),
+            pace: Pace::new(),
+            begun: Cell::new(None),
+            paused: Cell::new(None),
+            chunk: Cell::new(1),
         }
     }
 
@@ -129,7 +145,7 @@ impl Completions {
         if pending == Pending::Operation {
             self.one_more();
         }
-        Ok((Deferred { raw, pending, weight: 0 }, promise))
+        Ok((Deferred { raw, pending, weight: 0, called: None }, promise))
     }
 
     fn one_more(&self) {
@@ -163,19 +179,26 @@ impl Completions {
     }
 
     /// A promise for a reply. Nothing can fail once `start` has the reply: before, there is no deferred that
-    /// could be rejected with nobody holding its promise, and afterwards every path ends in the port.
+    /// could be rejected with nobody holding its promise, and afterwards every path ends in the port. `place` tells
+    /// the methods apart.
     pub(super) fn promise<T: IntoAnswer>(
         &self,
         scope: Scope,
         pending: Pending,
+        place: &'static Location<'static>,
         start: impl FnOnce(Reply<T>),
     ) -> Result<sys::napi_value> {
-        let (deferred, promise) = self.create(scope, pending)?;
+        let (mut deferred, promise) = self.create(scope, pending)?;
+        deferred.called = (pending == Pending::Operation).then(|| self.pace.called(place));
         let port = Arc::clone(&self.port);
         start(Reply::new(move |answer: Result<T>| {
+            let answered = Instant::now();
             let outcome = caught("converting an answer", || Ok(answer?.into_answer()));
-            port.settle(Settlement { deferred, outcome });
+            port.settle(Settlement { deferred, outcome, answered });
         }));
+        if deferred.called.is_some_and(Called::is_awaited) {
+            self.port.stay_awake();
+        }
         self.hold();
         Ok(promise)
     }
@@ -196,21 +219,41 @@ impl Completions {
 
     /// Settles what waits for about [`SLICE`] a turn, and arranges for the rest to go on in a later one.
     ///
-    /// Node calls a thread-safe function up to a thousand times in one turn if it is woken again and again, so
-    /// the time of several calls adds up until `next_turn` has proven that a new turn has begun.
+    /// The caller's code behind a promise runs once this returns. So it is settled in chunks: Node calls a thread-safe
+    /// function that is woken in its own callback again in the same turn, up to a thousand times, and the time of all
+    /// that adds up until `next_turn` has proven that a new turn has begun.
+    ///
+    /// The thread sleeps only after a turn in which nothing came: the caller's code often asks for more at once.
     ///
     /// JavaScript can run in here (a `then` that somebody has put on `Object.prototype`) and call this module:
     /// nothing is borrowed or locked while N-API is called.
     fn run_slice(&self, environment: &Environment) {
-        let since = Instant::now();
-        let before = self.spent.get();
-        if before >= SLICE {
+        let now = Instant::now();
+        let begun = self.begun.get();
+        if let (Some(_), Some(paused)) = (begun, self.paused.take()) {
+            self.fit_chunk(now - paused);
+        }
+        if begun.is_some_and(|begun| now - begun >= SLICE) {
             return self.wake_next_turn();
         }
-        let deadline = since + (SLICE - before);
+        // Where the last of it came to its end at the end of a turn, the hold is still to be given up below.
+        let nothing = self.work.borrow().is_empty() && !self.port.filled.load(Ordering::Relaxed) && !self.holds.get();
+        if nothing {
+            if begun.is_some() || self.pace.awaits() {
+                return self.wake_next_turn();
+            }
+            if self.port.rests() {
+                return;
+            }
+        }
+        let begun = begun.unwrap_or(now);
+        self.begun.set(Some(begun));
+        // An answer of some hundred rows is not cut for the shorter of the two.
+        let (last, deadline) = (begun + SLICE, begun + TURN);
         // Some of it may take several turns.
         self.hold();
         self.port.take(&mut self.work.borrow_mut());
+        let mut chunk = self.chunk.get();
         loop {
             let work = self.work.borrow_mut().pop_front();
             let Some(work) = work else {
@@ -219,23 +262,45 @@ impl Completions {
                 if self.port.take(&mut work) {
                     continue;
                 }
-                self.spent.set(before + since.elapsed());
                 drop(work);
                 if self.holds.replace(false) {
                     self.one_less();
                 }
-                return;
+                return self.wake_next_turn();
             };
+            // Whoever gets a handle sets to work with it.
+            let hands_over =
+                matches!(&work, Work::Fresh(Settlement { outcome: Ok(answer), .. }) if answer.has_handle());
             // A large answer takes turns with what came after it.
             if let Some(unfinished) = self.run(environment, work, deadline) {
                 self.work.borrow_mut().push_back(unfinished);
             }
             let now = Instant::now();
-            if now >= deadline {
-                self.spent.set(before + (now - since));
+            if now >= last {
                 // What is left, if only in the port, keeps its wake-up: nobody else needs to wake this thread.
                 return self.wake_next_turn();
             }
+            chunk -= 1;
+            if hands_over || chunk == 0 {
+                self.paused.set(Some(now));
+                return self.wake_drain();
+            }
+        }
+    }
+
+    /// The caller's code took so long after a chunk.
+    fn fit_chunk(&self, took: Duration) {
+        let chunk = self.chunk.get();
+        if took < CHUNK / 2 {
+            self.chunk.set((chunk * 2).min(CHUNK_MOST));
+        } else if took > CHUNK {
+            self.chunk.set((chunk / 2).max(1));
+        }
+    }
+
+    fn wake_drain(&self) {
+        if let Some(wakers) = self.wakers.get() {
+            wake(wakers.drain);
         }
     }
 
@@ -250,7 +315,12 @@ impl Completions {
         // SAFETY: the callback that we serve runs on the JS thread of a live environment, in a handle scope.
         let outer = unsafe { Scope::new(self.env) };
         let deferred = match &work {
-            Work::Fresh(settlement) => settlement.deferred,
+            Work::Fresh(Settlement { deferred, answered, .. }) => {
+                if let Some(called) = deferred.called {
+                    self.pace.settled(called, *answered);
+                }
+                *deferred
+            }
             Work::Started(deferred, _) => *deferred,
         };
         let unfinished = outer.nested(|scope| {
@@ -343,8 +413,6 @@ unsafe extern "C" fn next_turn(env: sys::napi_env, _: sys::napi_value, context: 
     // SAFETY: as in `drain`.
     let environment = unsafe { &*context.cast::<Environment>() };
     let completions = environment.completions();
-    completions.spent.set(Duration::ZERO);
-    if let Some(wakers) = completions.wakers.get() {
-        wake(wakers.drain);
-    }
+    completions.begun.set(None);
+    completions.wake_drain();
 }

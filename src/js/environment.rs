@@ -6,9 +6,11 @@
 
 use std::{
     cell::RefCell,
+    collections::HashMap,
     ffi::c_void,
     panic::{AssertUnwindSafe, catch_unwind},
     ptr,
+    rc::Rc,
     sync::{Arc, Weak},
 };
 
@@ -32,11 +34,19 @@ pub trait Teardown: Send + Sync {
     fn teardown(&self);
 }
 
+/// The functions of `JSON`, as they were when this environment first called.
+struct Json {
+    parse: Reference,
+    stringify: Reference,
+}
+
 /// State of one environment. Only its JS thread ever holds a reference to it.
 pub(super) struct Environment {
     completions: Completions,
     factories: RowFactories,
-    json_parse: RefCell<Option<Reference>>,
+    json: RefCell<Option<Json>>,
+    /// What scripts of this module have evaluated to, by the address of their source.
+    scripts: RefCell<HashMap<usize, Rc<Reference>>>,
     teardowns: RefCell<Vec<Weak<dyn Teardown>>>,
 }
 
@@ -62,11 +72,13 @@ impl Environment {
         // SAFETY: `env` is alive on this thread, and the call that we serve has a handle scope.
         let scope = unsafe { Scope::new(env.raw()) };
         let json = scope.get_property(global(scope)?, "JSON")?;
-        let json_parse = Reference::new(scope, scope.get_property(json, "parse")?)?;
+        let function = |name| Reference::new(scope, scope.get_property(json, name)?);
+        let json = Json { parse: function("parse")?, stringify: function("stringify")? };
         let environment = Box::into_raw(Box::new(Self {
             completions: Completions::new(env.raw()),
             factories: RowFactories::default(),
-            json_parse: RefCell::new(Some(json_parse)),
+            json: RefCell::new(Some(json)),
+            scripts: RefCell::default(),
             teardowns: RefCell::default(),
         }));
         // SAFETY: just leaked, so it lives until `free`; from here on only shared references are made.
@@ -98,10 +110,30 @@ impl Environment {
     }
 
     pub(super) fn parse_json(&self, scope: Scope, text: &str) -> Result<sys::napi_value> {
-        let parse = self.json_parse.borrow().as_ref().map(|parse| parse.get(scope));
-        let parse = parse.unwrap_or_else(|| Err(closing()))?;
+        let parse = self.of_json(scope, |json| &json.parse)?;
         let text = scope.string(text)?;
         scope.call(parse, &[text])
+    }
+
+    pub(super) fn stringify_json(&self, scope: Scope, value: sys::napi_value) -> Result<sys::napi_value> {
+        scope.call(self.of_json(scope, |json| &json.stringify)?, &[value])
+    }
+
+    fn of_json(&self, scope: Scope, which: impl FnOnce(&Json) -> &Reference) -> Result<sys::napi_value> {
+        // Nothing is borrowed while JavaScript runs.
+        self.json.borrow().as_ref().map_or_else(|| Err(closing()), |json| which(json).get(scope))
+    }
+
+    /// The function that `source` evaluates to, which is done once.
+    pub(super) fn script(&self, scope: Scope, source: &'static str) -> Result<sys::napi_value> {
+        let address = source.as_ptr().addr();
+        let known = self.scripts.borrow().get(&address).cloned();
+        if let Some(known) = known {
+            return known.get(scope);
+        }
+        let function = scope.run_script(source)?;
+        self.scripts.borrow_mut().insert(address, Rc::new(Reference::new(scope, function)?));
+        Ok(function)
     }
 
     /// Has `target` told when this environment is torn down, for as long as somebody else keeps it.
@@ -115,7 +147,7 @@ impl Environment {
         self.completions.close();
         // References are deleted here, while the environment is still there to delete them from.
         self.factories.clear();
-        drop(self.json_parse.take());
+        drop((self.json.take(), self.scripts.take()));
         let targets = self.teardowns.take();
         for target in targets.iter().filter_map(Weak::upgrade) {
             target.teardown();

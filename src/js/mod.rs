@@ -4,7 +4,7 @@
 //! - [`call`]: the two shapes of every method, [`call::promise`] and [`call::immediate`].
 //! - [`arguments`]: decodes what JavaScript gives; `fields`: its objects; `place`, `suggestion`: what errors say of it.
 //! - [`answer`]: what it gets back.
-//! - `completions`: the port by which promises are settled; `building`, `row_factory`, `values`: how answers become
+//! - `completions`: the port by which promises are settled; `pace`: for which of them the JS thread stays awake; `building`, `row_factory`, `values`: how answers become
 //!   JavaScript values; `errors`: how errors do.
 //! - [`environment`]: what is kept for each JavaScript environment, and what happens when one is torn down.
 //!
@@ -96,6 +96,7 @@ pub mod health;
 pub mod job;
 pub mod memory;
 pub mod open_options;
+mod pace;
 pub mod pages;
 mod place;
 mod port;

@@ -8,6 +8,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::ThreadId,
+    time::Instant,
 };
 
 use napi::sys;
@@ -15,6 +16,7 @@ use napi::sys;
 use super::{
     answer::{Answer, Outcome},
     completions::{KEPT, Pending, Work},
+    pace::Called,
 };
 
 /// Bytes from which an answer counts as large. Thousands of reads may wait: with a higher mark those just below it
@@ -30,6 +32,8 @@ pub(super) struct Deferred {
     pub(super) pending: Pending,
     /// Bytes that its answer holds on its way; 0 for a small one, which is not counted.
     pub(super) weight: usize,
+    /// The call that it answers; none for a wait.
+    pub(super) called: Option<Called>,
 }
 
 // SAFETY: a foreign thread only carries it; it is used on the JS thread alone.
@@ -38,6 +42,8 @@ unsafe impl Send for Deferred {}
 pub(super) struct Settlement {
     pub(super) deferred: Deferred,
     pub(super) outcome: Outcome,
+    /// When it came, whatever it then waited for.
+    pub(super) answered: Instant,
 }
 
 /// The thread-safe functions of an open port.
@@ -57,7 +63,8 @@ pub(super) struct Queue {
     /// None before the port opens and after it has closed.
     pub(super) wakers: Option<Wakers>,
     pub(super) waiting: VecDeque<Settlement>,
-    /// Whether a call of `drain` or `next_turn` is under way, so that thousands of settlements need one.
+    /// Whether the JS thread is awake: a call of `drain` or `next_turn` is under way, so that thousands of settlements
+    /// need one.
     woken: bool,
     /// Bytes of large answers that wait or are being built.
     bytes: usize,
@@ -154,12 +161,27 @@ impl Port {
         self.lock().bytes
     }
 
-    /// Moves what has come to `work`. Where nothing has, the next settlement wakes the JS thread again, and the
-    /// answer is false.
+    /// Keeps the JS thread awake, which calls this, until it asks to [rest](Self::rests).
+    pub(super) fn stay_awake(&self) {
+        let mut queue = self.lock();
+        if let Some(wakers) = queue.wakers
+            && !queue.woken
+        {
+            queue.woken = wake(wakers.drain);
+        }
+    }
+
+    /// Whether the JS thread may sleep: nothing has come, and the next settlement wakes it again.
+    pub(super) fn rests(&self) -> bool {
+        let mut queue = self.lock();
+        queue.woken = !queue.waiting.is_empty();
+        !queue.woken
+    }
+
+    /// Moves what has come to `work`; false where nothing has. The JS thread stays awake.
     pub(super) fn take(&self, work: &mut VecDeque<Work>) -> bool {
         let mut queue = self.lock();
         if queue.waiting.is_empty() {
-            queue.woken = false;
             self.filled.store(false, Ordering::Relaxed);
             return false;
         }

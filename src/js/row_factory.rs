@@ -9,12 +9,13 @@ use std::{
     fmt::Write as _,
     hash::{DefaultHasher, Hasher},
     rc::Rc,
+    sync::Arc,
 };
 
 use napi::sys;
 
 use super::values::{Reference, Scope};
-use crate::error::Result;
+use crate::{db::Columns, error::Result};
 
 /// Key lists remembered at most. The statements of this module have some fifty; the bound is for column lists
 /// that a foreign database brings in.
@@ -47,24 +48,60 @@ impl RowFactory {
 
 /// The compiled functions of one environment.
 #[derive(Default)]
-pub(super) struct RowFactories(RefCell<HashMap<u64, Vec<Rc<RowFactory>>>>);
+pub(super) struct RowFactories {
+    by_keys: RefCell<HashMap<u64, Vec<Rc<RowFactory>>>>,
+    /// By the address of a list of column names, which is kept, so that no other list gets its address.
+    by_address: RefCell<HashMap<usize, (Columns, Rc<RowFactory>)>>,
+}
 
 impl RowFactories {
+    /// As [`RowFactories::get`], without a look at the names of a list that was here before.
+    pub(super) fn of_columns(&self, scope: Scope, columns: &Columns) -> Result<Rc<RowFactory>> {
+        let address = Arc::as_ptr(columns).cast::<()>().addr();
+        if let Some((_, known)) = self.by_address.borrow().get(&address) {
+            return Ok(Rc::clone(known));
+        }
+        let factory = self.get(scope, columns)?;
+        let mut remembered = self.by_address.borrow_mut();
+        if remembered.len() >= REMEMBERED {
+            remembered.clear();
+        }
+        remembered.insert(address, (Arc::clone(columns), Rc::clone(&factory)));
+        Ok(factory)
+    }
+
+    /// As [`RowFactories::get`], for lists that a caller's data brings in: where too many are remembered, none is made.
+    pub(super) fn get_if_room<K: AsRef<str>>(&self, scope: Scope, keys: &[K]) -> Result<Option<Rc<RowFactory>>> {
+        let (known, hash) = self.known(keys);
+        match known {
+            Some(known) => Ok(Some(known)),
+            None if self.by_keys.borrow().len() >= REMEMBERED / 2 => Ok(None),
+            None => self.make(scope, keys, hash).map(Some),
+        }
+    }
+
     /// The function that makes objects with `keys`.
     pub(super) fn get<K: AsRef<str>>(&self, scope: Scope, keys: &[K]) -> Result<Rc<RowFactory>> {
+        let (known, hash) = self.known(keys);
+        known.map_or_else(|| self.make(scope, keys, hash), Ok)
+    }
+
+    /// What is remembered of a list, and its hash.
+    fn known<K: AsRef<str>>(&self, keys: &[K]) -> (Option<Rc<RowFactory>>, u64) {
         let mut hasher = DefaultHasher::new();
         for key in keys {
             hasher.write(key.as_ref().as_bytes());
             hasher.write_u8(0xff);
         }
         let hash = hasher.finish();
-        let known = self.0.borrow().get(&hash).and_then(|same| same.iter().find(|one| one.makes(keys)).cloned());
-        if let Some(known) = known {
-            return Ok(known);
-        }
+        let known = self.by_keys.borrow().get(&hash).and_then(|same| same.iter().find(|one| one.makes(keys)).cloned());
+        (known, hash)
+    }
+
+    fn make<K: AsRef<str>>(&self, scope: Scope, keys: &[K], hash: u64) -> Result<Rc<RowFactory>> {
         // Nothing is borrowed while JavaScript compiles.
         let made = Rc::new(RowFactory::compile(scope, keys)?);
-        let mut remembered = self.0.borrow_mut();
+        let mut remembered = self.by_keys.borrow_mut();
         if remembered.len() >= REMEMBERED {
             remembered.clear();
         }
@@ -74,7 +111,8 @@ impl RowFactories {
 
     /// Forgets all of them, while their environment is still alive.
     pub(super) fn clear(&self) {
-        self.0.borrow_mut().clear();
+        self.by_address.borrow_mut().clear();
+        self.by_keys.borrow_mut().clear();
     }
 }
 

@@ -7,7 +7,10 @@ use std::{ffi::CStr, ptr};
 
 use napi::sys;
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    json_text,
+};
 
 /// Turns a status into an error that says what N-API could not do.
 pub(super) fn check(status: sys::napi_status, what: &str) -> Result<()> {
@@ -172,6 +175,45 @@ impl Scope {
         bytes.truncate(written);
         // V8 has already written U+FFFD for lone surrogates; this keeps the promise whatever it writes.
         Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    }
+
+    /// The JSON text of an object that comes in parts: JSON text of some members, name and value of a long text, and so
+    /// on, JSON text last.
+    pub(super) fn join_members(self, parts: sys::napi_value) -> Result<String> {
+        let mut length = 0;
+        // SAFETY: the handle belongs to the scope.
+        check(unsafe { sys::napi_get_array_length(self.env, parts, &raw mut length) }, "read an array's length")?;
+        let part = |index| make!(self, "read an array element", napi_get_element(parts, index));
+        let mut text = String::from("{");
+        for index in 0..length {
+            // A name and its value come after the text of an object, which may be empty.
+            match index % 3 {
+                0 => {
+                    let others = self.read_string(part(index)?)?;
+                    let members = others.strip_prefix('{').and_then(|others| others.strip_suffix('}'));
+                    let members = members.ok_or_else(|| Error::internal("the members of an object are no object"))?;
+                    if index > 0 && !members.is_empty() {
+                        text.push(',');
+                    }
+                    text.push_str(members);
+                }
+                1 => {
+                    if text.len() > 1 {
+                        text.push(',');
+                    }
+                    json_text::push_string(&mut text, &self.read_string(part(index)?)?);
+                    text.push(':');
+                }
+                _ => {
+                    let value = self.read_string(part(index)?)?;
+                    // With room for some escapes, and for what follows.
+                    text.reserve(value.len() + value.len() / 16 + 256);
+                    json_text::push_string(&mut text, &value);
+                }
+            }
+        }
+        text.push('}');
+        Ok(text)
     }
 
     /// Evaluates `source` as a script. Unlike `new Function` this works under

@@ -165,7 +165,7 @@ impl Claim {
 
 enum Found {
     Batch {
-        row: SessionRow,
+        row: Arc<SessionRow>,
         fence: i64,
         messages: Vec<Delivered>,
         prompt_number: Option<i64>,

@@ -20,7 +20,7 @@ use super::{
     consumer::EndReason,
     directory::{Directory, Known, Told},
     effects::Effects,
-    erase,
+    enqueue, erase,
     figures::Figures,
     lease::Phase,
     message_ids::MessageIds,
@@ -53,6 +53,8 @@ pub struct Shared {
     state: Mutex<State>,
     /// Sessions that the group now running has enqueued to.
     touched: Mutex<Vec<i64>>,
+    /// Enqueues of the group now settling that are committed and not settled yet.
+    committed: Mutex<Vec<enqueue::Committed>>,
     /// Where message ids come from.
     pub ids: MessageIds,
     /// Dedupe keys remembered since open.
@@ -118,6 +120,11 @@ impl Shared {
         }
     }
 
+    /// Notes an enqueue that is committed, to be settled with the others of its group. It keeps this alive until then.
+    pub fn note_committed(&self, enqueue: enqueue::Committed) {
+        self.committed.lock().unwrap_or_else(PoisonError::into_inner).push(enqueue);
+    }
+
     /// Notes that a message id was committed.
     pub fn confirm_id(&self, id: i64) {
         if let Some(floor) = self.ids.confirm(id) {
@@ -175,6 +182,12 @@ impl Follow for ClaimsInTransaction {
         });
         claims.into_iter().map(|claim| Box::new(claim.bind(&shared)) as Box<dyn Write>).collect()
     }
+
+    fn settle_together(&mut self) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        let committed = std::mem::take(&mut *shared.committed.lock().unwrap_or_else(PoisonError::into_inner));
+        enqueue::settle(&shared, committed);
+    }
 }
 
 /// The durable queues of one memory.
@@ -219,6 +232,7 @@ impl Queue {
             watch: Mutex::default(),
             state: Mutex::new(state),
             touched: Mutex::default(),
+            committed: Mutex::default(),
             ids: MessageIds::starting_at(next_id),
             dedupe_keys: AtomicU64::new(0),
             clock: wake,

@@ -1,6 +1,10 @@
 //! Enqueue: bounds at once, durable before it resolves, duplicates recognised.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Instant,
+};
 
 use rusqlite::Connection;
 
@@ -100,12 +104,8 @@ impl Queue {
             return reply.settle(Err(refusal));
         }
         let deadline = message.options.deadline.unwrap_or_else(|| shared.deadline());
-        // However the command ends, also dropped unanswered, what was counted in is settled here.
-        let reply = Reply::new({
-            let shared = Arc::clone(&shared);
-            move |outcome| settle(&shared, session_id, bytes, outcome, reply)
-        });
-        shared.queue_writer().submit(Enqueue { shared: Arc::clone(&shared), message, deadline, outcome: None, reply });
+        let counted = Counted { shared: Arc::clone(&shared), session_id, bytes, reply: Some(reply) };
+        shared.queue_writer().submit(Enqueue { message, deadline, writing: false, outcome: None, counted });
     }
 }
 
@@ -147,25 +147,58 @@ pub fn check_bounds(
 }
 
 struct Enqueue {
-    shared: Arc<Shared>,
     message: Incoming,
     deadline: Instant,
+    /// The last run came to its first write.
+    writing: bool,
     outcome: Option<Outcome>,
-    reply: Reply<Outcome>,
+    counted: Counted,
+}
+
+/// A message that was counted in. However its command ends, also dropped unanswered, that is settled.
+struct Counted {
+    shared: Arc<Shared>,
+    session_id: i64,
+    /// Bytes that it was counted in with.
+    bytes: usize,
+    reply: Option<Reply<Enqueued>>,
+}
+
+impl Counted {
+    fn refuse(&mut self, error: Error) {
+        let Some(reply) = self.reply.take() else { return };
+        let Self { session_id, bytes, .. } = *self;
+        self.shared.with(|state, effects| {
+            state.count_out(session_id, 1, bytes, false);
+            state.follow_up(session_id, effects);
+            effects.then(move || reply.settle(Err(error)));
+        });
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.refuse(Error::internal("the operation was dropped unanswered; please report this"));
+    }
 }
 
 impl Enqueue {
     fn store(&mut self, db: &Connection) -> Result<Outcome> {
-        let shared = &self.shared;
+        let shared = &self.counted.shared;
         let to = Destination {
             db,
             sessions: &*shared.directory,
             bounds: &shared.settings.bounds,
             newest: shared.ids.newest(),
         };
+        let writing = &mut self.writing;
+        *writing = false;
         let outcome = self.message.store(
             &to,
-            |_| shared.ids.take(db),
+            |_| {
+                *writing = true;
+                shared.ids.take(db)
+            },
             |_| shared.count_dedupe_key().is_multiple_of(EVICT_EVERY),
         )?;
         if outcome.duplicate.is_none() {
@@ -189,37 +222,71 @@ impl Write for Enqueue {
         self.outcome = Some(self.store(db)?);
         Ok(())
     }
+    fn needs_savepoint(&self) -> bool {
+        self.message.writes_more_than_itself()
+    }
+    fn has_written(&self) -> bool {
+        self.writing
+    }
     fn settle(self: Box<Self>, outcome: Result<()>) {
-        let Self { outcome: stored, reply, .. } = *self;
-        reply.settle(outcome.and_then(|()| stored.ok_or_else(|| Error::internal("committed without a value"))));
+        let Self { outcome: stored, mut counted, .. } = *self;
+        match outcome.and_then(|()| stored.ok_or_else(|| Error::internal("committed without a value"))) {
+            Ok(outcome) => Arc::clone(&counted.shared).note_committed(Committed { counted, outcome }),
+            Err(error) => counted.refuse(error),
+        }
+    }
+    fn settles_together(&self) -> bool {
+        true
     }
 }
 
-fn settle(shared: &Shared, session_id: i64, came: usize, outcome: Result<Outcome>, reply: Reply<Enqueued>) {
-    if let Ok(Outcome { id, duplicate: None, .. }) = &outcome {
-        shared.confirm_id(*id);
+/// An enqueue whose transaction is committed.
+pub struct Committed {
+    counted: Counted,
+    outcome: Outcome,
+}
+
+/// Settles the enqueues of a group: the state's lock is taken once, and the callers are told one right after the other.
+pub fn settle(shared: &Shared, committed: Vec<Committed>) {
+    let newest = committed.iter().filter(|one| one.outcome.duplicate.is_none()).map(|one| one.outcome.id).max();
+    if let Some(id) = newest {
+        shared.confirm_id(id);
     }
+    // Taken out first: one that were dropped under the state's lock would ask for it again.
+    let committed: Vec<_> = committed
+        .into_iter()
+        .filter_map(|Committed { mut counted, outcome }| {
+            Some((counted.session_id, counted.bytes, outcome, counted.reply.take()?))
+        })
+        .collect();
+    let mut answers = Vec::with_capacity(committed.len());
+    let mut sessions = Vec::with_capacity(committed.len());
     shared.with(|state, effects| {
-        let answer = match outcome {
-            Ok(Outcome { known, prompt_number, id, duplicate, evicted, bytes }) => {
-                if duplicate.is_some() {
-                    state.count_out(session_id, 1, came, false);
-                } else {
-                    state.resize(session_id, came, bytes);
-                    state.session(session_id).durable += 1;
-                    state.metrics.enqueued.record(1);
-                    state.metrics.dedupe_evicted += evicted as u64;
-                }
-                state.activate(session_id, &known.row, prompt_number, effects);
-                let depth = state.sessions.get(&session_id).map_or(0, |session| session.depth);
-                Ok(Enqueued { id, depth, duplicate })
-            }
-            Err(error) => {
+        for (session_id, came, outcome, reply) in committed {
+            let Outcome { known, prompt_number, id, duplicate, evicted, bytes } = outcome;
+            if duplicate.is_some() {
                 state.count_out(session_id, 1, came, false);
-                Err(error)
+            } else {
+                state.resize(session_id, came, bytes);
+                state.session(session_id).durable += 1;
+                state.metrics.dedupe_evicted += evicted as u64;
+                state.metrics.enqueued.record(1);
             }
-        };
-        state.follow_up(session_id, effects);
-        effects.then(move || reply.settle(answer));
+            state.activate(session_id, &known.row, prompt_number, effects);
+            let depth = state.sessions.get(&session_id).map_or(0, |session| session.depth);
+            answers.push((reply, Enqueued { id, depth, duplicate }));
+            sessions.push(session_id);
+        }
+        sessions.sort_unstable();
+        sessions.dedup();
+        for session_id in sessions {
+            state.follow_up(session_id, effects);
+        }
+        effects.then(move || {
+            for (reply, answer) in answers {
+                // One that panics is a fault of its own.
+                drop(catch_unwind(AssertUnwindSafe(|| reply.settle(Ok(answer)))));
+            }
+        });
     });
 }

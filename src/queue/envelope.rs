@@ -3,9 +3,10 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use serde_core::de::{Deserialize, Deserializer, Visitor};
+use serde_core::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::members::{Value, take_apart};
 use crate::error::{Error, Result};
 
 /// A string field is read on demand from native memory from this many bytes of JSON text on; below it the
@@ -51,10 +52,12 @@ pub(super) type Fields<'a> = BTreeMap<Name, &'a RawValue>;
 
 /// The members of a JSON object, as they are written.
 pub(super) fn fields(json: &str) -> Result<Fields<'_>> {
-    serde_json::from_str(json).map_err(|error| {
-        let what = if error.is_data() { "" } else { "this is not valid JSON: " };
-        Error::invalid(format!("a message must be the JSON text of one object; {what}{error}"))
-    })
+    serde_json::from_str(json).map_err(|error| refused(&error))
+}
+
+fn refused(error: &serde_json::Error) -> Error {
+    let what = if error.is_data() { "" } else { "this is not valid JSON: " };
+    Error::invalid(format!("a message must be the JSON text of one object; {what}{error}"))
 }
 
 impl Envelope {
@@ -63,15 +66,73 @@ impl Envelope {
     /// # Errors
     /// `ERR_INVALID_ARG` where it is not.
     pub fn parse(json: &str) -> Result<Self> {
-        Ok(Self::of(&fields(json)?))
+        /// What a member's name is to the queue.
+        enum Member {
+            Kind,
+            PromptNumber,
+            Other,
+        }
+        impl<'de> Deserialize<'de> for Member {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+                struct Bytes;
+                impl Visitor<'_> for Bytes {
+                    type Value = Member;
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str("a name")
+                    }
+                    fn visit_bytes<E: serde_core::de::Error>(self, name: &[u8]) -> std::result::Result<Member, E> {
+                        Ok(match name {
+                            b"type" => Member::Kind,
+                            b"prompt_number" => Member::PromptNumber,
+                            _ => Member::Other,
+                        })
+                    }
+                }
+                deserializer.deserialize_bytes(Bytes)
+            }
+        }
+        /// The two values as they are written; of two members with one name the last one counts.
+        #[derive(Default)]
+        struct Used<'a>(Option<&'a RawValue>, Option<&'a RawValue>);
+        impl<'de> Deserialize<'de> for Used<'de> {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+                struct Members;
+                impl<'de> Visitor<'de> for Members {
+                    type Value = Used<'de>;
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str("a map")
+                    }
+                    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Used<'de>, A::Error> {
+                        let mut used = Used::default();
+                        while let Some(member) = map.next_key()? {
+                            match member {
+                                Member::Kind => used.0 = Some(map.next_value()?),
+                                Member::PromptNumber => used.1 = Some(map.next_value()?),
+                                Member::Other => {
+                                    map.next_value::<IgnoredAny>()?;
+                                }
+                            }
+                        }
+                        Ok(used)
+                    }
+                }
+                deserializer.deserialize_map(Members)
+            }
+        }
+        let Used(kind, prompt_number) = serde_json::from_str(json).map_err(|error| refused(&error))?;
+        Ok(Self::from_raw(kind, prompt_number))
+    }
+
+    fn from_raw(kind: Option<&RawValue>, prompt_number: Option<&RawValue>) -> Self {
+        Self {
+            kind: kind.and_then(|text| serde_json::from_str::<String>(text.get()).ok()).map(Into::into),
+            prompt_number: prompt_number.and_then(|number| integer(number.get())),
+        }
     }
 
     pub(super) fn of(fields: &Fields<'_>) -> Self {
-        let raw = |name: &str| fields.get(name.as_bytes()).map(|value| value.get());
-        Self {
-            kind: raw("type").and_then(|text| serde_json::from_str::<String>(text).ok()).map(Into::into),
-            prompt_number: raw("prompt_number").and_then(integer),
-        }
+        let raw = |name: &str| fields.get(name.as_bytes()).copied();
+        Self::from_raw(raw("type"), raw("prompt_number"))
     }
 }
 
@@ -93,17 +154,19 @@ pub struct Split {
     pub skeleton: Option<String>,
     /// Names of the fields that were taken out, and where in the payload their JSON text lies.
     pub large: Vec<(Box<str>, std::ops::Range<usize>)>,
+    /// The members, where no large text is among them and they can be had one by one.
+    pub members: Option<Vec<(Box<str>, Value)>>,
 }
 
 impl Split {
     /// Splits `payload`. One that is no object (it was checked when it came) is left whole.
     #[must_use]
     pub fn new(payload: &str) -> Self {
-        let whole = Self { skeleton: None, large: Vec::new() };
+        let whole = || Self { skeleton: None, large: Vec::new(), members: take_apart(payload) };
         if payload.len() < LARGE_TEXT {
-            return whole;
+            return whole();
         }
-        let Ok(fields) = fields(payload) else { return whole };
+        let Ok(fields) = fields(payload) else { return whole() };
         let mut large: Vec<(Box<str>, std::ops::Range<usize>)> = fields
             .into_iter()
             .filter_map(|(name, value)| Some((String::from_utf8(name.0).ok()?, value)))
@@ -118,7 +181,7 @@ impl Split {
             })
             .collect();
         if large.is_empty() {
-            return whole;
+            return whole();
         }
         large.sort_by_key(|(_, range)| range.start);
         let mut skeleton = String::new();
@@ -129,7 +192,7 @@ impl Split {
             from = range.end;
         }
         skeleton.push_str(&payload[from..]);
-        Self { skeleton: Some(skeleton), large }
+        Self { skeleton: Some(skeleton), large, members: None }
     }
 }
 
@@ -166,6 +229,7 @@ mod tests {
         assert_eq!(&payload[range.clone()], format!("\"{big}\""));
         let skeleton = split.skeleton.unwrap();
         assert!(skeleton.starts_with(r#"{"a":1,"tool_response":null,"b":[2],"list":["#), "{}", &skeleton[..60]);
-        assert_eq!(Split::new(r#"{"a":1}"#), Split { skeleton: None, large: vec![] });
+        let members = Some(vec![("a".into(), Value::Json(5..6))]);
+        assert_eq!(Split::new(r#"{"a":1}"#), Split { skeleton: None, large: vec![], members });
     }
 }

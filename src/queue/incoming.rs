@@ -73,6 +73,14 @@ impl Incoming {
         Self { session_id, body, bytes, shape, shaped: None, options, epoch, stored: None }
     }
 
+    /// Whether storing it may write more than its own row (and the floor for ids, which may stay risen): what must be
+    /// undone together where a part of it fails.
+    pub fn writes_more_than_itself(&self) -> bool {
+        self.options.dedupe_key.is_some()
+            || self.shape.dedupe_key_field.is_some()
+            || self.options.claude_session_id.is_some()
+    }
+
     /// Stores it, unless its key was seen before. `take` gives its id, for its bytes as they are stored; `evict` says for
     /// the id of one with a key whether old keys are to go.
     pub fn store(

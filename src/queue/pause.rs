@@ -36,7 +36,7 @@ impl Queue {
                 let owner = lookup
                     .directory
                     .session(db, key)?
-                    .and_then(|known| known.named.then_some(known.row.claude_session_id));
+                    .and_then(|known| known.named.then(|| known.row.claude_session_id.clone()));
                 db.prepare_cached(
                     "INSERT OR REPLACE INTO pauses(session_id, until_epoch, reason, claude_session_id)
                      VALUES (?1, ?2, ?3, ?4)",

@@ -116,7 +116,7 @@ impl Queue {
             "drainSession",
             Durability::Normal,
             move |db| Ok(shared.directory.session(db, session_id)?.map(|known| known.row)),
-            Reply::new(move |row: Result<Option<SessionRow>>| {
+            Reply::new(move |row: Result<Option<Arc<SessionRow>>>| {
                 settle.with(|state, effects| {
                     let answer = row.map(|row| drain(state, session_id, row, effects));
                     effects.then(move || reply.settle(answer));
@@ -129,7 +129,7 @@ impl Queue {
 fn drain(
     state: &mut State,
     session_id: i64,
-    row: Option<SessionRow>,
+    row: Option<Arc<SessionRow>>,
     effects: &mut super::effects::Effects,
 ) -> Deletion {
     let remaining = state.sessions.get(&session_id).map_or(0, |session| session.depth);

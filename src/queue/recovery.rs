@@ -194,7 +194,7 @@ fn take_over_pauses(
         if let Some(known) = directory.session(db, id)?
             && pause.is_of_another(&known.row.claude_session_id)
         {
-            forget(id, known.row.claude_session_id, effects);
+            forget(id, known.row.claude_session_id.clone(), effects);
             continue;
         }
         if let Some((until, _)) = pause.until {

@@ -51,6 +51,10 @@ impl Shape {
         if json.starts_with('\u{feff}') {
             json.drain(..'\u{feff}'.len_utf8());
         }
+        if self.fields.is_none() && self.kind.is_none() && self.dedupe_key_field.is_none() {
+            let envelope = Envelope::parse(&json)?;
+            return Ok(Shaped { payload: json, envelope, dedupe_key: None });
+        }
         let fields = envelope::fields(&json)?;
         let raw = |name: &str| fields.get(name.as_bytes()).copied().filter(|value| value.get() != "null");
         let dedupe_key = match self.dedupe_key_field.as_deref() {

@@ -16,6 +16,8 @@ use crate::{
     db::{
         command::{Durability, Follow, Write},
         connection::{Identity, about_file},
+        lookout::Lookout,
+        wal_file::committing,
     },
     error::{Code, Error, Result},
     fault,
@@ -45,6 +47,7 @@ pub(super) struct Worker {
     shared: Arc<Shared>,
     commands: Receiver<Queued>,
     waiting: VecDeque<Queued>,
+    lookout: Lookout,
     follow: Option<Box<dyn Follow>>,
     truncated: bool,
     /// How long to wait for more before the log is truncated.
@@ -69,6 +72,7 @@ impl Worker {
             shared,
             commands,
             waiting: VecDeque::new(),
+            lookout: Lookout::new(),
             follow,
             truncated: true,
             idle: IDLE,
@@ -85,6 +89,9 @@ impl Worker {
     pub(super) fn serve(&mut self) {
         loop {
             if self.waiting.is_empty() {
+                if self.lookout.looks() {
+                    self.lookout.look(|| !self.commands.is_empty());
+                }
                 // With the log truncated there is nothing to wake up for.
                 let next = if self.truncated {
                     self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected)
@@ -92,7 +99,10 @@ impl Worker {
                     self.commands.recv_timeout(self.idle)
                 };
                 match next {
-                    Ok(queued) => self.waiting.push_back(queued),
+                    Ok(queued) => {
+                        self.lookout.came(queued.since);
+                        self.waiting.push_back(queued);
+                    }
                     Err(RecvTimeoutError::Timeout) => {
                         self.truncate_log();
                         continue;
@@ -110,6 +120,7 @@ impl Worker {
                 // another try only after as many pages again, not after every commit.
                 self.checkpoint_at = pages + CHECKPOINT_PAGES;
             }
+            self.lookout.worked();
         }
     }
 
@@ -137,17 +148,14 @@ impl Worker {
                 outcomes.push(Ok(()));
                 continue;
             }
-            let outcome = if lone {
-                run_caught(&mut *queued.command, &self.db)
-            } else {
-                self.run_in_savepoint(&mut *queued.command)
-            };
+            let outcome =
+                if lone { run_caught(&mut *queued.command, &self.db) } else { self.run_in_group(&mut *queued.command) };
             // SQLITE_FULL, IOERR and NOMEM may have rolled back the whole transaction, not the savepoint.
             lost = self.db.is_autocommit();
             outcomes.push(outcome);
         }
-        if !lost && let Some(mut follow) = self.follow.take() {
-            for command in follow.follow_ups() {
+        if !lost {
+            for command in self.follow.as_mut().map(|follow| follow.follow_ups()).unwrap_or_default() {
                 let mut queued = Queued::new(command, 0, &self.shared);
                 if lost {
                     outcomes.push(Ok(()));
@@ -158,13 +166,12 @@ impl Worker {
                 }
                 group.push(queued);
             }
-            self.follow = Some(follow);
         }
         if !lost {
             fault::stage("before-commit", || group.iter().map(|queued| queued.command.name()));
             if lone && outcomes.iter().any(Result::is_err) {
                 self.rollback();
-            } else if let Err(error) = self.db.execute_batch("COMMIT").map_err(Error::from) {
+            } else if let Err(error) = committing(|| self.db.execute_batch("COMMIT")).map_err(Error::from) {
                 self.rollback();
                 // How a COMMIT with an I/O error ended the file alone can tell: each command runs again and looks.
                 if group.len() == 1 && outcomes.iter().all(Result::is_ok) && error.code != Code::Io {
@@ -186,8 +193,29 @@ impl Worker {
                 }
             }
         }
+        self.settle_group(group, outcomes);
+    }
+
+    fn settle_group(&mut self, group: Vec<Queued>, outcomes: Vec<Result<()>>) {
+        let mut noted = false;
         for (queued, outcome) in group.into_iter().zip(outcomes) {
+            let together = outcome.is_ok() && queued.command.settles_together();
+            if noted && !together {
+                self.settle_noted();
+            }
+            noted = together;
             self.shared.settle(queued, outcome.map_err(|error| about_file(&self.db, error)));
+        }
+        if noted {
+            self.settle_noted();
+        }
+    }
+
+    /// What commands have left to be settled together.
+    fn settle_noted(&mut self) {
+        if let Some(follow) = &mut self.follow {
+            // As in `Shared::settle`.
+            drop(catch_unwind(AssertUnwindSafe(|| follow.settle_together())));
         }
     }
 
@@ -280,6 +308,18 @@ impl Worker {
         self.waiting.drain(..count).collect()
     }
 
+    fn run_in_group(&self, command: &mut dyn Write) -> Result<()> {
+        if command.needs_savepoint() {
+            return self.run_in_savepoint(command);
+        }
+        let outcome = run_caught(command, &self.db);
+        if outcome.is_err() && command.has_written() {
+            // Nothing tells what it did from the others' work: all of it goes, and they run again.
+            self.rollback();
+        }
+        outcome
+    }
+
     fn run_in_savepoint(&self, command: &mut dyn Write) -> Result<()> {
         self.db.prepare_cached("SAVEPOINT command")?.execute([])?;
         let outcome = run_caught(command, &self.db);
@@ -317,7 +357,7 @@ impl Worker {
         }
         let outcome = run_caught(command, &self.db).and_then(|()| {
             fault::stage("before-commit", || std::iter::once(command.name()));
-            Ok(self.db.execute_batch("COMMIT")?)
+            Ok(committing(|| self.db.execute_batch("COMMIT"))?)
         });
         match outcome {
             Ok(()) => {

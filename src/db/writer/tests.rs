@@ -399,3 +399,110 @@ fn a_group_is_as_durable_as_its_most_careful_command() {
     assert_eq!([Durability::Normal, Durability::Full, Durability::Normal].map(synchronous), [1, 2, 1]);
     bench.close();
 }
+
+/// A command without a savepoint, which is refused before it writes or fails behind its write.
+struct Bare {
+    name: &'static str,
+    refused: bool,
+    fails: bool,
+    written: bool,
+    reply: Reply<()>,
+}
+
+impl Write for Bare {
+    fn name(&self) -> &'static str {
+        "bare"
+    }
+    fn deadline(&self) -> Instant {
+        Instant::now() + SOON
+    }
+    fn run(&mut self, db: &Connection) -> Result<()> {
+        self.written = !self.refused;
+        if self.refused {
+            return Err(Error::invalid("refused"));
+        }
+        insert(db, self.name)?;
+        if self.fails { Err(Error::internal("behind its write")) } else { Ok(()) }
+    }
+    fn needs_savepoint(&self) -> bool {
+        false
+    }
+    fn has_written(&self) -> bool {
+        self.written
+    }
+    fn settle(self: Box<Self>, outcome: Result<()>) {
+        self.reply.settle(outcome);
+    }
+}
+
+#[test]
+fn without_a_savepoint_what_fails_leaves_nothing_and_what_is_refused_disturbs_nobody() {
+    let bench = Bench::with(1 << 20, "", Some(Box::new(Follower(Vec::new))));
+    let bare = |name, refused, fails| {
+        let (reply, answer) = Reply::channel();
+        bench.writer.submit(Bare { name, refused, fails, written: false, reply });
+        answer
+    };
+    let lock = bench.lock();
+    let answers = [bare("a", false, false), bare("refused", true, false), bare("b", false, false), bench.insert("c")];
+    lock.release();
+    assert_eq!(answers.each_ref().map(|one| answer(one).is_ok()), [true, false, true, true]);
+    assert_eq!((bench.commits(), bench.names()), (1, ["a", "b", "c"].map(str::to_owned).to_vec()));
+
+    let lock = bench.lock();
+    let answers = [bare("d", false, false), bare("e", false, true), bare("f", false, false), bench.insert("g")];
+    lock.release();
+    assert_eq!(answers.each_ref().map(|one| answer(one).is_ok()), [true, false, true, true]);
+    assert_eq!(bench.names(), ["a", "b", "c", "d", "f", "g"]);
+    assert_eq!(bench.commits(), 4, "the three others, each by itself");
+    bench.close();
+}
+
+/// Tells its number when it settles, or has that done together with others.
+struct Numbered(usize, bool, Arc<std::sync::Mutex<Vec<String>>>);
+
+impl Write for Numbered {
+    fn name(&self) -> &'static str {
+        "numbered"
+    }
+    fn deadline(&self) -> Instant {
+        Instant::now() + SOON
+    }
+    fn run(&mut self, _: &Connection) -> Result<()> {
+        if self.0 == 4 { Err(Error::invalid("4")) } else { Ok(()) }
+    }
+    fn settle(self: Box<Self>, _: Result<()>) {
+        self.2.lock().unwrap().push(self.0.to_string());
+    }
+    fn settles_together(&self) -> bool {
+        self.1
+    }
+}
+
+struct Together(Arc<std::sync::Mutex<Vec<String>>>);
+
+impl Follow for Together {
+    fn begun(&mut self, _: &Connection) -> Result<()> {
+        Ok(())
+    }
+    fn follow_ups(&mut self) -> Vec<Box<dyn Write>> {
+        Vec::new()
+    }
+    fn settle_together(&mut self) {
+        self.0.lock().unwrap().push("together".into());
+    }
+}
+
+#[test]
+fn what_settles_together_is_settled_before_what_stands_behind_it() {
+    let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let bench = Bench::with(1 << 20, "", Some(Box::new(Together(Arc::clone(&order)))));
+    let lock = bench.lock();
+    for (number, together) in [true, true, false, true, true, true].into_iter().enumerate() {
+        bench.writer.submit(Numbered(number, together, Arc::clone(&order)));
+    }
+    lock.release();
+    bench.close();
+    // The fifth failed: its answer is its own.
+    assert_eq!(*order.lock().unwrap(), ["0", "1", "together", "2", "3", "together", "4", "5", "together"]);
+}

@@ -54,6 +54,7 @@ impl Store {
     }
 
     /// Reads on a reader thread; `prepare` checks the arguments.
+    #[track_caller]
     fn read<'e, T, R>(
         &self,
         env: &'e Env,
@@ -69,6 +70,7 @@ impl Store {
 
     /// Writes on the writer thread; `prepare` checks the arguments. `finish` turns what was committed into what
     /// is answered.
+    #[track_caller]
     fn write<'e, T, A, R>(
         &self,
         env: &'e Env,
@@ -97,6 +99,7 @@ impl Store {
 }
 
 /// Reads on a reader thread of `memory`; `prepare` checks the arguments.
+#[track_caller]
 pub(in crate::js) fn read<'e, T, R>(
     memory: &Arc<Memory>,
     env: &'e Env,

@@ -35,7 +35,7 @@ pub use shared_sessions::SharedSessions;
 #[derive(Debug, Clone)]
 pub struct Known {
     /// Its row; what nobody has told is empty.
-    pub row: SessionRow,
+    pub row: Arc<SessionRow>,
     /// Whether `row.claude_session_id` is known.
     pub named: bool,
 }

@@ -43,7 +43,7 @@ impl OwnFile {
             sdk_session_id: None,
             project: project.unwrap_or_default(),
         };
-        Ok(Known { row, named })
+        Ok(Known { row: Arc::new(row), named })
     }
 }
 

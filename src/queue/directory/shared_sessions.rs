@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use rusqlite::{Connection, OptionalExtension};
@@ -38,7 +38,7 @@ struct Remembered {
     /// `PRAGMA data_version`; it changes with every commit of another connection. `None` where rows are not to be
     /// remembered.
     version: Option<i64>,
-    rows: HashMap<i64, SessionRow>,
+    rows: HashMap<i64, Arc<SessionRow>>,
 }
 
 impl SharedSessions {
@@ -74,10 +74,10 @@ impl SharedSessions {
 
     fn recall(&self, session_id: i64) -> Option<Known> {
         let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(Known { row: remembered.rows.get(&session_id)?.clone(), named: true })
+        Some(Known { row: Arc::clone(remembered.rows.get(&session_id)?), named: true })
     }
 
-    fn remember(&self, session_id: i64, row: &SessionRow) {
+    fn remember(&self, session_id: i64, row: &Arc<SessionRow>) {
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         if remembered.version.is_none() {
             return;
@@ -85,7 +85,7 @@ impl SharedSessions {
         if remembered.rows.len() >= REMEMBERED {
             remembered.rows.clear();
         }
-        remembered.rows.insert(session_id, row.clone());
+        remembered.rows.insert(session_id, Arc::clone(row));
     }
 
     /// Every watermark in that file, and its floor for message ids.
@@ -134,6 +134,7 @@ impl Sessions for SharedSessions {
         })?;
         // One that is not there is asked for each time.
         Ok(found.map(|row| {
+            let row = Arc::new(row);
             self.remember(session_id, &row);
             Known { row, named: true }
         }))
