@@ -28,6 +28,7 @@ use super::{
 use crate::{
     clock,
     db::connection::{self, Identity},
+    embedder::probes::same_model,
     error::{Code, Error, Result},
     fault,
     reply::Reply,
@@ -302,7 +303,7 @@ impl Indexer {
             // As before.
         } else if counts.owed == counts.documents {
             model::store(db, mine)?;
-        } else if model::can_embed(&*self.shared.embedder) {
+        } else if self.shared.embedder.availability().can_embed() {
             self.change_model(db)?;
         } else {
             // They may be dear to whoever made them. They are not used, and stay until others can be made.
@@ -668,7 +669,7 @@ impl Indexer {
         }
         self.with_file(|indexer, db| {
             match model::stored_probes(db)? {
-                Some(stored) if model::agree(&stored, probes) => {}
+                Some(stored) if same_model(&stored, probes) => {}
                 Some(_) => {
                     indexer.change_model(db)?;
                     model::store_probes(db, probes)?;

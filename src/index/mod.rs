@@ -59,7 +59,7 @@ pub use self::{
 };
 use crate::{
     db::{Readers, activity::Activity, layout::Layout},
-    embedder::{Embedder, Identity, Priority},
+    embedder::{Embedder, Identity},
     error::{Code, Error, Result},
     reply::{Reply, wait},
     settings::{Role, Settings},
@@ -333,7 +333,7 @@ impl Index {
     /// `ERR_NO_MODEL` with the reason.
     pub fn query_vector(&self, text: &str) -> Result<Arc<[f32]>> {
         if self.writes() && !self.shared.verified.load(Ordering::Acquire) {
-            let probes = self.shared.embedder.embed(&model::PROBES, Priority::Query)?;
+            let probes = self.shared.embedder.probes()?;
             wait(|reply| self.run("a search", move |indexer| indexer.verify(&probes), reply))?;
         }
         self.shared.embedder.query(text)
@@ -429,6 +429,14 @@ impl Index {
             drop(thread.join());
         }
     }
+}
+
+/// Throws the file of an index that is not open away: it is made again when it next is.
+///
+/// # Errors
+/// `ERR_IO`.
+pub fn throw_away(layout: &Layout) -> Result<()> {
+    storage::throw_away(&layout.index())
 }
 
 /// A command that only the owner of the directory may give.
