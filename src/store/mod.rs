@@ -6,7 +6,7 @@ pub mod context;
 pub mod date_range;
 pub mod duplicates;
 pub mod filters;
-mod json_arrays;
+pub(crate) mod json_arrays;
 mod newest;
 pub mod observations;
 pub mod opening;
