@@ -1,5 +1,8 @@
 //! Text in, vectors out: what every embedding model looks like from outside.
 
+#[cfg(test)]
+pub(crate) mod testing;
+
 use std::sync::Arc;
 
 use crate::error::Result;

@@ -5,3 +5,4 @@ pub mod chroma;
 pub mod document;
 pub mod schema;
 pub mod text;
+pub mod vectors;
