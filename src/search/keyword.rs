@@ -78,7 +78,9 @@ pub(super) fn search(db: &Connection, remembered: &mut Remembered, terms: &[Term
         let mistyped = parts.iter().zip(&found).filter(|(_, rows)| **rows == 0).map(|(word, _)| &**word);
         let mut similar = Vec::new();
         let mut of_word = Vec::new();
-        for (word, stems) in mistyped.map(|word| Ok((word, spelling::similar(db, word)?))).collect::<Result<Vec<_>>>()? {
+        for (word, stems) in
+            mistyped.map(|word| Ok((word, spelling::similar(db, word)?))).collect::<Result<Vec<_>>>()?
+        {
             for stem in stems {
                 // The stem of a stem may be shorter still; as a beginning it finds what it stands for.
                 similar.push(format!("\"{stem}\" *"));
@@ -128,7 +130,9 @@ impl Index<'_> {
         // As FTS5: a phrase that more than half of the rows have is worth next to nothing, never less.
         let worth: Vec<f64> = found
             .iter()
-            .map(|&found| ((rows.max(f64::from(found)) - f64::from(found) + 0.5) / (f64::from(found) + 0.5)).ln().max(1e-6))
+            .map(|&found| {
+                ((rows.max(f64::from(found)) - f64::from(found) + 0.5) / (f64::from(found) + 0.5)).ln().max(1e-6)
+            })
             .collect();
         for (&key, counts) in keys.iter().zip(counts.chunks_exact(phrases.len())) {
             let length = K1 * (1.0 - B + B * self.length(key)? / average);

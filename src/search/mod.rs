@@ -16,7 +16,6 @@ mod remembered;
 pub mod request;
 mod scope;
 mod semantic;
-pub mod service;
 pub mod snippet;
 mod spelling;
 mod stop_words;

@@ -159,7 +159,7 @@ mod tests {
             assert!(terms(text).is_empty(), "{text:?}");
         }
         assert_eq!(texts("\"a b\" NEAR(token, 5) OR* x:y"), ["b", "near", "token", "near token", "5", "x", "y", "x y"]);
-        assert_eq!(texts("before\0behind"), ["before", "behind", "before behind"]);
+        assert_eq!(texts("left\0right"), ["left", "right", "left right"]);
     }
 
     #[test]

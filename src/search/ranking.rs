@@ -131,9 +131,7 @@ pub fn candidates(
             let scope = Scope::of(db, remembered, request)?;
             let leg = match request.mode {
                 Mode::Semantic => keyword::Leg::default(),
-                Mode::Hybrid | Mode::Keyword => {
-                    keyword::search(db, remembered, &query::terms(&request.text), &scope)?
-                }
+                Mode::Hybrid | Mode::Keyword => keyword::search(db, remembered, &query::terms(&request.text), &scope)?,
             };
             let vector = vector.filter(|_| request.mode != Mode::Keyword);
             let mut candidates = Candidates {
@@ -150,7 +148,10 @@ pub fn candidates(
             let mut depth = DEPTH;
             loop {
                 let words = keyword::best(&leg.rows, depth);
-                let near = vector.map_or_else(Vec::new, |vector| semantic::nearest(vectors, vector, depth, &scope));
+                let near = match vector {
+                    Some(vector) => semantic::nearest(vectors, vector, depth, &scope)?,
+                    None => Vec::new(),
+                };
                 let exhausted = words.len() == leg.rows.len() && near.len() < depth;
                 candidates.add_layer(words, &near, &mut seen);
                 if exhausted || candidates.count() >= wanted {
@@ -159,7 +160,7 @@ pub fn candidates(
                 depth = depth.saturating_mul(2);
             }
             if let Some(vector) = vector {
-                candidates.look_up_vectors(vectors, vector);
+                candidates.look_up_vectors(vectors, vector)?;
                 candidates.find_owed(db)?;
             }
             if request.explain {
@@ -203,9 +204,9 @@ impl Candidates {
     }
 
     /// The exact distance of every candidate, whichever leg it came from.
-    fn look_up_vectors(&mut self, vectors: &VectorIndex, vector: &[f32]) {
+    fn look_up_vectors(&mut self, vectors: &VectorIndex, vector: &[f32]) -> Result<()> {
         let keys: Vec<RowKey> = self.all().map(|candidate| candidate.key).collect();
-        let found = semantic::best_of(vectors, vector, &keys);
+        let found = semantic::best_of(vectors, vector, &keys)?;
         for (candidate, near) in self.all().zip(found) {
             if let Some(near) = near {
                 let rank = candidate.meaning.and_then(|meaning| meaning.rank);
@@ -213,6 +214,7 @@ impl Candidates {
                 candidate.document = Some(near.document);
             }
         }
+        Ok(())
     }
 
     /// A document of each row without a vector, the best rows by words first; then a second one of each, and so on.
@@ -225,14 +227,13 @@ impl Candidates {
         rows.sort_unstable();
         rows.truncate(EMBEDDED_ON_DEMAND);
         let mut statement = db.prepare_cached(
-            "SELECT id, field, part FROM documents WHERE row_key = ?1 AND vector IS NULL ORDER BY field, part LIMIT ?2",
+            "SELECT id, field, part FROM documents WHERE row_key = ?1 AND vector IS NULL ORDER BY field, part",
         )?;
         let mut owed: Vec<(usize, usize, Owed)> = Vec::new();
         for (rank, key) in rows {
-            let documents = statement.query_map((key.0, EMBEDDED_ON_DEMAND), |row| {
-                Ok((row.get(0)?, document_id(key, row.get(1)?, row.get(2)?)))
-            })?;
-            for (round, document) in documents.enumerate() {
+            let documents =
+                statement.query_map([key.0], |row| Ok((row.get(0)?, document_id(key, row.get(1)?, row.get(2)?))))?;
+            for (round, document) in documents.take(EMBEDDED_ON_DEMAND).enumerate() {
                 if let (number, Some(id)) = document? {
                     owed.push((round, rank, Owed { number, id }));
                 }

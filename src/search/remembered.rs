@@ -10,8 +10,11 @@ use std::{
 
 use rusqlite::{Connection, ffi};
 
-use super::{occurrences, scope::Groups};
-use crate::error::{Error, Result};
+use super::occurrences;
+use crate::{
+    error::{Error, Result},
+    index::vectors::IdSet,
+};
 
 /// Lengths of rows that are remembered at most: some 5 MB.
 pub(super) const LENGTHS: usize = 200_000;
@@ -34,7 +37,7 @@ pub(super) struct Remembered {
     /// Of `words` and of `pieces`.
     pub figures: [Figures; 2],
     /// The rows of some kinds, where nothing else is asked of them; by the kinds.
-    pub groups: HashMap<u8, Arc<Groups>>,
+    pub groups: HashMap<u8, Arc<IdSet>>,
 }
 
 /// Runs `work` with what `db` remembers of the file as it is. Call it within a snapshot.
@@ -64,7 +67,8 @@ fn kept(db: &Connection) -> Result<&RefCell<Remembered>> {
     occurrences::register(db)?;
     let made = Box::into_raw(Box::new(RefCell::new(Remembered::default())));
     // SAFETY: as above. SQLite calls `forget` once, also where it cannot keep it.
-    let status = unsafe { ffi::sqlite3_set_clientdata(db.handle(), NAME.as_ptr(), made.cast::<c_void>(), Some(forget)) };
+    let status =
+        unsafe { ffi::sqlite3_set_clientdata(db.handle(), NAME.as_ptr(), made.cast::<c_void>(), Some(forget)) };
     if status != ffi::SQLITE_OK {
         return Err(Error::internal(format!("SQLite could not keep what a search remembers: error {status}")));
     }

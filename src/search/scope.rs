@@ -10,12 +10,12 @@ use super::{
 };
 use crate::{
     error::Result,
-    index::document::{Kind, RowKey},
+    index::{
+        document::{Kind, RowKey},
+        vectors::IdSet,
+    },
     store::filters::{self, Conditions, Filters},
 };
-
-/// Keys of rows, sorted.
-pub(super) type Groups = Vec<i64>;
 
 /// What is let through.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(super) enum Scope {
         /// Their kinds.
         kinds: Kinds,
         /// All of them.
-        groups: Arc<Groups>,
+        groups: Arc<IdSet>,
         /// Whether every row of these kinds is among them.
         whole: bool,
     },
@@ -62,9 +62,7 @@ impl Scope {
     pub(super) fn admits(&self, key: i64) -> bool {
         match self {
             Self::All => true,
-            Self::Groups { kinds, groups, whole } => {
-                kinds.contain(RowKey(key)) && (*whole || groups.binary_search(&key).is_ok())
-            }
+            Self::Groups { kinds, groups, whole } => kinds.contain(RowKey(key)) && (*whole || groups.contains(key)),
         }
     }
 }
@@ -86,7 +84,7 @@ pub(super) fn conditions(db: &Connection, request: &Request) -> Result<Condition
     Conditions::new(db, filters::Kind::Observations, &filters)
 }
 
-fn select(db: &Connection, kinds: Kinds, conditions: &Conditions) -> Result<Groups> {
+fn select(db: &Connection, kinds: Kinds, conditions: &Conditions) -> Result<IdSet> {
     let sql = format!(
         "SELECT t.key FROM rows AS t WHERE t.kind IN ({}){} ORDER BY t.key",
         kinds.codes().collect::<Vec<_>>().join(", "),
@@ -94,5 +92,5 @@ fn select(db: &Connection, kinds: Kinds, conditions: &Conditions) -> Result<Grou
     );
     let mut statement = db.prepare_cached(&sql)?;
     let keys = statement.query_map(&*conditions.params(&[]), |row| row.get(0))?;
-    Ok(keys.collect::<rusqlite::Result<_>>()?)
+    Ok(keys.collect::<rusqlite::Result<Vec<i64>>>()?.into())
 }

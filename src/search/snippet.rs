@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Words of a snippet at most: characters, in scripts without spaces.
-const WORDS: usize = 32;
+const WORDS: i64 = 32;
 /// Characters of a snippet at most.
 const CHARACTERS: usize = 320;
 /// Characters before a part of a word.
@@ -74,7 +74,7 @@ impl Snippets {
         }
         self.db.prepare_cached("DELETE FROM fields")?.execute([])?;
         let mut insert = self.db.prepare_cached("INSERT INTO fields(rowid, body) VALUES (?1, ?2)")?;
-        for (place, (_, text)) in fields.iter().enumerate() {
+        for (place, (_, text)) in (0_i64..).zip(fields) {
             let text = cut(text, FIELD).replace([OPEN, CLOSE, BETWEEN], " ");
             insert.execute(params![place, cjk::separated(&text, BETWEEN)])?;
         }
@@ -83,10 +83,10 @@ impl Snippets {
         )?;
         let found = statement
             .query_row(params![self.expression, OPEN.to_string(), CLOSE.to_string(), WORDS], |row| {
-                Ok((row.get::<_, usize>(0)?, row.get::<_, String>(1)?))
+                Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
             })
             .optional()?;
-        Ok(found.and_then(|(place, marked)| Some(unmarked(fields.get(place)?.0, &marked))))
+        Ok(found.and_then(|(place, marked)| Some(unmarked(fields.get(usize::try_from(place).ok()?)?.0, &marked))))
     }
 }
 

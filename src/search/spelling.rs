@@ -15,8 +15,8 @@ const ALTERNATIVES: usize = 3;
 
 /// Endings that stemming takes away: the index has words without them.
 const ENDINGS: [&str; 26] = [
-    "s", "e", "es", "ed", "er", "ers", "ing", "ings", "ly", "y", "ies", "al", "ion", "ions", "ation", "ations",
-    "ment", "ments", "ive", "able", "ible", "ity", "ness", "ance", "ence", "or",
+    "s", "e", "es", "ed", "er", "ers", "ing", "ings", "ly", "y", "ies", "al", "ion", "ions", "ation", "ations", "ment",
+    "ments", "ive", "able", "ible", "ity", "ness", "ance", "ence", "or",
 ];
 
 /// Stems of the index nearest to `word`, the most frequent first: none for a word that is too short or has digits. The
@@ -110,7 +110,6 @@ mod tests {
             ("tokken", "token", Some(1)),
             ("cahe", "cach", Some(1)),
             ("authetnication", "authent", None),
-            ("serial", "ser", None),
             ("entirely", "other", None),
         ] {
             assert_eq!(slips(word, stem), expected, "{word} {stem}");

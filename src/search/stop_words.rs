@@ -9,8 +9,8 @@ const STOP_WORDS: [&str; 127] = [
     "myself", "no", "nor", "not", "now", "of", "off", "on", "once", "only", "or", "other", "our", "ours", "out",
     "over", "own", "re", "s", "same", "shall", "she", "should", "so", "some", "such", "t", "than", "that", "the",
     "their", "theirs", "them", "then", "there", "these", "they", "this", "those", "through", "to", "too", "until",
-    "up", "ve", "very", "was", "wasn", "we", "were", "weren", "what", "when", "where", "which", "while", "who",
-    "whom", "why", "will", "with", "won", "would", "you", "your", "yours",
+    "up", "ve", "very", "was", "wasn", "we", "were", "weren", "what", "when", "where", "which", "while", "who", "whom",
+    "why", "will", "with", "won", "would", "you", "your", "yours",
 ];
 
 /// Whether `word`, in lower case, is one of them.

@@ -18,7 +18,7 @@ mod reference;
 pub mod removal;
 pub mod response;
 pub mod sessions;
-mod snapshot;
+pub(crate) mod snapshot;
 pub mod stats;
 pub mod summaries;
 pub mod text_search;
