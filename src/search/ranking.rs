@@ -4,14 +4,17 @@
 //! hundred and so on; whatever that adds stands behind what was there before. So a row has one place, whatever page is
 //! asked for, as long as nothing is written in between.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    cmp::Ordering,
+    collections::{HashMap, HashSet},
+};
 
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{
     keyword, query, remembered,
     request::{Mode, Request},
-    scope::Scope,
+    scope::{self, Scope},
     semantic,
 };
 use crate::{
@@ -98,8 +101,8 @@ pub struct Candidates {
 pub struct Hit {
     /// Which row.
     pub key: RowKey,
-    /// From 0 to 1.
-    pub score: f64,
+    /// From 0 to 1; `None` in a list.
+    pub score: Option<f64>,
     /// Where it stands in the keyword leg.
     pub words: Option<ByWords>,
     /// Where it stands in the semantic leg.
@@ -171,6 +174,36 @@ pub fn candidates(
             }
             Ok(candidates)
         })
+    })
+}
+
+/// Every row that the filters let through, by date, newest first unless the oldest are asked for. None has a score.
+///
+/// # Errors
+/// What SQLite answers; `ERR_INVALID_ARG` for a filter that SQLite would refuse.
+pub fn list(db: &Connection, request: &Request) -> Result<Ranking> {
+    let conditions = scope::conditions(db, request)?;
+    let rows = format!(
+        "FROM rows AS t WHERE t.kind IN ({}){}",
+        request.kinds.codes().collect::<Vec<_>>().join(", "),
+        conditions.sql()
+    );
+    let direction = if request.order_by == OrderBy::DateAsc { "ASC NULLS LAST" } else { "DESC NULLS LAST" };
+    snapshot(db, |db| {
+        let total: i64 = db
+            .prepare_cached(&format!("SELECT count(*) {rows}"))?
+            .query_row(&*conditions.params(&[]), |row| row.get(0))?;
+        let sql =
+            format!("SELECT t.key {rows} ORDER BY t.created_at_epoch {direction}, t.key LIMIT :limit OFFSET :offset");
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let (limit, offset) = (count(request.limit), count(request.offset));
+        let mut statement = db.prepare_cached(&sql)?;
+        let hits = statement
+            .query_map(&*conditions.params(&[(":limit", &limit), (":offset", &offset)]), |row| {
+                Ok(Hit { key: RowKey(row.get(0)?), score: None, words: None, meaning: None })
+            })?
+            .collect::<rusqlite::Result<_>>()?;
+        Ok(Ranking { hits, total: usize::try_from(total).unwrap_or_default() })
     })
 }
 
@@ -295,13 +328,13 @@ impl Candidates {
             hits.extend(layer.into_iter().map(|candidate| {
                 let hit = Hit {
                     key: candidate.key,
-                    score: score(&candidate),
+                    score: Some(score(&candidate)),
                     words: candidate.words,
                     meaning: candidate.meaning,
                 };
                 (candidate.epoch, hit)
             }));
-            hits[from..].sort_unstable_by(|(_, a), (_, b)| b.score.total_cmp(&a.score).then(a.key.cmp(&b.key)));
+            hits[from..].sort_unstable_by(|(_, a), (_, b)| by_score(a, b));
         }
         match self.order_by {
             OrderBy::Relevance => {}
@@ -332,6 +365,11 @@ impl Candidates {
             even => f64::midpoint(cosines[even / 2 - 1], cosines[even / 2]),
         }
     }
+}
+
+/// Scores are numbers from 0 to 1: they can be compared.
+fn by_score(a: &Hit, b: &Hit) -> Ordering {
+    b.score.partial_cmp(&a.score).unwrap_or(Ordering::Equal).then(a.key.cmp(&b.key))
 }
 
 fn document_id(key: RowKey, field: i64, part: u32) -> Option<DocumentId> {

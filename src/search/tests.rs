@@ -323,11 +323,11 @@ fn the_sum_of_both_legs() {
     let ranking = index.search(&observations("token refresh"));
     assert_eq!(ranking.hits.iter().map(|hit| hit.key.row_id()).collect::<Vec<_>>(), [1, 2, 3]);
     let best = &ranking.hits[0];
-    assert!((best.score - 1.0).abs() < 1e-2, "{best:?}");
+    assert!((best.score.unwrap() - 1.0).abs() < 1e-2, "{best:?}");
     let worse = &ranking.hits[1];
     let cosine = 1.0 - f64::from(worse.meaning.unwrap().distance);
     let expected = 0.4 * worse.words.unwrap().bm25 / best.words.unwrap().bm25 + 0.6 * cosine.max(0.0);
-    assert!((worse.score - expected).abs() < 1e-9, "{worse:?} {expected}");
+    assert!((worse.score.unwrap() - expected).abs() < 1e-9, "{worse:?} {expected}");
     assert_eq!((ranking.hits[2].words, best.words.unwrap().rank), (None, 1));
 }
 
@@ -370,13 +370,13 @@ fn a_row_without_a_vector_is_no_worse_than_the_middle() {
         ranking.hits.iter().filter_map(|hit| hit.meaning).map(|meaning| 1.0 - f64::from(meaning.distance)).collect();
     cosines.sort_by(f64::total_cmp);
     assert_eq!(hit.meaning, None);
-    assert!((hit.score - (0.4 + 0.6 * cosines[2])).abs() < 1e-9, "{hit:?} {cosines:?}");
+    assert!((hit.score.unwrap() - (0.4 + 0.6 * cosines[2])).abs() < 1e-9, "{hit:?} {cosines:?}");
     // Embedded for this query it has its own.
     let owed = candidates.owed[0];
     candidates.embedded(&[(owed.id, 0.25)]);
     let ranking = candidates.rank();
     let hit = ranking.hits.iter().find(|hit| hit.key == key).unwrap();
-    assert!((hit.score - (0.4 + 0.6 * 0.75)).abs() < 1e-9, "{hit:?}");
+    assert!((hit.score.unwrap() - (0.4 + 0.6 * 0.75)).abs() < 1e-9, "{hit:?}");
     assert_eq!(hit.meaning.unwrap().document, Some(owed.id));
 }
 
