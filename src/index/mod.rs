@@ -3,6 +3,7 @@
 
 pub mod chroma;
 pub mod document;
+pub mod row;
 pub mod schema;
 pub mod text;
 pub mod vectors;

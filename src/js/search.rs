@@ -171,8 +171,9 @@ impl Search {
                 ["mode", "explain", "project", "type", "concepts", "files", "dateRange", "depthBefore", "depthAfter"];
             let fields = Argument::new("options", &options).options(&known)?;
             let request = request(text, Kinds::of(&[Kind::Observation]), &fields)?;
-            let depth = |name| {
-                Ok(fields.read(name, |depth: &Argument<'_>| depth.integer(0..=1_000, "observations"))?.unwrap_or(10))
+            let depth = |name| -> Result<i64> {
+                let depth = fields.read(name, |depth| depth.integer(0..=1_000, "observations"))?;
+                Ok(depth.unwrap_or(10))
             };
             let (before, after) = (depth("depthBefore")?, depth("depthAfter")?);
             let search = self.memory.search()?;
