@@ -15,37 +15,16 @@ use super::{
 };
 use crate::{
     db::{Cell, Readers},
-    embedder::{Availability, Embedder, Priority},
+    embedder::{Availability, Priority},
     error::{Code, Error, Result},
     index::{
+        Index, SourceRow,
         document::{DocumentId, Kind, RowKey},
-        row::SourceRow,
-        vectors::{VectorIndex, vector},
+        vectors::vector,
     },
     reply::{Reply, wait},
     store::timeline::{self, Anchor, Timeline, Window},
 };
-
-/// What a search needs of whoever keeps the index.
-pub trait Indexed: Send + Sync {
-    /// Threads that read `native/index.db`.
-    fn readers(&self) -> &Readers;
-
-    /// The vectors of its documents.
-    fn vectors(&self) -> &VectorIndex;
-
-    /// The model that its vectors are made by.
-    fn embedder(&self) -> &dyn Embedder;
-
-    /// Has the text indexes know everything that was committed before the call.
-    fn freshen(&self, reply: Reply<()>);
-
-    /// Documents that owe their vectors.
-    fn pending_documents(&self) -> u64;
-
-    /// Why its vectors cannot be compared with those of the model, if they cannot.
-    fn incomparable(&self) -> Option<String>;
-}
 
 /// What is found.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,27 +64,27 @@ pub enum Query {
 /// The index, and the readers of the tables it is made from.
 #[derive(Clone)]
 pub struct Search {
-    index: Arc<dyn Indexed>,
+    index: Arc<Index>,
     tables: Arc<Readers>,
 }
 
 impl Search {
     /// Over `index`, with the rows from `tables`.
     #[must_use]
-    pub fn new(index: Arc<dyn Indexed>, tables: Arc<Readers>) -> Self {
+    pub fn new(index: Arc<Index>, tables: Arc<Readers>) -> Self {
         Self { index, tables }
     }
 
     /// Searches. What was committed before the call is found.
     pub fn find(&self, query: Query, request: Request, reply: Reply<Answer>) {
-        self.run("search", reply, move |search, db| search.answer(db, query, &request));
+        self.run("search", reply, move |search, db| search.answer(db, &query, &request));
     }
 
     /// The best observation, and the rows around it: of the request's project, where it names one.
     pub fn timeline(&self, query: Query, request: Request, before: i64, after: i64, reply: Reply<Surroundings>) {
         let request = Request { limit: 1, offset: 0, kinds: Kinds::of(&[Kind::Observation]), ..request };
         self.run("timelineByQuery", reply, move |search, db| {
-            let anchor = search.answer(db, query, &request)?;
+            let anchor = search.answer(db, &query, &request)?;
             let window = Window { before, after, project: request.filters.project.clone() };
             let around = anchor.results.first().map(|found| {
                 let epoch = found.row.column("created_at_epoch").and_then(|column| found.row.cells.get(column));
@@ -120,21 +99,15 @@ impl Search {
         });
     }
 
-    /// Brings the index up to date, then runs `work` on one of its readers.
+    /// Runs `work` on a reader of the index, which is up to date then.
     fn run<T: Send + 'static>(
         &self,
         name: &'static str,
         reply: Reply<T>,
-        work: impl FnOnce(&Self, &Connection) -> Result<T> + Send + 'static,
+        work: impl Fn(&Self, &Connection) -> Result<T> + Send + Sync + 'static,
     ) {
         let search = self.clone();
-        self.index.freshen(Reply::new(move |fresh: Result<()>| match fresh {
-            Ok(()) => {
-                let index = Arc::clone(&search.index);
-                index.readers().call(name, move |db| work(&search, db), reply);
-            }
-            Err(error) => reply.settle(Err(error)),
-        }));
+        self.index.read(name, move |db| work(&search, db), reply);
     }
 
     /// Reads the tables.
@@ -146,18 +119,18 @@ impl Search {
         wait(|reply| self.tables.call(name, read, reply))
     }
 
-    fn answer(&self, db: &Connection, query: Query, request: &Request) -> Result<Answer> {
+    fn answer(&self, db: &Connection, query: &Query, request: &Request) -> Result<Answer> {
         let (ranking, marks, mode, reason) = match query {
             Query::Nothing => (ranking::list(db, request)?, Marks::default(), None, None),
             Query::Text(given) => {
                 let (vector, reason) = match given {
-                    Some(vector) => (Some(vector), None),
+                    Some(vector) => (Some(vector.clone()), None),
                     None => self.vector_of(request),
                 };
                 self.rank(db, vector.as_deref(), reason, request, None)?
             }
             Query::Observation(id) => {
-                let key = RowKey::new(Kind::Observation, id);
+                let key = RowKey::new(Kind::Observation, *id);
                 let (vector, text, reason) = self.meaning_of(db, key)?;
                 let mode = if vector.is_some() { Mode::Semantic } else { Mode::Keyword };
                 let request = Request { text, mode, ..request.clone() };
@@ -200,8 +173,12 @@ impl Search {
         }
         match self.unavailable() {
             Some(reason) => (None, Some(reason)),
-            None => match self.index.embedder().query(&request.text) {
-                Ok(vector) => (Some(vector.to_vec()), None),
+            None => match self.index.query_vector(&request.text) {
+                // The first query of all is what finds out whose vectors there are.
+                Ok(vector) => match self.other_model() {
+                    Some(reason) => (None, Some(reason)),
+                    None => (Some(vector.to_vec()), None),
+                },
                 Err(error) => (None, Some(error.message)),
             },
         }
@@ -212,11 +189,19 @@ impl Search {
         match self.index.embedder().availability() {
             Availability::Missing { reason } => Some(reason),
             Availability::External => Some(
-                "texts are embedded by the caller (embedder: 'external'); give the query's vector as the option 'vector'"
-                    .to_owned(),
+                "texts are embedded by the caller (embedder: 'external'): only words can be searched for".to_owned(),
             ),
-            Availability::Loaded | Availability::Unloaded => self.index.incomparable(),
+            Availability::Loaded | Availability::Unloaded => self.other_model(),
         }
+    }
+
+    /// Whether the vectors that there are were made by another model than the one in use.
+    fn other_model(&self) -> Option<String> {
+        let other = self.index.figures().other_model?;
+        Some(format!(
+            "the vectors are of another model ({}, {} dimensions); until all are made anew, words are searched for",
+            other.name, other.dimensions
+        ))
     }
 
     /// Embeds what the best rows owe, so that what was stored a moment ago is judged by what it says. A failure costs
