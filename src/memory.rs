@@ -30,6 +30,7 @@ use crate::{
     parts::Part,
     queue::{Directory, OwnFile, Queue, Queues, SharedFile, client::only_the_owner, engine::Parts, open_storage},
     reply::Reply,
+    search::service::Search,
     sessions::{SessionInfo, SessionSnapshot},
     settings::{Role, Settings},
     store::opening::{self, Opening},
@@ -264,6 +265,16 @@ impl Memory {
         self.part(Part::Store, self.index.as_ref())
     }
 
+    /// Search in the index, with the rows of the tables.
+    ///
+    /// # Errors
+    /// As [`Memory::index`].
+    pub fn search(&self) -> Result<Search> {
+        let index = Arc::clone(self.index()?);
+        let store = self.part(Part::Store, self.store.as_ref())?;
+        Ok(Search::new(index, Arc::clone(&store.readers)))
+    }
+
     /// Brings the index up to date; see [`Index::sync`].
     ///
     /// # Errors
@@ -387,6 +398,7 @@ impl Memory {
             self.opened,
             self.queue.as_deref(),
             self.store.as_ref().map(|store| (&*store.writer, &*store.readers)),
+            self.index.as_ref().map(|index| index.status()),
             &self.budget,
             &self.activity,
             &self.sampler,

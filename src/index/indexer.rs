@@ -27,7 +27,10 @@ use super::{
 };
 use crate::{
     clock,
-    db::connection::{self, Identity},
+    db::{
+        connection::{self, Identity},
+        layout::beside,
+    },
     embedder::probes::same_model,
     error::{Code, Error, Result},
     fault,
@@ -225,7 +228,12 @@ impl Indexer {
         if fed != Fed::default() {
             self.forget_skipped();
         }
-        self.shared.update(|figures| figures.last_feed_epoch = Some(clock::now_epoch()));
+        let size = |path: &std::path::Path| std::fs::metadata(path).map_or(0, |file| file.len());
+        let bytes = size(&self.shared.path) + size(&beside(&self.shared.path, "-wal"));
+        self.shared.update(|figures| {
+            figures.last_feed_epoch = Some(clock::now_epoch());
+            figures.file_bytes = bytes;
+        });
         Ok(())
     }
 

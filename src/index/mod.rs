@@ -8,7 +8,7 @@
 //! - `indexer`: the thread that writes the file. `embedding`: the thread that makes vectors of texts; `model`: whose
 //!   vectors they are.
 //! - [`vectors`]: vectors in memory; `reading`: the table that they are made of, and connections to search it.
-//! - [`sync`]: the job that brings everything up to date.
+//! - [`status`]: what is told of it; [`sync`]: the job that brings everything up to date.
 //!
 //! # Searching
 //! [`Index::read`] runs a function with a connection to `native/index.db` in which rows, documents and text indexes are
@@ -23,6 +23,7 @@ mod model;
 mod reading;
 mod row;
 pub mod schema;
+pub mod status;
 mod storage;
 pub mod sync;
 mod table;
@@ -123,6 +124,8 @@ pub struct Figures {
     pub removed: u64,
     /// How often the file was made anew since open, the first time included.
     pub remade: u64,
+    /// Bytes of the file and its log.
+    pub file_bytes: u64,
     /// When the tables were last looked at, epoch ms.
     pub last_feed_epoch: Option<i64>,
     /// Why the last attempt failed; `None` where it did not.
@@ -141,6 +144,7 @@ impl Default for Figures {
             embedded: 0,
             removed: 0,
             remade: 0,
+            file_bytes: 0,
             last_feed_epoch: None,
             error: None,
             last_doubt: None,
@@ -381,6 +385,19 @@ impl Index {
     /// Documents that wait for vectors of the caller, newest first, with their texts.
     pub fn pending(&self, limit: usize, reply: Reply<Vec<Pending>>) {
         self.run("vectors.pending()", move |indexer| indexer.pending(limit), reply);
+    }
+
+    /// Whether the caller may hand vectors over.
+    ///
+    /// # Errors
+    /// `ERR_MODEL_MISMATCH` where vectors are made here.
+    pub fn must_be_external(&self) -> Result<()> {
+        if self.shared.settings.model.external {
+            return Ok(());
+        }
+        let message = "vectors are made by the engine itself (embedder: 'local'); open the memory with embedder: 'external' to \
+                       hand over those of a model of your own";
+        Err(Error::new(Code::ModelMismatch, message))
     }
 
     /// Stores vectors that the caller has made.

@@ -109,6 +109,7 @@ pub mod sessions;
 pub mod store;
 mod suggestion;
 mod values;
+pub mod vectors;
 
 #[cfg(feature = "fault-injection")]
 pub mod crossing_probe;

@@ -9,6 +9,7 @@
 //! [`service`] adds the threads, the model and the rows of `claude-mem.db`.
 
 pub mod keyword;
+pub mod nearest;
 mod occurrences;
 pub mod query;
 pub mod ranking;
