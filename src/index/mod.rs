@@ -7,3 +7,4 @@ pub mod collections;
 pub mod document;
 pub mod schema;
 pub mod text;
+pub mod vectors;
