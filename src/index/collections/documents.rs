@@ -5,7 +5,10 @@ use std::collections::HashSet;
 use rusqlite::types::Value as Bound;
 use serde_json::{Map, Value};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    index::vectors::vector,
+};
 
 /// Bytes of a collection's name at most.
 pub const NAME_BYTES: usize = 512;
@@ -262,17 +265,11 @@ fn check_metadata(metadata: &Metadata) -> std::result::Result<(), String> {
     Ok(())
 }
 
-fn check_vector(vector: &[f32]) -> std::result::Result<(), String> {
-    if vector.is_empty() || vector.len() > DIMENSIONS {
-        return Err(format!("has {} numbers; a vector has 1 to {DIMENSIONS}", vector.len()));
+fn check_vector(values: &[f32]) -> std::result::Result<(), String> {
+    if values.is_empty() || values.len() > DIMENSIONS {
+        return Err(format!("has {} numbers; a vector has 1 to {DIMENSIONS}", values.len()));
     }
-    if let Some(place) = vector.iter().position(|number| !number.is_finite()) {
-        return Err(format!("has {} at place {place}; its numbers are finite", vector[place]));
-    }
-    if length(vector) == 0.0 {
-        return Err("has only zeros, which have no direction; leave the document out, or give it a text".to_owned());
-    }
-    Ok(())
+    vector::unit(values, values.len()).map(drop).map_err(|error| format!("cannot be compared: {}", error.message))
 }
 
 /// Checks the vector of a query.
@@ -281,18 +278,6 @@ fn check_vector(vector: &[f32]) -> std::result::Result<(), String> {
 /// `ERR_INVALID_ARG`.
 pub fn check_query(vector: &[f32]) -> Result<()> {
     check_vector(vector).map_err(|what| Error::invalid(format!("option 'vector' {what}")).with("argument", "vector"))
-}
-
-/// The euclidean length, whatever its size.
-pub fn length(vector: &[f32]) -> f64 {
-    vector.iter().map(|&number| f64::from(number) * f64::from(number)).sum::<f64>().sqrt()
-}
-
-/// The same direction with length 1.
-#[expect(clippy::cast_possible_truncation, reason = "numbers within ±1")]
-pub fn unit(vector: &[f32]) -> Vec<f32> {
-    let length = length(vector);
-    vector.iter().map(|&number| (f64::from(number) / length) as f32).collect()
 }
 
 /// A document as it is read.

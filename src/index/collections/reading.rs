@@ -3,12 +3,11 @@
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
 use super::{
-    blob,
     documents::{Document, Include},
     storage::Space,
     where_filter::Filter,
 };
-use crate::error::Result;
+use crate::{error::Result, index::vectors::vector};
 
 /// A collection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,7 +173,8 @@ pub fn document(db: &Connection, key: i64, include: Include) -> Result<Option<Do
                 id: row.get(0)?,
                 text: row.get(1)?,
                 metadata: row.get(2)?,
-                vector: row.get_ref(3)?.as_blob_or_null()?.map(blob::decode),
+                // A damaged one is none; a check finds it.
+                vector: row.get_ref(3)?.as_blob().ok().and_then(|blob| vector::from_blob(blob, blob.len() / 2).ok()),
             })
         })
         .optional()?)
@@ -206,6 +206,28 @@ pub fn owed_of(db: &Connection, keys: &[i64]) -> Result<Vec<Owed>> {
         owed.extend(find.query_row([key], owed_row).optional()?);
     }
     Ok(owed)
+}
+
+/// How many of the documents `keys` owe their vectors.
+///
+/// # Errors
+/// What SQLite answers.
+pub fn count_owed(db: &Connection, keys: &[i64]) -> Result<usize> {
+    let mut find = db.prepare_cached("SELECT 1 FROM documents WHERE key = ?1 AND owed = 1")?;
+    let mut count = 0;
+    for key in keys {
+        count += usize::from(find.exists([key])?);
+    }
+    Ok(count)
+}
+
+/// The collection of a document; none where it is gone.
+///
+/// # Errors
+/// What SQLite answers.
+pub fn collection_of(db: &Connection, key: i64) -> Result<Option<Info>> {
+    let sql = format!("SELECT {INFO} FROM collections WHERE id = (SELECT collection FROM documents WHERE key = ?1)");
+    Ok(db.prepare_cached(&sql)?.query_row([key], info).optional()?)
 }
 
 /// The first documents of a collection whose vectors are owed.

@@ -2,14 +2,9 @@
 
 use std::{cmp::Ordering, collections::BinaryHeap};
 
-use half::{
-    f16,
-    slice::{HalfBitsSliceExt, HalfFloatSliceExt},
-};
 use rusqlite::Connection;
 
-use super::documents::unit;
-use crate::error::Result;
+use crate::{error::Result, index::vectors::vector};
 
 /// A document and how far it is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -46,7 +41,8 @@ pub fn nearest(
     k: usize,
     allowed: Option<&[i64]>,
 ) -> Result<Vec<Near>> {
-    let mut best = Best { query: unit(query), k, heap: BinaryHeap::new(), bits: Vec::new(), numbers: Vec::new() };
+    let mut best =
+        Best { query: vector::unit(query, query.len())?, numbers: vec![0.0; query.len()], k, heap: BinaryHeap::new() };
     match allowed {
         Some(keys) => {
             let mut find = db.prepare_cached("SELECT vector FROM vectors WHERE key = ?1")?;
@@ -75,7 +71,6 @@ struct Best {
     query: Vec<f32>,
     k: usize,
     heap: BinaryHeap<Near>,
-    bits: Vec<u16>,
     numbers: Vec<f32>,
 }
 
@@ -85,10 +80,10 @@ impl Best {
         if blob.len() != self.query.len() * 2 || self.k == 0 {
             return;
         }
-        self.bits.clear();
-        self.bits.extend(blob.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])));
-        self.numbers.resize(self.bits.len(), 0.0);
-        self.bits.reinterpret_cast::<f16>().convert_to_f32_slice(&mut self.numbers);
+        if vector::read_blob(blob, &mut self.numbers).is_err() {
+            // Damaged: a check finds it, the others are found all the same.
+            return;
+        }
         let near = Near { key, distance: distance(&self.query, &self.numbers) };
         if self.heap.len() < self.k {
             self.heap.push(near);

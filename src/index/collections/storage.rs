@@ -3,11 +3,13 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    blob,
     documents::{Metadata, NewDocument, Scalar},
     reading::{self, Info},
 };
-use crate::error::{Code, Error, Result};
+use crate::{
+    error::{Code, Error, Result},
+    index::vectors::vector,
+};
 
 /// What makes the vectors of a collection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,8 +138,8 @@ pub fn upsert(db: &Connection, collection: &Info, documents: &[NewDocument], now
                 key
             }
         };
-        if let Some(vector) = &document.vector {
-            put_vector(db, key, &blob::encode(vector))?;
+        if let Some(given) = &document.vector {
+            put_vector(db, key, &vector::to_blob(&vector::unit(given, dimensions)?))?;
         } else if owed {
             stored.owed.push(key);
         }
@@ -189,7 +191,7 @@ pub struct Made {
     pub key: i64,
     /// When the text was read: one that was written since owes another.
     pub revision: i64,
-    /// See [`blob`].
+    /// See [`vector::to_blob`].
     pub vector: Vec<u8>,
 }
 
@@ -268,8 +270,8 @@ fn note_removed(db: &Connection, collection: i64, count: usize) -> Result<()> {
     Ok(())
 }
 
-fn put_vector(db: &Connection, key: i64, vector: &[u8]) -> Result<()> {
-    db.prepare_cached("INSERT OR REPLACE INTO vectors(key, vector) VALUES (?1, ?2)")?.execute(params![key, vector])?;
+fn put_vector(db: &Connection, key: i64, blob: &[u8]) -> Result<()> {
+    db.prepare_cached("INSERT OR REPLACE INTO vectors(key, vector) VALUES (?1, ?2)")?.execute(params![key, blob])?;
     Ok(())
 }
 
