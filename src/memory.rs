@@ -20,9 +20,11 @@ use crate::{
     backup::{self, manifest::Manifest},
     client,
     db::{Budget, Readers, Writer, activity::Activity, connection, layout::Layout},
+    embedder,
     error::{Code, Error, Result},
     fault,
     health::{Health, Sampler},
+    index::collections::{self, Collections},
     integrity::{self, Repaired, Report},
     job::{Job, Jobs},
     parts::Part,
@@ -43,6 +45,8 @@ pub struct Memory {
     store: Option<SharedDatabase>,
     /// Part `queue`.
     queue: Option<Arc<Queues>>,
+    /// Part `vectors`.
+    collections: Option<Arc<Collections>>,
     budget: Arc<Budget>,
     activity: Arc<Activity>,
     sampler: Arc<Sampler>,
@@ -121,6 +125,7 @@ impl Memory {
         // The lock ends with the last of the threads that write, also where the handle is only
         // garbage-collected.
         let guard: Arc<dyn Any + Send + Sync> = Arc::clone(&owner) as _;
+        let collections = open_collections(&settings, &budget, &activity, Some(&guard))?;
         let store = if parts.has(Part::Store) {
             // With a queue it is that one's thread which ends last.
             let alone = (!parts.has(Part::Queue)).then(|| Arc::clone(&guard));
@@ -155,6 +160,7 @@ impl Memory {
             settings,
             store,
             queue,
+            collections,
             budget,
             activity,
             sampler,
@@ -174,6 +180,7 @@ impl Memory {
         let budget = Arc::new(Budget::new(settings.max_in_flight_bytes));
         let activity = Arc::new(Activity::default());
         let client::Parts { store, queue } = client::open(&settings, &budget, &activity)?;
+        let collections = open_collections(&settings, &budget, &activity, None)?;
         let sampler = Arc::new(Sampler::new(&Layout::new(settings.data_dir.clone())));
         let store =
             store.map(|(readers, writer)| SharedDatabase { readers: Arc::new(readers), writer: Arc::new(writer) });
@@ -181,6 +188,7 @@ impl Memory {
             settings,
             store,
             queue: queue.map(|queue| Arc::new(Queues::Client(Box::new(queue)))),
+            collections,
             budget,
             activity,
             sampler,
@@ -228,6 +236,26 @@ impl Memory {
     /// `ERR_NOT_OPEN` without the part `queue`.
     pub fn queues(&self) -> Result<&Arc<Queues>> {
         self.part(Part::Queue, self.queue.as_ref())
+    }
+
+    /// The caller's own documents.
+    ///
+    /// # Errors
+    /// `ERR_NOT_OPEN` without the part `vectors`.
+    pub fn collections(&self) -> Result<&Arc<Collections>> {
+        self.part(Part::Vectors, self.collections.as_ref())
+    }
+
+    /// The same, for a write.
+    ///
+    /// # Errors
+    /// `ERR_NOT_OPEN` without the part `vectors`, or on a client.
+    pub fn collections_to_write(&self) -> Result<&Arc<Collections>> {
+        let collections = self.collections()?;
+        match self.settings.role {
+            Role::Owner => Ok(collections),
+            Role::Client => Err(collections::only_the_owner()),
+        }
     }
 
     /// An open part. One that is disposed says so itself; one that never was open says so unless the whole memory
@@ -400,7 +428,7 @@ impl Memory {
 
     fn close(&self, bound: Duration) {
         let store = self.store.as_ref();
-        let parts: [&dyn Fn(); 4] = [
+        let parts: [&dyn Fn(); 5] = [
             // Before the others: a job may wait for one of their threads.
             &|| self.jobs.close(bound),
             &|| {
@@ -408,6 +436,11 @@ impl Memory {
                     store.readers.close(bound);
                 }
                 fault::point("dispose");
+            },
+            &|| {
+                if let Some(collections) = &self.collections {
+                    collections.close(bound);
+                }
             },
             // The main writer before the queue's: its last commits still clear their leases there.
             &|| {
@@ -449,6 +482,21 @@ impl Memory {
     pub fn is_disposed(&self) -> bool {
         !matches!(*self.closing.lock().unwrap_or_else(PoisonError::into_inner), Closing::Open)
     }
+}
+
+/// Part `vectors`: the caller's own documents.
+fn open_collections(
+    settings: &Arc<Settings>,
+    budget: &Arc<Budget>,
+    activity: &Arc<Activity>,
+    guard: Option<&Arc<dyn Any + Send + Sync>>,
+) -> Result<Option<Arc<Collections>>> {
+    if !settings.parts.has(Part::Vectors) {
+        return Ok(None);
+    }
+    let embedder = embedder::open(&settings.model, &settings.data_dir);
+    let opened = Collections::open(settings, embedder, budget, activity, guard.map(Arc::clone))?;
+    Ok(Some(Arc::new(opened)))
 }
 
 /// What a job ends with, as an answer.

@@ -25,11 +25,12 @@ pub struct OpenOptions {
     pub role: Option<String>,
     /// For a client: it writes nothing, and where there is no database it reads an empty memory. Default false.
     pub read_only: Option<bool>,
-    /// What of it is opened: `'store'` (`claude-mem.db`: the tables and pages) and `'queue'` (`native/queue.db`: the
-    /// queues and sessions). What is left out is not looked at, and calls that need it answer `ERR_NOT_OPEN`. With
-    /// `['queue']` the queues work beside a `claude-mem.db` of any version; commits are `external` then. Default:
-    /// `['store', 'queue']`.
-    #[napi(ts_type = "('store' | 'queue')[]")]
+    /// What of it is opened: `'store'` (`claude-mem.db`: the tables and pages), `'queue'` (`native/queue.db`: the
+    /// queues and sessions) and `'vectors'` (`native/collections.db`: the caller's own documents). What is left out is
+    /// not looked at, and calls that need it answer `ERR_NOT_OPEN`. With `['queue']` the queues work beside a
+    /// `claude-mem.db` of any version; commits are `external` then. With `['vectors']` or `['queue', 'vectors']`
+    /// collections do. Default: all.
+    #[napi(ts_type = "('store' | 'queue' | 'vectors')[]")]
     pub parts: Option<Vec<String>>,
     /// How long to wait for another owner of the directory to go away, ms (0 to 600,000). Default 10,000.
     pub lock_wait_ms: Option<u32>,

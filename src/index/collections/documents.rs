@@ -160,9 +160,7 @@ impl NewDocument {
 /// # Errors
 /// `ERR_INVALID_ARG` naming the document, the value, the limit and the remedy.
 pub fn check(documents: &[NewDocument]) -> Result<()> {
-    if documents.len() > DOCUMENTS_A_CALL {
-        return Err(too_many("documents", documents.len()));
-    }
+    check_count(documents.len())?;
     let mut ids = HashSet::with_capacity(documents.len());
     for (number, document) in documents.iter().enumerate() {
         let refused = |field: &str, what: String| {
@@ -198,6 +196,14 @@ pub fn check(documents: &[NewDocument]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Checks how many documents come in one call.
+///
+/// # Errors
+/// `ERR_INVALID_ARG`.
+pub fn check_count(count: usize) -> Result<()> {
+    if count > DOCUMENTS_A_CALL { Err(too_many("documents", count)) } else { Ok(()) }
 }
 
 /// Checks the ids that are asked for.

@@ -1,7 +1,10 @@
 //! `native/collections.db` opened: by whoever reads it when it is first needed, by its owner when there is something
 //! in it, or when something is first stored.
 
-use std::{any::Any, sync::Arc};
+use std::{
+    any::Any,
+    sync::{Arc, Mutex},
+};
 
 use rusqlite::Connection;
 
@@ -25,7 +28,7 @@ pub struct Files {
     /// Whether an owner has found vectors that are to be made: they are owed, or of another model than `identity`.
     pub behind: bool,
     /// Until the last connection is closed.
-    _held: Held,
+    pub held: Mutex<Option<Held>>,
 }
 
 impl Files {
@@ -47,15 +50,12 @@ impl Files {
         let mut behind = false;
         let writer = if settings.role == Role::Owner {
             let secure_delete = settings.secure_delete;
-            let mut opened = None;
             if connection::has_content(&path)? {
                 let db = format::open(&path, secure_delete)?;
                 behind = connection::naming(&path, || is_behind(&db, identity))?;
-                opened = Some(db);
             }
-            let source = Source::on_demand(move |_| {
-                opened.take().map_or_else(|| format::open(&path, secure_delete), Ok).map(Opened::File)
-            });
+            // Closed again: a connection is only ever closed on a thread that may wait for the disk.
+            let source = Source::on_demand(move |_| format::open(&path, secure_delete).map(Opened::File));
             let writer = Writer::on_demand(WRITER, source, settings.durability, budget, of_writer);
             match guard {
                 Some(guard) => writer.followed_by(Box::new(Holding(guard))),
@@ -66,7 +66,7 @@ impl Files {
         };
         let sources = (0..settings.readers.max(1)).map(|_| reader(settings)).collect();
         let readers = Readers::on_demand("cm-collect-read", sources, Arc::clone(activity));
-        Ok(Self { writer, readers, behind, _held: held })
+        Ok(Self { writer, readers, behind, held: Mutex::new(Some(held)) })
     }
 }
 

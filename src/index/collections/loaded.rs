@@ -8,7 +8,7 @@
 //! large by itself is read from its table for each search.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -20,7 +20,7 @@ use rusqlite::Connection;
 use super::{
     documents::{Document, Include},
     reading::{self, Info},
-    scan,
+    scan::{self, Near},
     storage::Space,
     where_filter::Filter,
 };
@@ -30,6 +30,9 @@ use crate::{
     settings,
 };
 
+/// Candidates beyond those that are asked for (and half as many again). In memory vectors are rounded more than in the
+/// table, by whose vectors the candidates are ranked again.
+const MORE: usize = 16;
 /// Vectors that are put at once.
 const BATCH: usize = 512;
 /// Vectors that may have been taken away unseen before a collection is read again, where they are a quarter of it.
@@ -236,45 +239,41 @@ impl State {
         vector::unit(ask.vector, info.space.dimensions())?;
         let allowed = ask.filter.map(|filter| reading::keys(db, info.id, Some(filter), 0, None)).transpose()?;
         let Some(index) = &self.index else {
-            let near = scan::nearest(db, info.id, ask.vector, ask.k, allowed.as_deref())?;
-            let (found, _) = ask.read(db, near.into_iter().map(|near| (near.key, near.distance)))?;
-            return Ok(found);
+            return ask.read(db, &scan::nearest(db, info.id, ask.vector, ask.k, allowed.as_deref())?);
         };
         let allowed = allowed.map(IdSet::from);
-        let mut k = ask.k;
+        let mut wanted = ask.k + ask.k / 2 + MORE;
         loop {
-            let hits = index.nearest(
-                ask.vector,
-                k,
-                By::Document,
-                allowed.as_ref().map_or(Allowed::All, Allowed::Documents),
-            )?;
-            let (found, gone) = ask.read(db, hits.iter().map(|hit| (hit.id, hit.distance)))?;
-            // Keys are never used again: what is not there now will never be.
-            index.remove(&gone);
-            if gone.is_empty() || found.len() >= ask.k || hits.len() < k {
+            let allowed = allowed.as_ref().map_or(Allowed::All, Allowed::Documents);
+            let hits: Vec<i64> =
+                index.nearest(ask.vector, wanted, By::Document, allowed)?.iter().map(|hit| hit.id).collect();
+            let near = scan::nearest(db, info.id, ask.vector, hits.len(), Some(&hits))?;
+            let found = ask.read(db, &near)?;
+            if near.len() == hits.len() || found.len() >= ask.k || hits.len() < wanted {
                 return Ok(found);
             }
-            k = ask.k + gone.len().max(k - ask.k) * 2;
+            let there: HashSet<i64> = near.iter().map(|near| near.key).collect();
+            let gone: Vec<i64> = hits.into_iter().filter(|key| !there.contains(key)).collect();
+            // Keys are never used again: what is not there now will never be.
+            index.remove(&gone);
+            wanted += gone.len() * 2;
         }
     }
 }
 
 impl Ask<'_> {
-    /// The documents of hits, nearest first, as many as are asked for; and the keys of those that are gone.
-    fn read(&self, db: &Connection, hits: impl Iterator<Item = (i64, f32)>) -> Result<(Vec<Found>, Vec<i64>)> {
-        let (mut found, mut gone) = (Vec::new(), Vec::new());
-        for (key, distance) in hits {
-            if found.len() == self.k || self.max_distance.is_some_and(|max| distance > max) {
+    /// The documents of the nearest, as many as are asked for.
+    fn read(&self, db: &Connection, near: &[Near]) -> Result<Vec<Found>> {
+        let mut found = Vec::new();
+        for Near { key, distance } in near {
+            if found.len() == self.k || self.max_distance.is_some_and(|max| *distance > max) {
                 break;
             }
-            match reading::document(db, key, self.include)? {
-                // 16 bits are not exact: what is the same may seem to be a little nearer than that.
-                Some(document) => found.push(Found { document, distance: distance.clamp(0.0, 2.0) }),
-                None => gone.push(key),
+            if let Some(document) = reading::document(db, *key, self.include)? {
+                found.push(Found { document, distance: *distance });
             }
         }
-        Ok((found, gone))
+        Ok(found)
     }
 }
 

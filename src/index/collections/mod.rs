@@ -5,6 +5,7 @@
 //! or handed over. [`storage`] is what is written, [`reading`] what is read, [`where_filter`] by what it is chosen,
 //! [`loaded`] what of it is in memory, [`format`] and [`files`] how the file is opened.
 
+pub mod damage;
 pub mod documents;
 mod embedding;
 mod files;
@@ -19,7 +20,10 @@ pub mod where_filter;
 
 use std::{
     any::Any,
-    sync::Arc,
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -52,6 +56,8 @@ use crate::{
 pub struct Collections {
     shared: Arc<Shared>,
     embedding: Embedding,
+    /// Whether vectors are owed that nobody is making, for want of a model.
+    owes: AtomicBool,
 }
 
 /// What the threads share.
@@ -139,11 +145,19 @@ impl Collections {
         let files = Files::open(settings, &identity_text(embedder.identity()), budget, activity, guard)?;
         let (behind, loaded) = (files.behind, Loaded::new(&settings.index));
         let shared = Arc::new(Shared { settings: Arc::clone(settings), embedder, files, loaded });
-        let opened = Self { shared, embedding: Embedding::default() };
-        if behind && opened.shared.can_embed().is_ok() {
-            opened.embedding.ask(&opened.shared, None);
-        }
+        let opened = Self { shared, embedding: Embedding::default(), owes: AtomicBool::new(behind) };
+        opened.pay_what_is_owed();
         Ok(opened)
+    }
+
+    /// Has vectors made that are owed from before, once there is a model.
+    fn pay_what_is_owed(&self) {
+        if self.owes.load(Ordering::Relaxed)
+            && self.shared.can_embed().is_ok()
+            && self.owes.swap(false, Ordering::Relaxed)
+        {
+            self.embedding.ask(&self.shared, None);
+        }
     }
 
     /// Stores documents, each as it is given, and has their vectors made. Answered once both is done, or once it is
@@ -207,7 +221,9 @@ impl Collections {
     }
 
     fn wait_for_vectors(&self, stored: usize, keys: Vec<i64>, reply: Reply<Upserted>) {
+        self.pay_what_is_owed();
         if let Err(error) = self.shared.can_embed() {
+            self.owes.store(true, Ordering::Relaxed);
             let owed = keys.len();
             return reply.settle(Ok(Upserted { stored, owed, reason: Some(error.message) }));
         }
@@ -334,6 +350,9 @@ impl Collections {
         {
             return reply.settle(Err(error));
         }
+        if self.shared.settings.role == Role::Owner {
+            self.pay_what_is_owed();
+        }
         let shared = Arc::clone(&self.shared);
         let read = move |db: &Connection| {
             let of_text;
@@ -349,6 +368,18 @@ impl Collections {
             shared.loaded.search(db, &name, &ask)
         };
         self.shared.files.readers.call("collection.query", read, reply);
+    }
+
+    /// Has vectors that are damaged made again of their texts; answers how many. One that was handed over cannot be.
+    pub fn owe_damaged_vectors(self: &Arc<Self>, deadline: Instant, reply: Reply<usize>) {
+        let own = Arc::clone(self);
+        let reply = Reply::new(move |owed: Result<usize>| {
+            if owed.as_ref().is_ok_and(|owed| *owed > 0) {
+                own.embedding.ask(&own.shared, None);
+            }
+            reply.settle(owed);
+        });
+        self.writer().call("repair", deadline, damage::owe_damaged_vectors, reply);
     }
 
     /// Bytes of vectors in memory.
@@ -369,6 +400,7 @@ impl Collections {
         self.embedding.close(bound);
         self.shared.files.readers.close(bound);
         self.shared.files.writer.close(bound);
+        drop(self.shared.files.held.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 
@@ -401,6 +433,13 @@ impl Shared {
                 }
                 Some(_) => {}
             }
+        }
+        if self.settings.role == Role::Client && !self.settings.model.for_client {
+            return Err(Error::new(
+                Code::NoModel,
+                "this memory is a client, and loads no model unless it is told to: open it with clientModel: true, or \
+                 query with a vector",
+            ));
         }
         self.embedder.query(text)
     }

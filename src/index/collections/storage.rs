@@ -240,6 +240,24 @@ pub fn change_model(db: &Connection, collection: i64, identity: &str, dimensions
     note_removed(db, collection, removed)
 }
 
+/// Has documents owe their vectors, where they are made of texts; answers how many.
+///
+/// # Errors
+/// What SQLite answers.
+pub fn owe(db: &Connection, collection: i64, keys: &[i64]) -> Result<usize> {
+    let revision = next_revision(db, collection)?;
+    let mut owe = db.prepare_cached("UPDATE documents SET owed = 1, revision = ?2 WHERE key = ?1 AND given = 0")?;
+    let (mut owed, mut removed) = (0, 0);
+    for &key in keys {
+        if owe.execute([key, revision])? > 0 {
+            removed += forget_vector(db, key)?;
+            owed += 1;
+        }
+    }
+    note_removed(db, collection, removed)?;
+    Ok(owed)
+}
+
 /// Makes the table `metadata` again of what the documents say; answers how many rows it has now.
 ///
 /// # Errors
