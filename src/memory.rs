@@ -24,7 +24,10 @@ use crate::{
     error::{Code, Error, Result},
     fault,
     health::{Health, Sampler},
-    index::{self, Index},
+    index::{
+        self, Index,
+        collections::{self, Collections},
+    },
     integrity::{self, Repaired, Report},
     job::{Job, Jobs},
     parts::Part,
@@ -48,6 +51,8 @@ pub struct Memory {
     queue: Option<Arc<Queues>>,
     /// Part `vectors`.
     embedder: Option<Arc<dyn Embedder>>,
+    /// Part `vectors`.
+    collections: Option<Arc<Collections>>,
     /// Parts `vectors` and `store`.
     index: Option<Arc<Index>>,
     budget: Arc<Budget>,
@@ -128,6 +133,8 @@ impl Memory {
         // The lock ends with the last of the threads that write, also where the handle is only
         // garbage-collected.
         let guard: Arc<dyn Any + Send + Sync> = Arc::clone(&owner) as _;
+        let embedder = embedder_of(&settings);
+        let collections = open_collections(&settings, embedder.as_ref(), &budget, &activity, Some(&guard))?;
         let store = if parts.has(Part::Store) {
             // With a queue it is that one's thread which ends last.
             let alone = (!parts.has(Part::Queue)).then(|| Arc::clone(&guard));
@@ -157,7 +164,6 @@ impl Memory {
         } else {
             None
         };
-        let embedder = embedder_of(&settings);
         let index = open_index(&settings, embedder.as_ref(), store.as_ref(), &activity, Some(guard))?;
         let sampler = Arc::new(Sampler::new(&layout));
         let memory = Arc::new(Self {
@@ -165,6 +171,7 @@ impl Memory {
             store,
             queue,
             embedder,
+            collections,
             index,
             budget,
             activity,
@@ -189,12 +196,14 @@ impl Memory {
         let store =
             store.map(|(readers, writer)| SharedDatabase { readers: Arc::new(readers), writer: Arc::new(writer) });
         let embedder = embedder_of(&settings);
+        let collections = open_collections(&settings, embedder.as_ref(), &budget, &activity, None)?;
         let index = open_index(&settings, embedder.as_ref(), store.as_ref(), &activity, None)?;
         Ok(Arc::new(Self {
             settings,
             store,
             queue: queue.map(|queue| Arc::new(Queues::Client(Box::new(queue)))),
             embedder,
+            collections,
             index,
             budget,
             activity,
@@ -281,6 +290,26 @@ impl Memory {
     /// As [`Memory::index`] and [`Index::sync`].
     pub fn sync_index(&self, rebuild: bool) -> Result<Job<index::sync::Progress, index::sync::Report>> {
         self.index()?.sync(&self.jobs, rebuild)
+    }
+
+    /// The caller's own documents.
+    ///
+    /// # Errors
+    /// `ERR_NOT_OPEN` without the part `vectors`.
+    pub fn collections(&self) -> Result<&Arc<Collections>> {
+        self.part(Part::Vectors, self.collections.as_ref())
+    }
+
+    /// The same, for a write.
+    ///
+    /// # Errors
+    /// `ERR_NOT_OPEN` without the part `vectors`, or on a client.
+    pub fn collections_to_write(&self) -> Result<&Arc<Collections>> {
+        let collections = self.collections()?;
+        match self.settings.role {
+            Role::Owner => Ok(collections),
+            Role::Client => Err(collections::only_the_owner()),
+        }
     }
 
     /// An open part. One that is disposed says so itself; one that never was open says so unless the whole memory
@@ -454,7 +483,7 @@ impl Memory {
 
     fn close(&self, bound: Duration) {
         let store = self.store.as_ref();
-        let parts: [&dyn Fn(); 5] = [
+        let parts: [&dyn Fn(); 6] = [
             // Before the others: a job may wait for one of their threads.
             &|| self.jobs.close(bound),
             &|| {
@@ -467,6 +496,11 @@ impl Memory {
                     store.readers.close(bound);
                 }
                 fault::point("dispose");
+            },
+            &|| {
+                if let Some(collections) = &self.collections {
+                    collections.close(bound);
+                }
             },
             // The main writer before the queue's: its last commits still clear their leases there.
             &|| {
@@ -513,6 +547,19 @@ impl Memory {
 /// With the part `vectors`; no model is loaded here.
 fn embedder_of(settings: &Settings) -> Option<Arc<dyn Embedder>> {
     settings.parts.has(Part::Vectors).then(|| embedder::open(&settings.model, &settings.data_dir))
+}
+
+/// Part `vectors`: the caller's own documents.
+fn open_collections(
+    settings: &Arc<Settings>,
+    embedder: Option<&Arc<dyn Embedder>>,
+    budget: &Arc<Budget>,
+    activity: &Arc<Activity>,
+    guard: Option<&Arc<dyn Any + Send + Sync>>,
+) -> Result<Option<Arc<Collections>>> {
+    let Some(embedder) = embedder else { return Ok(None) };
+    let opened = Collections::open(settings, Arc::clone(embedder), budget, activity, guard.map(Arc::clone))?;
+    Ok(Some(Arc::new(opened)))
 }
 
 /// The index of the tables, where there are both.

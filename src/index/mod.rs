@@ -1,5 +1,6 @@
 //! The vector side: documents made of the tables, their vectors and text indexes, all derived and kept in
-//! `native/index.db`; and the reader of a Chroma directory, from which existing vectors are taken over.
+//! `native/index.db`; the caller's own documents ([`collections`]); and the reader of a Chroma directory, from which
+//! existing vectors are taken over.
 //!
 //! # The parts
 //! - [`document`]: names; `row`: what is read of a table's row, and the documents it is made into; `table`: the SQL of
@@ -15,6 +16,7 @@
 //! as the tables were when it was called; [`Index::vectors`] ranks; [`Index::query_vector`] embeds.
 
 pub mod chroma;
+pub mod collections;
 pub mod document;
 mod embedding;
 mod feed;

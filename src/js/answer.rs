@@ -33,8 +33,6 @@ pub enum Answer {
     Name(&'static str),
     /// JSON text that JavaScript gets parsed.
     Json(String),
-    /// A `Float32Array`.
-    Floats(Vec<f32>),
     /// An array with one object a row, built in slices where there are many.
     Rows(Rows),
     /// The first row as an object, or `null` where there is none.
@@ -69,7 +67,6 @@ impl Answer {
     pub fn weight(&self) -> usize {
         match self {
             Self::Text(text) | Self::Json(text) => text.len(),
-            Self::Floats(values) => size_of_val(&**values),
             Self::Rows(rows) | Self::Row(rows) => rows.bytes(),
             Self::List(values) | Self::Object(_, values) => weight_of(values),
             Self::RowWith(rows, _, values) => rows.bytes() + weight_of(values),
@@ -138,7 +135,6 @@ into_answer! {
     u64 => |value| i64::try_from(value).map_or(Answer::Number(f64::MAX), Answer::Integer);
     usize => |value| i64::try_from(value).map_or(Answer::Number(f64::MAX), Answer::Integer);
     f64 => |value| Answer::Number(value);
-    Vec<f32> => |values| Answer::Floats(values);
     String => |text| Answer::Text(text);
     Box<str> => |text| Answer::Text(text.into());
     &'static str => |name| Answer::Name(name);

@@ -4,7 +4,7 @@
 //! too. A number may come as a decimal string (query strings). Half of a surrogate pair in a string becomes
 //! U+FFFD. Only an object's own enumerable properties count, so that nothing comes in through a prototype.
 
-use std::{borrow::Cow, ffi::c_void, ops::RangeInclusive, ptr};
+use std::{borrow::Cow, ops::RangeInclusive, ptr};
 
 use napi::{Unknown, ValueType, sys};
 
@@ -286,31 +286,6 @@ impl<'e> Argument<'e> {
     /// # Errors
     /// As [`Argument::bytes`], and those of `read`.
     pub fn with_bytes<T>(&self, read: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
-        let octets = [sys::TypedarrayType::uint8_array, sys::TypedarrayType::uint8_clamped_array];
-        let (data, length) = self.typed_array(&octets, "a Buffer or a Uint8Array")?;
-        if length == 0 || data.is_null() {
-            return read(&[]);
-        }
-        // SAFETY: V8 has just said that `length` bytes lie there, and no JavaScript runs before `read` is done.
-        read(unsafe { std::slice::from_raw_parts(data.cast::<u8>(), length) })
-    }
-
-    /// A copy of the numbers of a `Float32Array`.
-    ///
-    /// # Errors
-    /// `ERR_INVALID_ARG` for anything else, memory of a `SharedArrayBuffer` included.
-    pub fn floats(&self) -> Result<Vec<f32>> {
-        let (data, length) = self.typed_array(&[sys::TypedarrayType::float32_array], "a Float32Array")?;
-        if length == 0 || data.is_null() {
-            return Ok(Vec::new());
-        }
-        // SAFETY: V8 has just said that `length` numbers lie there, at a place that is aligned for them, and no JavaScript
-        // runs before they are copied.
-        Ok(unsafe { std::slice::from_raw_parts(data.cast::<f32>(), length) }.to_vec())
-    }
-
-    /// Where the elements of a typed array of one of `kinds` lie, and how many there are.
-    fn typed_array(&self, kinds: &[sys::napi_typedarray_type], expected: &str) -> Result<(*mut c_void, usize)> {
         let (mut kind, mut length, mut data) = (0, 0, ptr::null_mut());
         let (mut buffer, mut offset) = (ptr::null_mut(), 0);
         // SAFETY: the handle belongs to the scope; the call refuses what is no typed array.
@@ -325,17 +300,22 @@ impl<'e> Argument<'e> {
                 &raw mut offset,
             )
         };
-        if status != sys::Status::napi_ok || !kinds.contains(&kind) {
-            return Err(self.expected(expected));
+        let octets = [sys::TypedarrayType::uint8_array, sys::TypedarrayType::uint8_clamped_array];
+        if status != sys::Status::napi_ok || !octets.contains(&kind) {
+            return Err(self.expected("a Buffer or a Uint8Array"));
         }
         let mut ours = false;
         // SAFETY: the handle came out of the call above.
         unsafe { sys::napi_is_arraybuffer(self.scope.env(), buffer, &raw mut ours) };
         if !ours {
             // Another thread may write to shared memory while it is copied.
-            return Err(self.expected(&format!("{expected} whose memory is not shared with other threads")));
+            return Err(self.expected("a Buffer or a Uint8Array whose memory is not shared with other threads"));
         }
-        Ok((data, length))
+        if length == 0 || data.is_null() {
+            return read(&[]);
+        }
+        // SAFETY: V8 has just said that `length` bytes lie there, and no JavaScript runs before `read` is done.
+        read(unsafe { std::slice::from_raw_parts(data.cast::<u8>(), length) })
     }
 
     /// An object with its own enumerable properties.

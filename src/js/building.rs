@@ -94,7 +94,6 @@ impl Slice<'_> {
             Answer::Text(text) => scope.string(&text),
             Answer::Name(name) => scope.string(name),
             Answer::Json(text) => self.environment.parse_json(scope, &text),
-            Answer::Floats(values) => scope.float_array(&values),
             Answer::Rows(rows) => self.rows(rows),
             Answer::Row(rows) => self.first_row(&rows),
             Answer::RowWith(rows, keys, values) => self.row_with(&rows, keys, values),

@@ -26,10 +26,10 @@ pub struct OpenOptions {
     /// For a client: it writes nothing, and where there is no database it reads an empty memory. Default false.
     pub read_only: Option<bool>,
     /// What of it is opened: `'store'` (`claude-mem.db`: the tables and pages), `'queue'` (`native/queue.db`: the queues
-    /// and sessions) and `'vectors'` (`native/index.db`: documents, vectors and search, made of the tables). What is left
-    /// out is not looked at, and calls that need it answer `ERR_NOT_OPEN`. Without `'store'` the others work beside a
-    /// `claude-mem.db` of any version: commits are `external` then, and there is nothing to search in. Default:
-    /// `['store', 'queue', 'vectors']`.
+    /// and sessions) and `'vectors'` (`native/collections.db`: the caller's own documents; with the store also
+    /// `native/index.db`: documents, vectors and search, made of the tables). What is left out is not looked at, and calls
+    /// that need it answer `ERR_NOT_OPEN`. Without `'store'` the others work beside a `claude-mem.db` of any version:
+    /// commits are `external` then, and only collections can be searched. Default: all.
     #[napi(ts_type = "('store' | 'queue' | 'vectors')[]")]
     pub parts: Option<Vec<String>>,
     /// How long to wait for another owner of the directory to go away, ms (0 to 600,000). Default 10,000.

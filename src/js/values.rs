@@ -99,18 +99,6 @@ impl Scope {
         Ok(buffer)
     }
 
-    /// A `Float32Array` with these numbers; its memory is not on the JavaScript heap.
-    pub(super) fn float_array(self, values: &[f32]) -> Result<sys::napi_value> {
-        let mut data = ptr::null_mut();
-        let memory = make!(self, "create an ArrayBuffer", napi_create_arraybuffer(size_of_val(values), &raw mut data))?;
-        if !values.is_empty() {
-            // SAFETY: the new memory has room for all numbers, nobody else knows it yet, and V8 aligns it for any of them.
-            unsafe { ptr::copy_nonoverlapping(values.as_ptr(), data.cast::<f32>(), values.len()) };
-        }
-        let kind = sys::TypedarrayType::float32_array;
-        make!(self, "create a Float32Array", napi_create_typedarray(kind, values.len(), memory, 0))
-    }
-
     pub(super) fn array(self, length: usize) -> Result<sys::napi_value> {
         make!(self, "create an array", napi_create_array_with_length(length))
     }

@@ -9,6 +9,7 @@ use super::{
     answer::{Answer, IntoAnswer, object_answer},
     arguments::{Argument, Fields},
     call::{Pending, Promised, immediate, promise},
+    float_array::floats_answer,
     health,
     job::JobHandle,
     store::{DateRange, filters_in},
@@ -338,7 +339,7 @@ object_answer!(Put { stored: "stored", stale: "stale", unknown: "unknown" });
 /// `ERR_NOT_OPEN`.
 #[napi]
 pub struct Vectors {
-    memory: Arc<Memory>,
+    pub(super) memory: Arc<Memory>,
 }
 
 #[napi]
@@ -405,7 +406,9 @@ impl Vectors {
         promise(env, Pending::Operation, || {
             let document = document(&Argument::new("documentId", &document_id))?;
             let index = Arc::clone(self.memory.index()?);
-            Ok(move |reply: Reply<Option<Vec<f32>>>| index.get(document, reply))
+            Ok(move |reply: Reply<Answer>| {
+                index.get(document, Reply::new(move |found: Result<_>| reply.settle(found.map(floats_answer))));
+            })
         })
     }
 
@@ -480,4 +483,10 @@ fn given_vector(value: &Argument<'_>) -> Result<(DocumentId, Option<i64>, Vec<f3
     let fields: Fields<'_> = value.options(&["documentId", "vector", "revision", "text"])?;
     let document = document(&fields.required("documentId")?)?;
     Ok((document, fields.read("revision", Argument::id)?, fields.required("vector")?.floats()?))
+}
+
+impl std::fmt::Debug for Vectors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Vectors")
+    }
 }
