@@ -390,6 +390,7 @@ impl Indexer {
         let transaction = db.unchecked_transaction()?;
         let mut changes = Changes::default();
         let answer = write(&transaction, &mut changes)?;
+        fault::point("index-write-commit");
         transaction.commit()?;
         self.logged = Some(Instant::now());
         self.shared.take(&changes)?;

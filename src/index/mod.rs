@@ -20,6 +20,8 @@ pub mod collections;
 pub mod document;
 mod embedding;
 mod feed;
+#[cfg(test)]
+mod golden;
 mod indexer;
 mod model;
 mod reading;

@@ -71,9 +71,7 @@ export interface Ranked {
 
 /** A row of any kind. */
 export type AnyRow =
-  | (ObservationRow & { kind: 'observation' })
-  | (SummaryRow & { kind: 'summary' })
-  | (PromptRow & { kind: 'prompt' });
+  (ObservationRow & { kind: 'observation' }) | (SummaryRow & { kind: 'summary' }) | (PromptRow & { kind: 'prompt' });
 
 /** Options of `search.timelineByQuery`. */
 export interface TimelineByQueryOptions extends Omit<RankedSearchOptions, 'limit' | 'offset' | 'orderBy'> {

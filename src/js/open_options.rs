@@ -9,7 +9,7 @@ use crate::{
     db::Durability,
     error::{Error, Result},
     parts::{Part, Parts},
-    settings::{Index, Precision, Role, Settings},
+    settings::{Index, Model, Precision, Role, Settings},
 };
 
 /// How a data directory is opened. Every option has a default; an unknown one is refused with the right name.
@@ -94,6 +94,24 @@ pub struct OpenOptions {
     /// Bytes of vectors in memory at most (1 MiB to 1 TiB). Above it they are kept as `'i8'`, above that each search
     /// reads them from the file, and `health()` says so. Default 512 MiB.
     pub vector_memory_budget: Option<f64>,
+    /// Who makes vectors of texts: `'local'`, a model in this process; `'external'`, the caller, who asks
+    /// `vectors.pending()` and hands them to `vectors.put()`. Default `'local'`.
+    #[napi(ts_type = "'local' | 'external'")]
+    pub embedder: Option<String>,
+    /// The model whose vectors they are. Default all-MiniLM-L6-v2.
+    pub model: Option<EmbeddingModel>,
+}
+
+/// An embedding model.
+#[napi(object, object_to_js = false)]
+#[derive(Debug)]
+pub struct EmbeddingModel {
+    /// Its family; vectors of another name are not compared with those of this one. Default `'all-MiniLM-L6-v2'`.
+    pub name: Option<String>,
+    /// Numbers in a vector (1 to 4,096). Default 384.
+    pub dimensions: Option<f64>,
+    /// Tokens of a text that count at most (1 to 1,000,000). Default 256.
+    pub max_tokens: Option<f64>,
 }
 
 /// How many candidates the graph of vectors looks at.
@@ -135,6 +153,8 @@ const NAMES: &[&str] = &[
     "vectorPrecision",
     "vectorExpansion",
     "vectorMemoryBudget",
+    "embedder",
+    "model",
 ];
 
 const DAY_MS: i64 = 86_400_000;
@@ -187,7 +207,23 @@ pub fn settings(options: &Argument<'_>) -> Result<Settings> {
         settings.secure_delete = secure;
     }
     vectors(&given, &mut settings.index)?;
+    model(&given, &mut settings.model)?;
     Ok(settings)
+}
+
+/// The options of the embedding model.
+fn model(given: &Fields<'_>, model: &mut Model) -> Result<()> {
+    if let Some(external) = given.read("embedder", |value| value.one_of(&[("local", false), ("external", true)]))? {
+        model.external = external;
+    }
+    if let Some(fields) = given.read("model", |value| value.options(&["name", "dimensions", "maxTokens"]))? {
+        if let Some(name) = fields.read("name", Argument::nonempty_text)? {
+            model.name = name;
+        }
+        set(&fields, "dimensions", 1..=4_096, "numbers", &mut model.dimensions)?;
+        set(&fields, "maxTokens", 1..=1_000_000, "tokens", &mut model.max_tokens)?;
+    }
+    Ok(())
 }
 
 /// The options of documents and vectors.
