@@ -35,6 +35,10 @@ pub enum Code {
     ReadOnly,
     /// This memory was opened without the part, or in a role, that the call needs.
     NotOpen,
+    /// Texts cannot be embedded: there is no model file, it cannot be used, or the caller hands vectors over.
+    NoModel,
+    /// The model, or vectors from elsewhere, are not of the model that was configured.
+    ModelMismatch,
     /// A constraint of the schema (CHECK, NOT NULL, FOREIGN KEY, UNIQUE) refused the row.
     Constraint,
     /// A fault of this module: a panic, or a state that must not occur.
@@ -59,6 +63,8 @@ impl Code {
             Self::Io => "ERR_IO",
             Self::ReadOnly => "ERR_READ_ONLY",
             Self::NotOpen => "ERR_NOT_OPEN",
+            Self::NoModel => "ERR_NO_MODEL",
+            Self::ModelMismatch => "ERR_MODEL_MISMATCH",
             Self::Constraint => "ERR_CONSTRAINT",
             Self::Internal => "ERR_INTERNAL",
         }

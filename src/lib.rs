@@ -31,6 +31,7 @@ pub mod parts;
 pub mod portable;
 pub mod queue;
 pub mod reply;
+pub mod search;
 pub mod sessions;
 pub mod settings;
 pub mod store;

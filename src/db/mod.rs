@@ -5,6 +5,8 @@ pub mod budget;
 pub mod command;
 pub mod connection;
 pub mod durable;
+pub mod format;
+pub mod holding;
 pub mod in_process;
 pub mod job_line;
 pub mod layout;
@@ -20,6 +22,8 @@ pub mod writer;
 
 pub use budget::Budget;
 pub use command::{Call, Durability, Follow, Write};
+pub use format::Format;
+pub use holding::Holding;
 pub use reader::Readers;
 pub use rows::{Cell, Columns, Rows};
 pub use source::{Opened, Source};

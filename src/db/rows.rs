@@ -74,7 +74,7 @@ fn columns_of(statement: &Statement<'_>) -> Columns {
 }
 
 /// Whole rows of one query: column names once, cells row by row.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Rows {
     /// Column names, in order; the keys of the JavaScript objects.
     pub columns: Columns,

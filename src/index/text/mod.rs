@@ -2,14 +2,31 @@
 //!
 //! Both are FTS5 tables without content of their own (`content=''`, `contentless_delete=1`), keyed by
 //! [`RowKey`](super::document::RowKey): snippets are cut from the rows themselves.
+//!
+//! `words` has a column a field and knows words by their stem (`porter`), without diacritics; characters of scripts
+//! that are written without spaces are words of their own (see [`cjk`]). `pieces` knows every three characters of a
+//! row's texts, for identifiers and parts of words; `vocabulary` lists the stems of `words`.
+
+pub mod cjk;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
 
 use rusqlite::{Connection, ToSql, params, params_from_iter};
 
 use crate::{error::Result, index::document::RowKey};
 
 /// The columns of a row that words are found in, in the order of the index. A row has those of its kind; the others
-/// stay empty.
-pub const COLUMNS: [&str; 13] = [
+/// stay empty (`""`, as NULL does):
+///
+/// - an observation: `title`, `subtitle`, `narrative`, `text`, `facts`, `concepts`, `files`;
+/// - a summary: `files`, `request`, `investigated`, `learned`, `completed`, `next_steps`, `notes`;
+/// - a prompt: `prompt` (its `prompt_text`).
+///
+/// A JSON array is its elements, each on a line (texts only; where the column holds no array, the text as it is).
+/// `files` is `files_read` and `files_modified` (of a summary: `files_edited`), each path once.
+pub const COLUMNS: [&str; 14] = [
     "title",
     "subtitle",
     "narrative",
@@ -22,11 +39,15 @@ pub const COLUMNS: [&str; 13] = [
     "learned",
     "completed",
     "next_steps",
-    "notes_or_prompt",
+    "notes",
+    "prompt",
 ];
 
-/// The texts of one row, by the columns of [`COLUMNS`].
+/// The texts of one row, by the columns of [`COLUMNS`], as they are stored: what the indexes need is done here.
 pub type Texts<'a> = [&'a str; COLUMNS.len()];
+
+/// How `words` takes a text apart. `remove_diacritics 2` is the corrected form of the default.
+pub const WORDS_TOKENIZER: &str = "porter unicode61 remove_diacritics 2";
 
 /// Makes the empty indexes.
 ///
@@ -34,7 +55,8 @@ pub type Texts<'a> = [&'a str; COLUMNS.len()];
 /// What SQLite answers.
 pub fn create(db: &Connection) -> Result<()> {
     db.execute_batch(&format!(
-        "CREATE VIRTUAL TABLE words USING fts5({}, content='', contentless_delete=1, tokenize='porter unicode61');
+        "CREATE VIRTUAL TABLE words USING fts5({}, content='', contentless_delete=1, tokenize='{WORDS_TOKENIZER}');
+         CREATE VIRTUAL TABLE vocabulary USING fts5vocab(words, row);
          CREATE VIRTUAL TABLE pieces USING fts5(body, content='', contentless_delete=1, tokenize='trigram');",
         COLUMNS.join(", ")
     ))?;
@@ -49,9 +71,10 @@ pub fn put(db: &Connection, key: RowKey, texts: &Texts<'_>) -> Result<()> {
     remove(db, key)?;
     let marks = vec!["?"; COLUMNS.len() + 1].join(", ");
     let insert = format!("INSERT INTO words(rowid, {}) VALUES ({marks})", COLUMNS.join(", "));
-    let values = [&key.0 as &dyn ToSql].into_iter().chain(texts.iter().map(|text| text as &dyn ToSql));
+    let words: Vec<Cow<'_, str>> = texts.iter().map(|text| cjk::spaced(text)).collect();
+    let values = [&key.0 as &dyn ToSql].into_iter().chain(words.iter().map(|text| text as &dyn ToSql));
     db.prepare_cached(&insert)?.execute(params_from_iter(values))?;
-    let body = texts.join("\n");
+    let body = texts.iter().filter(|text| !text.is_empty()).copied().collect::<Vec<_>>().join("\n");
     db.prepare_cached("INSERT INTO pieces(rowid, body) VALUES (?1, ?2)")?.execute(params![key.0, body])?;
     Ok(())
 }

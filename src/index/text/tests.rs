@@ -1,0 +1,70 @@
+use super::*;
+use crate::index::document::Kind;
+
+fn texts<'a>(column: &str, text: &'a str) -> Texts<'a> {
+    let mut texts = [""; COLUMNS.len()];
+    texts[COLUMNS.iter().position(|name| *name == column).unwrap()] = text;
+    texts
+}
+
+fn found(db: &Connection, table: &str, expression: &str) -> Vec<i64> {
+    db.prepare(&format!("SELECT rowid FROM {table} WHERE {table} MATCH ?1 ORDER BY rowid"))
+        .unwrap()
+        .query_map([expression], |row| row.get(0))
+        .unwrap()
+        .collect::<rusqlite::Result<_>>()
+        .unwrap()
+}
+
+fn database() -> Connection {
+    let db = Connection::open_in_memory().unwrap();
+    create(&db).unwrap();
+    db
+}
+
+#[test]
+fn words_are_found_by_their_stem_and_in_their_column() {
+    let db = database();
+    let key = RowKey::new(Kind::Observation, 7);
+    put(&db, key, &texts("narrative", "The tokens were refreshed; naïve retries")).unwrap();
+    for expression in ["token", "\"refreshing\"", "naive", "retry", "narrative : token"] {
+        assert_eq!(found(&db, "words", expression), [key.0], "{expression}");
+    }
+    assert!(found(&db, "words", "title : token").is_empty());
+    assert_eq!(found(&db, "pieces", "\"okens were refr\""), [key.0]);
+}
+
+#[test]
+fn characters_without_spaces_are_found_as_neighbours() {
+    let db = database();
+    let key = RowKey::new(Kind::Prompt, 1);
+    put(&db, key, &texts("prompt", "Reactの状態を管理する")).unwrap();
+    for expression in ["\"状 態\"", "\"管 理\"", "react", "\"の 状 態\""] {
+        assert_eq!(found(&db, "words", expression), [key.0], "{expression}");
+    }
+    assert!(found(&db, "words", "\"態 状\"").is_empty(), "not in another order");
+}
+
+#[test]
+fn a_row_that_changed_is_found_by_what_it_says_now() {
+    let db = database();
+    let key = RowKey::new(Kind::Summary, 3);
+    put(&db, key, &texts("learned", "the cache was stale")).unwrap();
+    put(&db, key, &texts("learned", "the index was damaged")).unwrap();
+    assert!(found(&db, "words", "cache").is_empty());
+    assert!(found(&db, "pieces", "\"stale\"").is_empty());
+    assert_eq!(found(&db, "words", "index"), [key.0]);
+    remove(&db, key).unwrap();
+    remove(&db, key).unwrap();
+    assert!(found(&db, "words", "index").is_empty());
+    assert!(found(&db, "pieces", "\"damaged\"").is_empty());
+}
+
+#[test]
+fn text_with_a_nul_is_indexed_to_its_end() {
+    let db = database();
+    let key = RowKey::new(Kind::Prompt, 1);
+    put(&db, key, &texts("prompt", "before\0behind")).unwrap();
+    assert_eq!(found(&db, "words", "behind"), [key.0]);
+    assert_eq!(found(&db, "pieces", "\"behind\""), [key.0]);
+}
