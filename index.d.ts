@@ -35,6 +35,52 @@ export interface Job<Progress, Result> extends PromiseLike<Result> {
   [Symbol.asyncIterator](): AsyncIterator<Progress, undefined>;
 }
 
+/** A value by which documents are filtered: it equals only values of its own type. */
+export type WhereValue = string | number | boolean;
+
+/** Conditions on one value of metadata; all of them hold. Strings are ordered by their bytes (UTF-8). */
+export interface WhereOperators {
+  $eq?: WhereValue;
+  /** Also where there is no such value, as in Chroma. */
+  $ne?: WhereValue;
+  $gt?: string | number;
+  $gte?: string | number;
+  $lt?: string | number;
+  $lte?: string | number;
+  $in?: WhereValue[];
+  /** Also where there is no such value, as in Chroma. */
+  $nin?: WhereValue[];
+}
+
+/**
+ * Conditions on metadata, as in Chroma: `{project: 'p', year: {$gte: 2020}}`, `{$or: [{a: 1}, {b: 2}]}`. Several names
+ * in one object all hold. A document without the value fits only `$ne` and `$nin`.
+ */
+export type Where = { $and?: Where[]; $or?: Where[] } & {
+  [name: string]: WhereValue | WhereOperators | Where[] | undefined;
+};
+
+/** Conditions on texts, as they are written: `{$contains: 'EACCES'}`. */
+export interface WhereDocument {
+  $contains?: string;
+  /** Also where there is no text. */
+  $not_contains?: string;
+  $and?: WhereDocument[];
+  $or?: WhereDocument[];
+}
+
+/** A document of a collection. */
+export interface CollectionDocument {
+  /** By which you know it. */
+  id: string;
+  /** Its text; null where it has none, or it was not asked for. */
+  text: string | null;
+  /** Its metadata, likewise. */
+  metadata: Record<string, string | number | boolean | null> | null;
+  /** With `include: ['vector']`: its vector at unit length, with 16 bits a number; null while it is not made yet. */
+  vector?: Float32Array | null;
+}
+
 /**
  * Which binding artifact the generated loader actually loaded: `'native'` for
  * a native addon, otherwise the `platformArchABI` of the WASI flavor. Every
@@ -110,6 +156,47 @@ export declare class Batch {
   [globalThis.Symbol.dispose](): void
   /** As `dispose()`. */
   [globalThis.Symbol.asyncDispose](): Promise<void>
+}
+
+/**
+ * The caller's own documents, for workers whose tables the engine does not know: texts with metadata, found by what
+ * they say, by vectors, and by conditions as users of Chroma know them. They lie in `native/collections.db`.
+ *
+ * A promise of a write is resolved when it is durable. Clients (`role: 'client'`) read what the owner has committed;
+ * their writes answer `ERR_NOT_OPEN`. A collection that is not there yet is empty.
+ *
+ * Every method rejects with `ERR_INVALID_ARG` for an argument of the wrong form, naming it, with `ERR_DISPOSED` after
+ * the memory was disposed, and with `ERR_NOT_OPEN` where it was opened without the part `'vectors'`.
+ */
+export declare class Collection {
+  /** Its name. */
+  get name(): string
+  /**
+   * Stores up to 10,000 documents, all or none; one whose id is there already is replaced as a whole. The first upsert
+   * makes the collection: for texts of the model; where every document has a vector, and not as many numbers as
+   * the model's (or with `embedder: 'external'`), for vectors of your own.
+   *
+   * The texts are durable before their vectors are made, and the promise resolves when both are: `query` finds them
+   * then. Where there is no model it resolves at once; the vectors are `owed`, and made as soon as there is one.
+   *
+   * Rejects with `ERR_NO_MODEL` for a document without a vector where vectors are your own, `ERR_BUSY`,
+   * `ERR_DISK_FULL`; nothing is stored then.
+   */
+  upsert(documents: NewDocumentInput[], options?: { deadlineMs?: number } | null): Promise<UpsertResult>
+  /**
+   * The documents that are nearest to a text or a vector, nearest first; distance is 1 − cosine (0: the same
+   * direction, 2: the opposite). The filters hold before the ranking.
+   *
+   * Rejects with `ERR_NO_MODEL` (with the reason) for a text where there is no model or vectors are your own,
+   * `ERR_MODEL_MISMATCH` while the vectors are of another model.
+   */
+  query(query: CollectionQuery): Promise<Array<CollectionDocument & { distance: number }>>
+  /** Documents in the order in which they first came. */
+  get(options?: CollectionGet | null): Promise<CollectionDocument[]>
+  /** Removes documents. Resolves how many there were. */
+  delete(options: CollectionDelete): Promise<number>
+  /** How many documents there are; with a filter, how many fit. */
+  count(options?: CollectionCount | null): Promise<number>
 }
 
 /**
@@ -243,6 +330,8 @@ export declare class Memory {
   get queue(): Queue
   /** The active sessions; its calls answer `ERR_NOT_OPEN` without the part `'queue'`. */
   get sessions(): Sessions
+  /** Documents and their vectors; its calls answer `ERR_NOT_OPEN` without the part `'vectors'`. */
+  get vectors(): Vectors
   /**
    * How this memory does: one object that a `/health` route can send as it is. Waits for no disk and no lock;
    * figures from disk are sampled and carry their age.
@@ -603,6 +692,22 @@ export declare class Store {
   findDuplicates(): Promise<{ observations: number[][]; summaries: number[][] }>
 }
 
+/** Documents and their vectors. */
+export declare class Vectors {
+  /** The collection with this name (1 to 512 bytes), whether or not it is there yet: the first `upsert` makes it. */
+  collection(name: string): Collection
+  /**
+   * Makes a collection where there is none of this name. Only needed for vectors of your own that have as many numbers
+   * as the model's: else the first `upsert` tells. Rejects with `ERR_INVALID_ARG` where there is one with other
+   * vectors.
+   */
+  createCollection(name: string, options?: CreateCollectionOptions | null): Promise<void>
+  /** All collections, by name. */
+  collections(): Promise<CollectionInfo[]>
+  /** Removes a collection with all its documents. Resolves whether there was one. */
+  dropCollection(name: string, options?: { deadlineMs?: number } | null): Promise<boolean>
+}
+
 /** An active session. */
 export interface ActiveSession {
   /** Row id in `sdk_sessions`. */
@@ -638,7 +743,7 @@ export interface ActiveSessionRow {
 /** One file of a backup. */
 export interface BackupFile {
   /** Its name in the backup's folder. */
-  name: 'queue.db' | 'claude-mem.db'
+  name: 'queue.db' | 'collections.db' | 'claude-mem.db'
   /** Where it lies in a data directory. */
   place: string
   /** Its length. */
@@ -666,7 +771,7 @@ export interface BackupManifest {
 /** How far a backup or a restore is. */
 export interface BackupProgress {
   /** The file it is at, by its name in the backup. */
-  file: 'queue.db' | 'claude-mem.db'
+  file: 'queue.db' | 'collections.db' | 'claude-mem.db'
   /** Bytes of it that are done. */
   done: number
   /** Bytes of it in all; a restore reads each file twice. */
@@ -689,6 +794,76 @@ export interface ByIdsOptions {
   orderBy?: 'date_desc' | 'date_asc' | 'relevance'
   /** Rows at most; 0 is all. Default: 0. */
   limit?: number
+}
+
+/** Options of `collection.count`. */
+export interface CollectionCount {
+  /** Only documents whose metadata fits. */
+  where?: Where
+  /** Only documents whose text fits. */
+  whereDocument?: WhereDocument
+}
+
+/** Options of `collection.delete`: one of `ids`, `where` and `whereDocument` at least; documents that fit all go. */
+export interface CollectionDelete {
+  /** Only these (up to 10,000). */
+  ids?: Array<string>
+  /** Only documents whose metadata fits. */
+  where?: Where
+  /** Only documents whose text fits. */
+  whereDocument?: WhereDocument
+  /** How long to wait for a lock that another process holds, ms. Default: `deadlineMs` of `openMemory`. */
+  deadlineMs?: number
+}
+
+/** Options of `collection.get`; without `ids`, `where` and `whereDocument` it answers all documents. */
+export interface CollectionGet {
+  /** Only these (up to 10,000); those that are not there are left out. */
+  ids?: Array<string>
+  /** Only documents whose metadata fits. */
+  where?: Where
+  /** Only documents whose text fits. */
+  whereDocument?: WhereDocument
+  /** At most so many (1 to 100,000). Default 10,000. */
+  limit?: number
+  /** Skip so many. Default 0. */
+  offset?: number
+  /** What is answered beside the id. Default `['text', 'metadata']`. */
+  include?: Array<'text' | 'metadata' | 'vector'>
+}
+
+/** A collection, as it is listed. */
+export interface CollectionInfo {
+  /** Its name. */
+  name: string
+  /** Documents in it. */
+  count: number
+  /** Those of them whose vectors are not made yet, so that `query` does not find them. */
+  owed: number
+  /** Numbers in a vector. */
+  dimensions: number
+  /** The model that makes vectors of its texts; null where every vector is the caller's own. */
+  model: string | null
+  /** When it was made, epoch ms. */
+  createdAtEpoch: number
+}
+
+/** Options of `collection.query`: `text` or `vector`. */
+export interface CollectionQuery {
+  /** Documents near to what this says. */
+  text?: string
+  /** Documents near to this. */
+  vector?: Float32Array | number[]
+  /** At most so many (1 to 10,000). Default 10. */
+  k?: number
+  /** Only documents whose metadata fits. */
+  where?: Where
+  /** Only documents whose text fits. */
+  whereDocument?: WhereDocument
+  /** Only documents up to this distance (0 to 2). */
+  maxDistance?: number
+  /** What is answered beside id and distance. Default `['text', 'metadata']`. */
+  include?: Array<'text' | 'metadata' | 'vector'>
 }
 
 /** What the agent made of a batch. All absent is normal: a model that had nothing to note is done, not failed. */
@@ -750,6 +925,14 @@ export interface ContextOptions {
   observations?: number
   /** Summaries at most. Default: 11. */
   summaries?: number
+}
+
+/** Options of `createCollection`. */
+export interface CreateCollectionOptions {
+  /** For vectors of your own: how many numbers each has (1 to 4,096). Without it texts are embedded by the model. */
+  dimensions?: number
+  /** How long to wait for a lock that another process holds, ms. Default: `deadlineMs` of `openMemory`. */
+  deadlineMs?: number
 }
 
 /** One database file. Sizes are sampled at most every two seconds, when health is asked for. */
@@ -1264,6 +1447,18 @@ export interface NativeMemory {
   queueIndexBytes: number
 }
 
+/** A document that is handed over: a text, a vector, or both. */
+export interface NewDocumentInput {
+  /** By which you know it: 1 to 512 bytes, unique in its collection. One that is there already is replaced as a whole. */
+  id: string
+  /** What it says (up to 1 MiB); embedded by the model, where no vector is handed over. */
+  text?: string
+  /** By which it is filtered: up to 256 values and 64 KiB of JSON. Null counts as missing in filters. */
+  metadata?: Record<string, string | number | boolean | null>
+  /** Your own vector, of any length but zero; kept at unit length with 16 bits a number. */
+  vector?: Float32Array | number[]
+}
+
 /** An observation that a search has found. */
 export interface ObservationHit {
   /** Row id. */
@@ -1431,12 +1626,13 @@ export interface OpenOptions {
   /** For a client: it writes nothing, and where there is no database it reads an empty memory. Default false. */
   readOnly?: boolean
   /**
-   * What of it is opened: `'store'` (`claude-mem.db`: the tables and pages) and `'queue'` (`native/queue.db`: the
-   * queues and sessions). What is left out is not looked at, and calls that need it answer `ERR_NOT_OPEN`. With
-   * `['queue']` the queues work beside a `claude-mem.db` of any version; commits are `external` then. Default:
-   * `['store', 'queue']`.
+   * What of it is opened: `'store'` (`claude-mem.db`: the tables and pages), `'queue'` (`native/queue.db`: the
+   * queues and sessions) and `'vectors'` (`native/collections.db`: the caller's own documents). What is left out is
+   * not looked at, and calls that need it answer `ERR_NOT_OPEN`. With `['queue']` the queues work beside a
+   * `claude-mem.db` of any version; commits are `external` then. With `['vectors']` or `['queue', 'vectors']`
+   * collections do. Default: all.
    */
-  parts?: ('store' | 'queue')[]
+  parts?: ('store' | 'queue' | 'vectors')[]
   /** How long to wait for another owner of the directory to go away, ms (0 to 600,000). Default 10,000. */
   lockWaitMs?: number
   /**
@@ -1735,7 +1931,7 @@ export declare function restore(folder: string, dataDir: string, options?: Resto
 /** What became of one file. */
 export interface RestoredFile {
   /** Its name in the backup. */
-  name: 'queue.db' | 'claude-mem.db'
+  name: 'queue.db' | 'collections.db' | 'claude-mem.db'
   /** Where it lies now. */
   path: string
   /** Its length. */
@@ -1752,7 +1948,7 @@ export interface RestoreOptions {
    */
   overwrite?: boolean
   /** Restore only these. Default: all that the backup has. */
-  files?: Array<'queue.db' | 'claude-mem.db'>
+  files?: Array<'queue.db' | 'collections.db' | 'claude-mem.db'>
   /**
    * How long to wait for the directory's owner, and for others who have a database open, ms (0 to 600,000).
    * Default 10,000.
@@ -2145,6 +2341,19 @@ export interface TimelineSummaryRow {
   created_at: string
   /** Epoch ms. */
   created_at_epoch: number
+}
+
+/** What an upsert has done. */
+export interface UpsertResult {
+  /** Documents that are stored. */
+  stored: number
+  /**
+   * Those of them whose vectors are not made yet: `get` finds them, `query` does not. They are made as soon as there
+   * is a model, also after a restart.
+   */
+  owed: number
+  /** Why vectors are owed; null where none is. */
+  reason: string | null
 }
 
 /** A session with waiting messages. */
