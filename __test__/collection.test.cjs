@@ -153,7 +153,7 @@ test('what is of the wrong form is refused by name, and nothing is stored', asyn
     [() => notes.query({ vector: [1], k: 0 }), /option 'k'/],
     [() => notes.query({ vector: [1], maxDistance: 3 }), /option 'maxDistance' must be a number from 0 to 2/],
     [() => notes.query({ vector: [1], limit: 3 }), /unknown option 'limit'/],
-    [() => notes.query({ vector: [1], include: ['texts'] }), /'text' or 'metadata' or 'vector'; did you mean 'text'/],
+    [() => notes.query({ vector: [1], include: ['texts'] }), /got 'texts'; did you mean 'text'/],
     [() => notes.get({ where: {} }), /'where': must be an object with one condition/],
     [() => notes.get({ where: { a: { $gtt: 1 } } }), /'where\.a\.\$gtt': unknown operator/],
     [() => notes.get({ where: { a: NaN } }), /'where\.a': must be a string, a finite number/],

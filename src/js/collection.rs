@@ -163,22 +163,6 @@ pub struct CollectionCount {
     pub where_document: Option<String>,
 }
 
-/// A document of a collection.
-#[napi(object, object_from_js = false, use_nullable = true)]
-#[derive(Debug)]
-pub struct CollectionDocument {
-    /// By which you know it.
-    pub id: String,
-    /// Its text; null where it has none, or it was not asked for.
-    pub text: Option<String>,
-    /// Its metadata, likewise.
-    #[napi(ts_type = "Record<string, string | number | boolean | null> | null")]
-    pub metadata: Option<String>,
-    /// With `include: ['vector']`: its vector at unit length, with 16 bits a number; null while it is not made yet.
-    #[napi(js_name = "vector?", ts_type = "Float32Array | null")]
-    pub vector: Option<Vec<f64>>,
-}
-
 /// The caller's own documents, for workers whose tables the engine does not know: texts with metadata, found by what
 /// they say, by vectors, and by conditions as users of Chroma know them. They lie in `native/collections.db`.
 ///

@@ -134,3 +134,15 @@ export interface WhereDocument {
   $and?: WhereDocument[];
   $or?: WhereDocument[];
 }
+
+/** A document of a collection. */
+export interface CollectionDocument {
+  /** By which you know it. */
+  id: string;
+  /** Its text; null where it has none, or it was not asked for. */
+  text: string | null;
+  /** Its metadata, likewise. */
+  metadata: Record<string, string | number | boolean | null> | null;
+  /** With `include: ['vector']`: its vector at unit length, with 16 bits a number; null while it is not made yet. */
+  vector?: Float32Array | null;
+}
