@@ -905,6 +905,19 @@ export interface DuplicateOptions {
   limit?: number
 }
 
+/** An embedding model. Vectors of models that differ in any of this are not compared with each other. */
+export interface EmbeddingModel {
+  /**
+   * What it is called: letters, digits, `.`, `_` and `-`, at most 100 characters; also the name of its folder.
+   * Default `'all-MiniLM-L6-v2'`.
+   */
+  name?: string
+  /** Numbers in a vector (1 to 4,096). Default 384. */
+  dimensions?: number
+  /** Tokens of a text that count (3 to 8,192); what follows is not embedded. Default 256. */
+  maxTokens?: number
+}
+
 /** How a message is enqueued. */
 export interface EnqueueOptions {
   /**
@@ -1495,6 +1508,31 @@ export interface OpenOptions {
    * `retention`; it costs write speed. Default false.
    */
   secureDelete?: boolean
+  /**
+   * Who makes vectors of texts: `'local'`, a model in this process, or `'external'`, you: vectors are handed over,
+   * and a call that would embed a text answers `ERR_NO_MODEL`. Default `'local'`.
+   */
+  embedder?: 'local' | 'external'
+  /** Which model. Default: all-MiniLM-L6-v2. */
+  model?: EmbeddingModel
+  /**
+   * The folder of the model's `model.onnx` and, for another model than the default one, of its `tokenizer.json` or
+   * `vocab.txt`; nowhere else is looked then. Default: `CLAUDE_MEM_MODEL_DIR`, else the first of
+   * `models/<name>/` in the data directory, `models/<name>/` beside this module, and Chroma's cache (for the
+   * default model) that has one.
+   */
+  modelDir?: string
+  /**
+   * How long the model stays in memory unused, ms (0 to 3.2e10); it is loaded when it is first needed. Default 5
+   * minutes.
+   */
+  modelIdleMs?: number
+  /** Threads that embed one batch (1 to 64). Default 1. */
+  modelThreads?: number
+  /** Bytes of remembered query vectors at most (0 to 1 GiB); one takes some 1,700. Default 1 MiB. */
+  queryCacheBytes?: number
+  /** For a client: it loads the model where a search needs it; else it searches by keywords. Default false. */
+  clientModel?: boolean
 }
 
 /** How deliveries are paused. */

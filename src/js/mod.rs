@@ -95,6 +95,7 @@ pub mod files;
 pub mod health;
 pub mod job;
 pub mod memory;
+mod module_file;
 pub mod open_options;
 pub mod pages;
 mod place;
