@@ -546,13 +546,7 @@ impl Memory {
 
 /// With the part `vectors`; no model is loaded here.
 fn embedder_of(settings: &Settings) -> Option<Arc<dyn Embedder>> {
-    settings.parts.has(Part::Vectors).then(|| {
-        if settings.role == Role::Client && !settings.model.for_client {
-            embedder::open_without_model(&settings.model, &settings.data_dir)
-        } else {
-            embedder::open(&settings.model, &settings.data_dir)
-        }
-    })
+    settings.parts.has(Part::Vectors).then(|| embedder::open_for(settings))
 }
 
 /// Part `vectors`: the caller's own documents.
