@@ -4,7 +4,7 @@
 //!       --chroma DIR       real vectors, from a Chroma directory; more are mixed from them. Else clusters are made up
 //!       --uniform          vectors without any structure, the hardest there are
 //!       --i8               8 bits a number
-//!       --add N --search N the graph's expansion
+//!       --add N --search N the graph's expansion; of several --search each is tried on the same graph
 //!
 //! Counts below the threshold are compared exactly. Recall is against comparing all with 32 bits.
 
@@ -30,7 +30,7 @@ const K: usize = 10;
 fn main() -> Result<()> {
     let mut settings = Settings::new("").index;
     settings.memory_budget = usize::MAX;
-    let (mut counts, mut directory, mut uniform) = (Vec::new(), None, false);
+    let (mut counts, mut directory, mut uniform, mut searches) = (Vec::new(), None, false, Vec::new());
     let mut arguments = std::env::args().skip(1);
     let bad = |what: &str| Error::invalid(format!("{what}: see the head of examples/vectors.rs"));
     while let Some(argument) = arguments.next() {
@@ -40,13 +40,14 @@ fn main() -> Result<()> {
             "--uniform" => uniform = true,
             "--i8" => settings.precision = Precision::I8,
             "--add" => settings.expansion.add = number(arguments.next())?,
-            "--search" => settings.expansion.search = number(arguments.next())?,
+            "--search" => searches.push(number(arguments.next())?),
             count => counts.push(number(Some(count.to_owned()))?),
         }
     }
     let real = directory.map(|directory| real_vectors(&directory)).transpose()?;
+    settings.expansion.search = searches.first().copied().unwrap_or(settings.expansion.search);
     for count in counts {
-        measure(count, &settings, real.as_deref(), uniform)?;
+        measure(count, &settings, real.as_deref(), uniform, searches.get(1..).unwrap_or_default())?;
     }
     Ok(())
 }
@@ -69,7 +70,7 @@ impl Source for Table {
     }
 }
 
-fn measure(count: usize, settings: &Index, real: Option<&[Vec<f32>]>, uniform: bool) -> Result<()> {
+fn measure(count: usize, settings: &Index, real: Option<&[Vec<f32>]>, uniform: bool, searches: &[usize]) -> Result<()> {
     let mut random = Random(count as u64);
     let centres: Vec<Vec<f32>> = (0..400).map(|_| random.direction()).collect();
     let mut one = |place: usize| match real {
@@ -153,7 +154,7 @@ fn measure(count: usize, settings: &Index, real: Option<&[Vec<f32>]>, uniform: b
     if let Some(info) = index.save(folder.path(), "vectors", "example")? {
         let saved = start.elapsed();
         drop(index);
-        let index = VectorIndex::of(table, DIMENSIONS, settings);
+        let index = VectorIndex::of(Arc::clone(&table) as Arc<dyn Source>, DIMENSIONS, settings);
         let start = Instant::now();
         index.load(folder.path(), &info, "example")?;
         println!(
@@ -161,6 +162,20 @@ fn measure(count: usize, settings: &Index, real: Option<&[Vec<f32>]>, uniform: b
             info.bytes / count as u64,
             start.elapsed()
         );
+        drop(index);
+        for &search in searches {
+            let mut settings = settings.clone();
+            settings.expansion.search = search;
+            let index = VectorIndex::of(Arc::clone(&table) as Arc<dyn Source>, DIMENSIONS, &settings);
+            index.load(folder.path(), &info, "example")?;
+            let mut found = 0;
+            for (query, truth) in queries.iter().zip(&all) {
+                let hits = index.nearest(query, K, By::Document, Allowed::All)?;
+                found += hits.iter().filter(|hit| truth.contains(&hit.id)).count();
+            }
+            let took = timed(&queries, |query| index.nearest(query, K, By::Document, Allowed::All).map(drop))?;
+            println!("  search expansion {search}: recall@{K} {:.4}, median {took:.2?}", found as f64 / (QUERIES * K) as f64);
+        }
         keep_only(folder.path(), "vectors", None)?;
     }
     Ok(())
