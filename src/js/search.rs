@@ -295,11 +295,7 @@ impl Search {
 
 /// Checks [`RankedSearchOptions`], as far as `fields` may have them.
 fn request(text: String, kinds: Kinds, fields: &Fields<'_>) -> Result<Request> {
-    let orders = [
-        ("relevance", OrderBy::Relevance),
-        ("date_desc", OrderBy::DateDesc),
-        ("date_asc", OrderBy::DateAsc),
-    ];
+    let orders = [("relevance", OrderBy::Relevance), ("date_desc", OrderBy::DateDesc), ("date_asc", OrderBy::DateAsc)];
     Ok(Request {
         text,
         kinds,
@@ -384,12 +380,7 @@ impl IntoAnswer for Explanation {
         let field = self.snippet.as_ref().map(|snippet| snippet.field);
         Answer::object(
             &["keyword", "semantic", "field", "snippet"],
-            [
-                self.words.into_answer(),
-                self.meaning.into_answer(),
-                field.into_answer(),
-                self.snippet.into_answer(),
-            ],
+            [self.words.into_answer(), self.meaning.into_answer(), field.into_answer(), self.snippet.into_answer()],
         )
     }
 }
