@@ -836,6 +836,7 @@ function __napiStampBindingTarget(exportsObject, target) {
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
 module.exports.Batch = nativeBinding.Batch
+module.exports.Collection = nativeBinding.Collection
 module.exports.Consumer = nativeBinding.Consumer
 module.exports.JobHandle = nativeBinding.JobHandle
 module.exports.Memory = nativeBinding.Memory
@@ -843,7 +844,9 @@ module.exports.Pages = nativeBinding.Pages
 module.exports.Queue = nativeBinding.Queue
 module.exports.RawMessage = nativeBinding.RawMessage
 module.exports.ReadySessions = nativeBinding.ReadySessions
+module.exports.Search = nativeBinding.Search
 module.exports.Sessions = nativeBinding.Sessions
 module.exports.Store = nativeBinding.Store
+module.exports.Vectors = nativeBinding.Vectors
 module.exports.openMemory = nativeBinding.openMemory
 module.exports.restore = nativeBinding.restore

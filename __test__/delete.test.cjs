@@ -33,6 +33,17 @@ async function checkFullText(database) {
 
 const count = async (database, from) => (await foreign.query(database, `SELECT count(*) AS n FROM ${from}`))[0].n;
 
+/** Numbers as the index stores them: IEEE binary16, little endian. They must be ordinary ones of that kind. */
+function halves(vector) {
+  const bytes = Buffer.alloc(vector.length * 2);
+  vector.forEach((value, at) => {
+    const exponent = Math.floor(Math.log2(Math.abs(value)));
+    const fraction = Math.round((Math.abs(value) / 2 ** exponent - 1) * 1024);
+    bytes.writeUInt16LE((value < 0 ? 0x8000 : 0) | ((exponent + 15) << 10) | fraction, at * 2);
+  });
+  return bytes;
+}
+
 describe('rows by id', () => {
   test('any number, with their text index', { skip: withoutFixtures(REFERENCE) }, async (t) => {
     const { memory, database } = await reference(t);
@@ -106,7 +117,8 @@ describe('a project', () => {
   });
 
   test('with secureDelete its text is in no file', async (t) => {
-    const { memory, directory } = await openedMemory(t, { secureDelete: true });
+    const embedded = { embedder: 'external', model: { name: 'mine', dimensions: 8 } };
+    const { memory, directory } = await openedMemory(t, { secureDelete: true, ...embedded });
     const secret = 'xyzzyplugh';
     for (let n = 0; n < 200; n++) {
       const { sessionDbId } = await memory.store.beginPrompt(
@@ -122,11 +134,26 @@ describe('a project', () => {
       });
       await memory.queue.enqueue(sessionDbId, { type: 'observation', tool_response: title });
     }
+    // Vectors too: each project's documents have one of their own.
+    const vectors = { gone: Float32Array.of(1, 2, 3, 4, 5, 6, 7, 8), stays: Float32Array.of(8, 1, 7, 2, 6, 3, 5, 4) };
+    const pending = await memory.vectors.pending({ limit: 1_000 });
+    assert.equal(pending.length, 400);
+    await memory.vectors.put(
+      pending.map(({ documentId, text }) => ({
+        documentId,
+        vector: text.includes(secret) ? vectors.gone : vectors.stays,
+      })),
+    );
+    const [gone, stays] = [await memory.vectors.get('obs_2_narrative'), await memory.vectors.get('obs_1_narrative')];
     const deleted = await memory.deleteProject('gone');
     assert.deepEqual([deleted.observations, deleted.prompts, deleted.messages, deleted.sessions], [100, 100, 100, 10]);
     assert.deepEqual(await memory.store.searchObservations(secret), []);
+    assert.equal((await memory.search.all(secret, { mode: 'keyword' })).results.length, 0);
     await memory.dispose();
-    for (const name of ['claude-mem.db', 'native/queue.db']) {
+    const index = fs.readFileSync(path.join(directory, 'native/index.db'));
+    assert.equal(index.indexOf(halves(gone)), -1, 'a vector of what was deleted');
+    assert.notEqual(index.indexOf(halves(stays)), -1);
+    for (const name of ['claude-mem.db', 'native/queue.db', 'native/index.db']) {
       const bytes = fs.readFileSync(path.join(directory, name));
       assert.equal(bytes.indexOf(secret), -1, name);
       // As FTS5 writes terms: without the prefix that they share with the one before.

@@ -281,11 +281,10 @@ describe('what is not open says so', () => {
   test('the option is checked', async (t) => {
     const { directory } = dataDirectory(t);
     for (const [parts, text] of [
-      [[], /names no part; known are 'store', 'queue'/],
-      [['vectors'], /'store' or 'queue'/],
+      [[], /names no part; known are 'store', 'queue', 'vectors'/],
       [['queues'], /did you mean 'queue'/],
       ['queue', /an array/],
-      [[1], /'store' or 'queue'/],
+      [[1], /'store' or 'queue' or 'vectors'/],
     ]) {
       await assert.rejects(openMemory({ dataDir: directory, parts }), (error) => {
         assert.equal(error.code, 'ERR_INVALID_ARG');

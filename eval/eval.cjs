@@ -23,7 +23,16 @@ async function store(memory) {
   await memory.store.updateSDKSessionId(id, 'eval-sdk');
   const names = new Map();
   for (const [name, title, narrative, facts, concepts, files] of notes) {
-    const note = { type: 'discovery', title, subtitle: '', narrative, facts, concepts, files_read: [], files_modified: files };
+    const note = {
+      type: 'discovery',
+      title,
+      subtitle: '',
+      narrative,
+      facts,
+      concepts,
+      files_read: [],
+      files_modified: files,
+    };
     const stored = await memory.store.storeObservation('eval-sdk', PROJECT, note, 1);
     names.set(stored.id, name);
   }
@@ -77,7 +86,9 @@ function behind(results) {
   return Object.entries(results).flatMap(([group, { hybrid, ...others }]) => {
     if (!hybrid) return [];
     const [way, best] = Object.entries(others).reduce((a, b) => (b[1].ndcg > a[1].ndcg ? b : a));
-    return hybrid.ndcg + TOLERANCE < best.ndcg ? [`${group}: hybrid ${hybrid.ndcg.toFixed(3)}, ${way} ${best.ndcg.toFixed(3)}`] : [];
+    return hybrid.ndcg + TOLERANCE < best.ndcg
+      ? [`${group}: hybrid ${hybrid.ndcg.toFixed(3)}, ${way} ${best.ndcg.toFixed(3)}`]
+      : [];
   });
 }
 
@@ -86,7 +97,9 @@ function print(results) {
   for (const [group, ways] of Object.entries(results)) {
     for (const [way, { recall, mrr, ndcg }] of Object.entries(ways)) {
       const figures = [recall, mrr, ndcg].map((figure) => figure.toFixed(3));
-      console.log(`${group.padEnd(14)}${way.padEnd(10)}${figures[0].padStart(9)}${figures[1].padStart(7)}${figures[2].padStart(9)}`);
+      console.log(
+        `${group.padEnd(14)}${way.padEnd(10)}${figures[0].padStart(9)}${figures[1].padStart(7)}${figures[2].padStart(9)}`,
+      );
     }
   }
 }
@@ -98,7 +111,8 @@ async function main() {
     try {
       const { names } = await store(memory);
       const { pendingDocuments, mode, reason } = await memory.search.observations('a', { limit: 1 });
-      if (mode !== 'hybrid') console.log(`Without a model only words can be judged: ${reason}\n(npm run model puts one in place.)\n`);
+      if (mode !== 'hybrid')
+        console.log(`Without a model only words can be judged: ${reason}\n(npm run model puts one in place.)\n`);
       const results = await judge(memory, names);
       print(results);
       const queries = Object.values(groups).flat().length;

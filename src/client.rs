@@ -114,7 +114,7 @@ impl Files {
         let files = Arc::clone(files);
         Source::on_demand(move |stand_in| {
             let path = files.layout.database();
-            if has_content(&path)? {
+            if connection::has_content(&path)? {
                 let db = files.open_to_read(&path)?;
                 // Without tables somebody is just creating it.
                 if connection::naming(&path, || schema::suits_client(&db))? {
@@ -129,7 +129,7 @@ impl Files {
         let files = Arc::clone(files);
         Source::on_demand(move |stand_in| {
             let path = files.layout.queue();
-            if has_content(&path)? {
+            if connection::has_content(&path)? {
                 let db = files.open_to_read(&path)?;
                 if storage_is_ready(&db, &path)? {
                     return Ok(Opened::File(db));
@@ -180,7 +180,7 @@ impl Files {
 
     /// The database, where there is one.
     fn open_database(&self, path: &Path) -> Result<Option<Connection>> {
-        if !has_content(path)? {
+        if !connection::has_content(path)? {
             return Ok(None);
         }
         let db = connection::open_writer_waiting(path, "", self.settings.deadline)?;
@@ -199,15 +199,5 @@ impl Files {
                 opened => return opened,
             }
         }
-    }
-}
-
-/// Whether there is a file with anything in it. Only its size is asked for: opening and closing it beside SQLite
-/// would drop its POSIX locks.
-fn has_content(path: &Path) -> Result<bool> {
-    match std::fs::metadata(path) {
-        Ok(file) => Ok(file.len() > 0),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => connection::naming(path, || Err(error.into())),
     }
 }

@@ -19,6 +19,7 @@ use crate::{
         layout::{Layout, beside},
     },
     error::Result,
+    index,
     queue::{Figures, Queues},
     reply::Reply,
     settings::{Role, Settings},
@@ -209,13 +210,17 @@ pub struct NativeBytes {
     pub in_flight_writes: u64,
     /// Counters, leases, timers and the session registry.
     pub queue: u64,
+    /// Vectors of documents, their graph and maps.
+    pub vectors: u64,
+    /// The embedding model and remembered queries.
+    pub model: u64,
 }
 
 impl NativeBytes {
     /// Their sum.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.sqlite + self.in_flight_writes + self.queue
+        self.sqlite + self.in_flight_writes + self.queue + self.vectors + self.model
     }
 }
 
@@ -240,6 +245,8 @@ pub struct Health {
     pub database: Option<FileHealth>,
     /// `native/queue.db`, where the queue is open.
     pub queue_database: Option<FileHealth>,
+    /// The index, where the store and the vectors are open.
+    pub index: Option<index::status::Status>,
     /// Reads waiting or running.
     pub waiting_reads: usize,
     /// Slowest recent operations.
@@ -254,6 +261,7 @@ impl Health {
         opened: Instant,
         queue: Option<&Queues>,
         store: Option<(&Writer, &Readers)>,
+        index: Option<index::status::Status>,
         budget: &Budget,
         activity: &Activity,
         sampler: &Sampler,
@@ -281,11 +289,14 @@ impl Health {
                 sqlite: sqlite_bytes(),
                 in_flight_writes: budget.used() as u64,
                 queue: figures.as_ref().map_or(0, |figures| figures.native_bytes as u64),
+                vectors: index.as_ref().map_or(0, |index| index.memory.total() as u64),
+                model: index.as_ref().map_or(0, |index| index.model_bytes as u64),
             },
             queue: figures,
             sessions: queue.map(Queues::session_count),
             database: store.map(|(writer, _)| file(database, writer)),
             queue_database: queue.map(|queue| file(queue_database, queue.writer())),
+            index,
             waiting_reads: store.map_or(0, |(_, readers)| readers.waiting()),
             slowest: activity.slowest(),
         };
@@ -301,9 +312,34 @@ impl Health {
         }
     }
 
+    /// Searches go on whatever the index is at; somebody should know that they find less.
+    fn judge_index(&mut self, settings: &Settings, index: &index::status::Status) {
+        use index::{status::State, vectors};
+        let status = if index.state == State::Failing { Status::Warn } else { Status::Ok };
+        let reason = index.reason.clone().unwrap_or_default();
+        self.find(status, || format!("the index cannot be brought up to date, and is tried again: {reason}"));
+        let status = if index.other_model.is_some() { Status::Warn } else { Status::Ok };
+        self.find(status, || {
+            format!("the stored vectors are of another model than {}; searches go on by words", index.model.name)
+        });
+        let (vectors, budget) = (index.documents - index.pending, settings.index.memory_budget);
+        let from_file = index.answers == vectors::State::FromFile && settings.role == Role::Owner;
+        let unloaded = from_file && matches!(index.state, State::Current | State::Embedding | State::Waiting);
+        let status = if unloaded && index.other_model.is_none() { Status::Warn } else { Status::Ok };
+        self.find(status, || {
+            format!(
+                "{vectors} vectors need more than the {budget} bytes of vectorMemoryBudget: each search reads them from the \
+                 file; raise it"
+            )
+        });
+    }
+
     fn judge(&mut self, settings: &Settings, writer: Option<&Writer>, queue_writer: Option<&Writer>) {
         if let Some(figures) = self.queue.clone() {
             self.judge_queue(settings, &figures);
+        }
+        if let Some(index) = self.index.clone() {
+            self.judge_index(settings, &index);
         }
         for (name, writer) in [("writer", writer), ("queue", queue_writer)] {
             let status = if writer.is_some_and(Writer::has_failed) { Status::Critical } else { Status::Ok };

@@ -20,14 +20,20 @@ use crate::{
     backup::{self, manifest::Manifest},
     client,
     db::{Budget, Readers, Writer, activity::Activity, connection, layout::Layout},
+    embedder::{self, Embedder},
     error::{Code, Error, Result},
     fault,
     health::{Health, Sampler},
+    index::{
+        self, Index,
+        collections::{self, Collections},
+    },
     integrity::{self, Repaired, Report},
     job::{Job, Jobs},
     parts::Part,
     queue::{Directory, OwnFile, Queue, Queues, SharedFile, client::only_the_owner, engine::Parts, open_storage},
     reply::Reply,
+    search::service::Search,
     sessions::{SessionInfo, SessionSnapshot},
     settings::{Role, Settings},
     store::opening::{self, Opening},
@@ -43,6 +49,12 @@ pub struct Memory {
     store: Option<SharedDatabase>,
     /// Part `queue`.
     queue: Option<Arc<Queues>>,
+    /// Part `vectors`.
+    embedder: Option<Arc<dyn Embedder>>,
+    /// Part `vectors`.
+    collections: Option<Arc<Collections>>,
+    /// Parts `vectors` and `store`.
+    index: Option<Arc<Index>>,
     budget: Arc<Budget>,
     activity: Arc<Activity>,
     sampler: Arc<Sampler>,
@@ -121,6 +133,8 @@ impl Memory {
         // The lock ends with the last of the threads that write, also where the handle is only
         // garbage-collected.
         let guard: Arc<dyn Any + Send + Sync> = Arc::clone(&owner) as _;
+        let embedder = embedder_of(&settings);
+        let collections = open_collections(&settings, embedder.as_ref(), &budget, &activity, Some(&guard))?;
         let store = if parts.has(Part::Store) {
             // With a queue it is that one's thread which ends last.
             let alone = (!parts.has(Part::Queue)).then(|| Arc::clone(&guard));
@@ -145,16 +159,20 @@ impl Memory {
                 directory,
                 budget: Arc::clone(&budget),
                 activity: Arc::clone(&activity),
-                guard,
+                guard: Arc::clone(&guard),
             })?)))
         } else {
             None
         };
+        let index = open_index(&settings, embedder.as_ref(), store.as_ref(), &activity, Some(guard))?;
         let sampler = Arc::new(Sampler::new(&layout));
         let memory = Arc::new(Self {
             settings,
             store,
             queue,
+            embedder,
+            collections,
+            index,
             budget,
             activity,
             sampler,
@@ -177,10 +195,16 @@ impl Memory {
         let sampler = Arc::new(Sampler::new(&Layout::new(settings.data_dir.clone())));
         let store =
             store.map(|(readers, writer)| SharedDatabase { readers: Arc::new(readers), writer: Arc::new(writer) });
+        let embedder = embedder_of(&settings);
+        let collections = open_collections(&settings, embedder.as_ref(), &budget, &activity, None)?;
+        let index = open_index(&settings, embedder.as_ref(), store.as_ref(), &activity, None)?;
         Ok(Arc::new(Self {
             settings,
             store,
             queue: queue.map(|queue| Arc::new(Queues::Client(Box::new(queue)))),
+            embedder,
+            collections,
+            index,
             budget,
             activity,
             sampler,
@@ -228,6 +252,64 @@ impl Memory {
     /// `ERR_NOT_OPEN` without the part `queue`.
     pub fn queues(&self) -> Result<&Arc<Queues>> {
         self.part(Part::Queue, self.queue.as_ref())
+    }
+
+    /// What makes vectors of texts.
+    ///
+    /// # Errors
+    /// `ERR_NOT_OPEN` without the part `vectors`.
+    pub fn embedder(&self) -> Result<&Arc<dyn Embedder>> {
+        self.part(Part::Vectors, self.embedder.as_ref())
+    }
+
+    /// Documents and vectors of the tables.
+    ///
+    /// # Errors
+    /// `ERR_NOT_OPEN` without the parts `vectors` and `store`; `ERR_DISPOSED`.
+    pub fn index(&self) -> Result<&Arc<Index>> {
+        if self.is_disposed() {
+            return Err(Error::disposed("memory"));
+        }
+        self.embedder()?;
+        self.part(Part::Store, self.index.as_ref())
+    }
+
+    /// Search in the index, with the rows of the tables.
+    ///
+    /// # Errors
+    /// As [`Memory::index`].
+    pub fn search(&self) -> Result<Search> {
+        let index = Arc::clone(self.index()?);
+        let store = self.part(Part::Store, self.store.as_ref())?;
+        Ok(Search::new(index, Arc::clone(&store.readers)))
+    }
+
+    /// Brings the index up to date; see [`Index::sync`].
+    ///
+    /// # Errors
+    /// As [`Memory::index`] and [`Index::sync`].
+    pub fn sync_index(&self, rebuild: bool) -> Result<Job<index::sync::Progress, index::sync::Report>> {
+        self.index()?.sync(&self.jobs, rebuild)
+    }
+
+    /// The caller's own documents.
+    ///
+    /// # Errors
+    /// `ERR_NOT_OPEN` without the part `vectors`.
+    pub fn collections(&self) -> Result<&Arc<Collections>> {
+        self.part(Part::Vectors, self.collections.as_ref())
+    }
+
+    /// The same, for a write.
+    ///
+    /// # Errors
+    /// `ERR_NOT_OPEN` without the part `vectors`, or on a client.
+    pub fn collections_to_write(&self) -> Result<&Arc<Collections>> {
+        let collections = self.collections()?;
+        match self.settings.role {
+            Role::Owner => Ok(collections),
+            Role::Client => Err(collections::only_the_owner()),
+        }
     }
 
     /// An open part. One that is disposed says so itself; one that never was open says so unless the whole memory
@@ -345,6 +427,7 @@ impl Memory {
             self.opened,
             self.queue.as_deref(),
             self.store.as_ref().map(|store| (&*store.writer, &*store.readers)),
+            self.index.as_ref().map(|index| index.status()),
             &self.budget,
             &self.activity,
             &self.sampler,
@@ -400,14 +483,24 @@ impl Memory {
 
     fn close(&self, bound: Duration) {
         let store = self.store.as_ref();
-        let parts: [&dyn Fn(); 4] = [
+        let parts: [&dyn Fn(); 6] = [
             // Before the others: a job may wait for one of their threads.
             &|| self.jobs.close(bound),
+            &|| {
+                if let Some(index) = &self.index {
+                    index.close(bound);
+                }
+            },
             &|| {
                 if let Some(store) = store {
                     store.readers.close(bound);
                 }
                 fault::point("dispose");
+            },
+            &|| {
+                if let Some(collections) = &self.collections {
+                    collections.close(bound);
+                }
             },
             // The main writer before the queue's: its last commits still clear their leases there.
             &|| {
@@ -449,6 +542,49 @@ impl Memory {
     pub fn is_disposed(&self) -> bool {
         !matches!(*self.closing.lock().unwrap_or_else(PoisonError::into_inner), Closing::Open)
     }
+}
+
+/// With the part `vectors`; no model is loaded here.
+fn embedder_of(settings: &Settings) -> Option<Arc<dyn Embedder>> {
+    settings.parts.has(Part::Vectors).then(|| {
+        if settings.role == Role::Client && !settings.model.for_client {
+            embedder::open_without_model(&settings.model, &settings.data_dir)
+        } else {
+            embedder::open(&settings.model, &settings.data_dir)
+        }
+    })
+}
+
+/// Part `vectors`: the caller's own documents.
+fn open_collections(
+    settings: &Arc<Settings>,
+    embedder: Option<&Arc<dyn Embedder>>,
+    budget: &Arc<Budget>,
+    activity: &Arc<Activity>,
+    guard: Option<&Arc<dyn Any + Send + Sync>>,
+) -> Result<Option<Arc<Collections>>> {
+    let Some(embedder) = embedder else { return Ok(None) };
+    let opened = Collections::open(settings, Arc::clone(embedder), budget, activity, guard.map(Arc::clone))?;
+    Ok(Some(Arc::new(opened)))
+}
+
+/// The index of the tables, where there are both.
+fn open_index(
+    settings: &Arc<Settings>,
+    embedder: Option<&Arc<dyn Embedder>>,
+    store: Option<&SharedDatabase>,
+    activity: &Arc<Activity>,
+    guard: Option<Arc<dyn Any + Send + Sync>>,
+) -> Result<Option<Arc<Index>>> {
+    let (Some(embedder), Some(store)) = (embedder, store) else { return Ok(None) };
+    let writer = Arc::clone(&store.writer);
+    Ok(Some(Arc::new(Index::open(index::Parts {
+        settings: Arc::clone(settings),
+        embedder: Arc::clone(embedder),
+        own_commits: Box::new(move || writer.figures().commits.load(Ordering::Relaxed)),
+        activity: Arc::clone(activity),
+        guard,
+    })?)))
 }
 
 /// What a job ends with, as an answer.

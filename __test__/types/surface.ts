@@ -12,6 +12,9 @@ import native, {
   Queue,
   Sessions,
   Store,
+  SyncProgress,
+  SyncReport,
+  Vectors,
 } from 'claude-mem-native';
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
@@ -160,6 +163,38 @@ export async function sessions(memory: Memory): Promise<void> {
   void [names, count];
   // @ts-expect-error: not one of 'drain' and 'abort'
   await memory.sessions.delete(1, { mode: 'kill' });
+}
+
+export async function vectors(memory: Memory): Promise<void> {
+  const all: Vectors = memory.vectors;
+  const job: Job<SyncProgress, SyncReport> = all.sync();
+  for await (const { done, total, etaMs } of job) {
+    const left: number | null = total > done ? etaMs : 0;
+    void left;
+  }
+  const { embedded, reason } = await all.rebuild();
+  holds<Equal<typeof reason, string | null>>();
+  const near = await all.search({
+    vector: Float32Array.of(1, 2),
+    k: 5,
+    kinds: ['observation'],
+    filter: { project: 'p', type: ['bugfix'], dateRange: { start: 1 } },
+  });
+  const named: Array<[string, number]> = near.map(({ documentId, distance }) => [documentId, distance]);
+  holds<Equal<(typeof near)[number]['kind'], 'observation' | 'summary' | 'prompt'>>();
+  const vector: Float32Array | null = await all.get('obs_1_text');
+  const pending = await all.pending({ limit: 10 });
+  const { stored } = await all.put(
+    pending.map(({ documentId, revision }) => ({ documentId, revision, vector: Float32Array.of(1) })),
+  );
+  const removed: number = await all.remove(['obs_1_text']);
+  const { state } = await all.status();
+  holds<Equal<typeof state, 'unopened' | 'current' | 'embedding' | 'waiting' | 'failing'>>();
+  void [embedded, named, vector, stored, removed];
+  // @ts-expect-error: an array of kinds
+  await all.search({ text: 'a', kinds: 'prompt' });
+  // @ts-expect-error: not one of 'auto' and 'manual'
+  await openMemory({ indexing: 'never' });
 }
 
 export async function health(memory: Memory): Promise<void> {

@@ -26,13 +26,21 @@ pub struct DataFile {
 /// way round its answer would be missing while its lease says that it was given, or, once purged, the message would
 /// be in neither copy. That a purge runs in between does no harm: it deletes only what is below a watermark, and the
 /// copy of `claude-mem.db` is younger than every watermark that the copy of the queue can have been purged by.
-pub static FILES: [DataFile; 2] = [
+pub static FILES: [DataFile; 3] = [
     DataFile {
         name: "queue.db",
         place: "native/queue.db",
         part: Part::Queue,
         path: Layout::queue,
         counted: &["messages", "dead_letters"],
+    },
+    // It refers to nothing in the others, nor they to it.
+    DataFile {
+        name: "collections.db",
+        place: "native/collections.db",
+        part: Part::Vectors,
+        path: Layout::collections,
+        counted: &["collections", "documents"],
     },
     DataFile {
         name: "claude-mem.db",

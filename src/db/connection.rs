@@ -106,6 +106,19 @@ pub fn uri_path(name: &OsStr) -> String {
     text
 }
 
+/// Whether there is a file with anything in it. Only its size is asked for: opening and closing it beside SQLite
+/// would drop its POSIX locks.
+///
+/// # Errors
+/// `ERR_IO`: the message names the file.
+pub fn has_content(path: &Path) -> Result<bool> {
+    match std::fs::metadata(path) {
+        Ok(file) => Ok(file.len() > 0),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => naming(path, || Err(error.into())),
+    }
+}
+
 /// What every connection has in common.
 fn tune(db: &Connection) -> Result<()> {
     db.set_prepared_statement_cache_capacity(128);

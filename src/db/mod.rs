@@ -5,6 +5,8 @@ pub mod budget;
 pub mod command;
 pub mod connection;
 pub mod durable;
+pub mod format;
+pub mod holding;
 pub mod in_process;
 pub mod layout;
 pub mod owner;
@@ -17,6 +19,8 @@ pub mod writer;
 
 pub use budget::Budget;
 pub use command::{Call, Durability, Follow, Write};
+pub use format::Format;
+pub use holding::Holding;
 pub use reader::Readers;
 pub use rows::{Cell, Rows};
 pub use source::{Opened, Source};

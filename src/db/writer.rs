@@ -167,6 +167,15 @@ impl Writer {
         Self::new(name, budget, activity, Line::Idle(Start { source, base, follow: None }))
     }
 
+    /// The same writer, whose thread is followed by `follow`.
+    #[must_use]
+    pub fn followed_by(self, follow: Box<dyn Follow>) -> Self {
+        if let Line::Idle(start) = &mut *self.line.lock().unwrap_or_else(PoisonError::into_inner) {
+            start.follow = Some(follow);
+        }
+        self
+    }
+
     /// A writer that rejects every command with `error`.
     #[must_use]
     pub fn refusing(name: &'static str, error: Error, budget: Arc<Budget>, activity: Arc<Activity>) -> Self {

@@ -1,6 +1,7 @@
 //! Text in, vectors out: what every embedding model looks like from outside, and the two kinds there are. `local`
 //! runs a model file in this process; `external` leaves embedding to the caller.
 
+mod absent;
 mod external;
 mod local;
 mod location;
@@ -20,7 +21,7 @@ use std::{
     sync::Arc,
 };
 
-use self::{external::External, local::Local};
+use self::{absent::Absent, external::External, local::Local};
 use crate::{
     error::{Code, Error, Result},
     settings,
@@ -161,6 +162,19 @@ pub trait Embedder: Send + Sync {
 #[must_use]
 pub fn open(settings: &settings::Model, data_dir: &Path) -> Arc<dyn Embedder> {
     if settings.external { Arc::new(External::new(settings)) } else { Arc::new(Local::new(settings, data_dir)) }
+}
+
+/// As [`open`], for a client that is to load no model: it answers `ERR_NO_MODEL`, and knows whose vectors it reads.
+#[must_use]
+pub fn open_without_model(settings: &settings::Model, data_dir: &Path) -> Arc<dyn Embedder> {
+    let embedder = open(settings, data_dir);
+    if settings.external {
+        return embedder;
+    }
+    Arc::new(Absent::new(
+        embedder.identity().clone(),
+        "this memory is a client, which loads no model; open it with clientModel: true to search by meaning",
+    ))
 }
 
 /// `ERR_NO_MODEL` with the reason.

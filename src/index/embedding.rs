@@ -1,4 +1,5 @@
-//! The thread that embeds: at low priority, with nothing locked and no file open.
+//! The thread that embeds, with nothing locked and no file open. The work itself is done by the embedder's own threads, at
+//! low priority.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -8,7 +9,6 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::model;
 use crate::{
     embedder::{Embedder, Priority},
     error::{Error, Result},
@@ -20,7 +20,7 @@ pub struct Batch(pub Vec<(i64, String)>);
 
 /// What comes back.
 pub enum Made {
-    /// The vectors of [`model::PROBES`], before the first batch.
+    /// The vectors of the probe texts, before the first batch.
     Probes(Vec<Vec<f32>>),
     /// Those of a batch.
     Vectors(Batch, Result<Vec<Vec<f32>>>),
@@ -49,13 +49,12 @@ impl Embedding {
         let (tell, made) = crossbeam_channel::bounded(Self::AHEAD + 1);
         let embedder = Arc::clone(embedder);
         let thread = std::thread::Builder::new().name("cm-embed".into()).spawn(move || {
-            give_way();
             let mut verified = verified;
             for batch in given {
                 let answer = catch_unwind(AssertUnwindSafe(|| {
                     fault::point("index-embed");
                     if !verified {
-                        let probes = embedder.embed(&model::PROBES, Priority::Document)?;
+                        let probes = embedder.probes()?;
                         verified = true;
                         // Nobody listens where the indexer has ended.
                         let _ = tell.send(Made::Probes(probes));
@@ -106,14 +105,5 @@ impl Drop for Embedding {
             // Its panics are caught inside; it ends with the batch that it is at, a fraction of a second.
             drop(thread.join());
         }
-    }
-}
-
-/// Lets every other thread go first.
-fn give_way() {
-    #[cfg(target_os = "linux")]
-    // SAFETY: takes three numbers; on Linux 0 is the calling thread, and asking for less needs no rights.
-    unsafe {
-        libc::setpriority(libc::PRIO_PROCESS, 0, 10);
     }
 }

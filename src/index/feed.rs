@@ -29,8 +29,8 @@ use crate::{
 /// Rows that one step of the sweep hashes.
 const SWEEP: usize = 2_000;
 /// Rows of one transaction on the index at most, and bytes of their texts; one row always fits.
-const BATCH_ROWS: usize = 256;
-const BATCH_BYTES: usize = 1 << 20;
+const BATCH_ROWS: usize = 2_048;
+const BATCH_BYTES: usize = 4 << 20;
 /// How long everything may go unhashed.
 const SWEEP_ALL: Duration = Duration::from_secs(60 * 60);
 /// Steps of the sweep before a search goes on without the rest: some 20,000 rows, 40 ms.

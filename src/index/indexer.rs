@@ -27,7 +27,11 @@ use super::{
 };
 use crate::{
     clock,
-    db::connection::{self, Identity},
+    db::{
+        connection::{self, Identity},
+        layout::beside,
+    },
+    embedder::probes::same_model,
     error::{Code, Error, Result},
     fault,
     reply::Reply,
@@ -224,7 +228,12 @@ impl Indexer {
         if fed != Fed::default() {
             self.forget_skipped();
         }
-        self.shared.update(|figures| figures.last_feed_epoch = Some(clock::now_epoch()));
+        let size = |path: &std::path::Path| std::fs::metadata(path).map_or(0, |file| file.len());
+        let bytes = size(&self.shared.path) + size(&beside(&self.shared.path, "-wal"));
+        self.shared.update(|figures| {
+            figures.last_feed_epoch = Some(clock::now_epoch());
+            figures.file_bytes = bytes;
+        });
         Ok(())
     }
 
@@ -302,7 +311,7 @@ impl Indexer {
             // As before.
         } else if counts.owed == counts.documents {
             model::store(db, mine)?;
-        } else if model::can_embed(&*self.shared.embedder) {
+        } else if self.shared.embedder.availability().can_embed() {
             self.change_model(db)?;
         } else {
             // They may be dear to whoever made them. They are not used, and stay until others can be made.
@@ -381,6 +390,7 @@ impl Indexer {
         let transaction = db.unchecked_transaction()?;
         let mut changes = Changes::default();
         let answer = write(&transaction, &mut changes)?;
+        fault::point("index-write-commit");
         transaction.commit()?;
         self.logged = Some(Instant::now());
         self.shared.take(&changes)?;
@@ -668,7 +678,7 @@ impl Indexer {
         }
         self.with_file(|indexer, db| {
             match model::stored_probes(db)? {
-                Some(stored) if model::agree(&stored, probes) => {}
+                Some(stored) if same_model(&stored, probes) => {}
                 Some(_) => {
                     indexer.change_model(db)?;
                     model::store_probes(db, probes)?;

@@ -1,5 +1,6 @@
 //! The vector side: documents made of the tables, their vectors and text indexes, all derived and kept in
-//! `native/index.db`; and the reader of a Chroma directory, from which existing vectors are taken over.
+//! `native/index.db`; the caller's own documents ([`collections`]); and the reader of a Chroma directory, from which
+//! existing vectors are taken over.
 //!
 //! # The parts
 //! - [`document`]: names; `row`: what is read of a table's row, and the documents it is made into; `table`: the SQL of
@@ -8,21 +9,25 @@
 //! - `indexer`: the thread that writes the file. `embedding`: the thread that makes vectors of texts; `model`: whose
 //!   vectors they are.
 //! - [`vectors`]: vectors in memory; `reading`: the table that they are made of, and connections to search it.
-//! - [`sync`]: the job that brings everything up to date.
+//! - [`status`]: what is told of it; [`sync`]: the job that brings everything up to date.
 //!
 //! # Searching
 //! [`Index::read`] runs a function with a connection to `native/index.db` in which rows, documents and text indexes are
 //! as the tables were when it was called; [`Index::vectors`] ranks; [`Index::query_vector`] embeds.
 
 pub mod chroma;
+pub mod collections;
 pub mod document;
 mod embedding;
 mod feed;
+#[cfg(test)]
+mod golden;
 mod indexer;
 mod model;
 mod reading;
 mod row;
 pub mod schema;
+pub mod status;
 mod storage;
 pub mod sync;
 mod table;
@@ -59,7 +64,7 @@ pub use self::{
 };
 use crate::{
     db::{Readers, activity::Activity, layout::Layout},
-    embedder::{Embedder, Identity, Priority},
+    embedder::{Embedder, Identity},
     error::{Code, Error, Result},
     reply::{Reply, wait},
     settings::{Role, Settings},
@@ -123,6 +128,8 @@ pub struct Figures {
     pub removed: u64,
     /// How often the file was made anew since open, the first time included.
     pub remade: u64,
+    /// Bytes of the file and its log.
+    pub file_bytes: u64,
     /// When the tables were last looked at, epoch ms.
     pub last_feed_epoch: Option<i64>,
     /// Why the last attempt failed; `None` where it did not.
@@ -141,6 +148,7 @@ impl Default for Figures {
             embedded: 0,
             removed: 0,
             remade: 0,
+            file_bytes: 0,
             last_feed_epoch: None,
             error: None,
             last_doubt: None,
@@ -333,7 +341,7 @@ impl Index {
     /// `ERR_NO_MODEL` with the reason.
     pub fn query_vector(&self, text: &str) -> Result<Arc<[f32]>> {
         if self.writes() && !self.shared.verified.load(Ordering::Acquire) {
-            let probes = self.shared.embedder.embed(&model::PROBES, Priority::Query)?;
+            let probes = self.shared.embedder.probes()?;
             wait(|reply| self.run("a search", move |indexer| indexer.verify(&probes), reply))?;
         }
         self.shared.embedder.query(text)
@@ -383,6 +391,19 @@ impl Index {
         self.run("vectors.pending()", move |indexer| indexer.pending(limit), reply);
     }
 
+    /// Whether the caller may hand vectors over.
+    ///
+    /// # Errors
+    /// `ERR_MODEL_MISMATCH` where vectors are made here.
+    pub fn must_be_external(&self) -> Result<()> {
+        if self.shared.settings.model.external {
+            return Ok(());
+        }
+        let message = "vectors are made by the engine itself (embedder: 'local'); open the memory with embedder: 'external' to \
+                       hand over those of a model of your own";
+        Err(Error::new(Code::ModelMismatch, message))
+    }
+
     /// Stores vectors that the caller has made.
     ///
     /// # Errors
@@ -429,6 +450,14 @@ impl Index {
             drop(thread.join());
         }
     }
+}
+
+/// Throws the file of an index that is not open away: it is made again when it next is.
+///
+/// # Errors
+/// `ERR_IO`.
+pub fn throw_away(layout: &Layout) -> Result<()> {
+    storage::throw_away(&layout.index())
 }
 
 /// A command that only the owner of the directory may give.

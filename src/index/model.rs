@@ -3,21 +3,11 @@
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use super::{table, vectors::vector};
+use super::table;
 use crate::{
     embedder::{Availability, Embedder, Identity},
     error::Result,
 };
-
-/// Texts whose vectors are stored with those of the documents.
-pub const PROBES: [&str; 3] = [
-    "Fixed a race in the session registry: two workers could claim the same lease.",
-    "const total = rows.reduce((sum, row) => sum + row.bytes, 0);",
-    "Der Speicher wächst nicht mehr; メモリリークを修正しました",
-];
-
-/// From this cosine on two vectors of a text are of the same model, stored with whatever precision.
-const SAME: f32 = 0.999;
 
 /// The model of the stored vectors; `None` where nothing is noted.
 ///
@@ -49,7 +39,7 @@ pub fn store(db: &Connection, model: &Identity) -> Result<()> {
     table::set_note(db, "probes", None)
 }
 
-/// What the model of the stored vectors made of [`PROBES`].
+/// What the model of the stored vectors made of [`probes::TEXTS`](crate::embedder::probes::TEXTS).
 ///
 /// # Errors
 /// What SQLite answers.
@@ -71,25 +61,6 @@ pub fn store_probes(db: &Connection, probes: &[Vec<f32>]) -> Result<()> {
     table::set_note(db, "probes", Some(&json!(probes).to_string()))
 }
 
-/// Whether two models make the same of the probes.
-#[must_use]
-pub fn agree(stored: &[Vec<f32>], made: &[Vec<f32>]) -> bool {
-    let unit = |values: &Vec<f32>| vector::unit(values, values.len());
-    stored.len() == made.len()
-        && stored.iter().zip(made).all(|(one, other)| match (unit(one), unit(other)) {
-            (Ok(one), Ok(other)) if one.len() == other.len() => {
-                one.iter().zip(&other).map(|(one, other)| one * other).sum::<f32>() >= SAME
-            }
-            _ => false,
-        })
-}
-
-/// Whether texts can be embedded here.
-#[must_use]
-pub fn can_embed(embedder: &dyn Embedder) -> bool {
-    why_not(embedder).is_none()
-}
-
 /// Why texts cannot be embedded here; `None` where they can.
 #[must_use]
 pub fn why_not(embedder: &dyn Embedder) -> Option<String> {
@@ -105,7 +76,7 @@ pub fn why_not(embedder: &dyn Embedder) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::embedder::{Priority, testing::Words};
+    use crate::embedder::{probes::same_model, testing::Words};
 
     #[test]
     fn notes_are_read_as_they_were_written() {
@@ -113,17 +84,14 @@ mod tests {
         db.execute_batch("CREATE TABLE meta(name TEXT PRIMARY KEY, value) WITHOUT ROWID").unwrap();
         assert_eq!((stored(&db).unwrap(), stored_probes(&db).unwrap()), (None, None));
         let model = Words::new(16);
-        let mut probes = model.embed(&PROBES, Priority::Document).unwrap();
+        let mut probes = model.probes().unwrap();
         store(&db, model.identity()).unwrap();
         store_probes(&db, &probes).unwrap();
         assert_eq!(stored(&db).unwrap().as_ref(), Some(model.identity()));
         let known = stored_probes(&db).unwrap().unwrap();
-        assert!(agree(&known, &probes));
-        probes[1][3] += 0.1;
-        assert!(!agree(&known, &probes));
-        assert!(
-            !agree(&known, &probes[..2]) && !agree(&known, &Words::new(8).embed(&PROBES, Priority::Query).unwrap())
-        );
+        assert!(same_model(&known, &probes));
+        probes.swap(0, 1);
+        assert!(!same_model(&known, &probes));
         store(&db, model.identity()).unwrap();
         assert_eq!(stored_probes(&db).unwrap(), None, "another model's");
     }

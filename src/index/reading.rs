@@ -91,7 +91,12 @@ impl Table {
 
     /// Whether the vectors in the file are of the model in use.
     pub fn is_of_this_model(&self, db: &Connection) -> Result<bool> {
-        Ok(model::stored(db)?.is_none_or(|stored| stored == self.model))
+        Ok(self.other_model(db)?.is_none())
+    }
+
+    /// The model that the vectors in the file are of, where it is not the one in use.
+    pub fn other_model(&self, db: &Connection) -> Result<Option<embedder::Identity>> {
+        Ok(model::stored(db)?.filter(|stored| *stored != self.model))
     }
 
     /// Reads in one transaction on a connection of its own; nothing where there is no file.

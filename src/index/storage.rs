@@ -48,7 +48,8 @@ pub fn open(path: &Path, secure_delete: bool) -> Result<(Connection, bool)> {
 /// The file that is there, where it is one of ours.
 fn open_known(path: &Path, secure_delete: bool) -> Result<Option<Connection>> {
     match fs::metadata(path) {
-        Ok(file) if file.len() > 0 => {}
+        // Neither an empty file nor a folder in its place is an index.
+        Ok(file) if file.is_file() && file.len() > 0 => {}
         Ok(_) => return Ok(None),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return naming(path, || Err(error.into())),

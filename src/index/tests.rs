@@ -410,7 +410,7 @@ fn what_was_there_at_open_is_not_trusted() {
     let embedded = bench.model.embedded();
     bench.sync();
     // Two documents, and the probes.
-    assert_eq!(bench.model.embedded() - embedded, 2 + model::PROBES.len());
+    assert_eq!(bench.model.embedded() - embedded, 2 + crate::embedder::probes::TEXTS.len());
 }
 
 #[test]

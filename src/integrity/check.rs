@@ -19,6 +19,7 @@ use crate::{
         },
     },
     error::{Code, Error, Result},
+    index::collections::{self, damage::Damage},
     job::Control,
     memory::Memory,
     parts::Part,
@@ -63,11 +64,19 @@ pub fn run(memory: &Memory, control: &Control<'_, ()>) -> Result<Report> {
     for file in FILES.iter().filter(|file| memory.settings().parts.has(file.part)) {
         control.check()?;
         let path = (file.path)(&layout);
+        if file.part == Part::Vectors && !path.try_exists()? {
+            // It is made with the first collection.
+            continue;
+        }
         let shown = path.display().to_string();
         match on_copy(&layout, &path, control, |db| {
             let mut found = Checked { db, file: &shown, findings: &mut findings };
             found.pages()?;
-            if file.name == "queue.db" { found.queue_tables() } else { found.shared_tables() }
+            match file.name {
+                "queue.db" => found.has_tables(&QUEUE_TABLES).map(drop),
+                "collections.db" => found.collections(),
+                _ => found.shared_tables(),
+            }
         }) {
             Err(error) if error.code == Code::Corrupt => {
                 findings.push(finding("damaged", "error", &shown, error.message, RESTORE))
@@ -164,16 +173,32 @@ impl Checked<'_> {
         Ok(())
     }
 
-    fn queue_tables(&mut self) -> Result<()> {
-        for table in QUEUE_TABLES {
+    /// Answers whether all are there.
+    fn has_tables(&mut self, tables: &[&str]) -> Result<bool> {
+        let mut all = true;
+        for &table in tables {
             let there: bool = self.db.query_row(
                 "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?",
                 [table],
                 |row| row.get(0),
             )?;
             if !there {
+                all = false;
                 self.add("missing-table", "error", Some(table), format!("there is no table {table}"), RESTORE);
             }
+        }
+        Ok(all)
+    }
+
+    fn collections(&mut self) -> Result<()> {
+        if !self.has_tables(&collections::format::TABLES)? {
+            return Ok(());
+        }
+        for damage in collections::damage::find(self.db)? {
+            let Damage { kind, table, message, count, keys, derived } = damage;
+            let remedy = if derived { REPAIR } else { RESTORE };
+            let found = self.add(kind, "error", Some(table), message, remedy);
+            (found.count, found.ids) = (Some(count), keys);
         }
         Ok(())
     }

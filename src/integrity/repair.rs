@@ -9,6 +9,10 @@ use super::{Action, Repaired, check};
 use crate::{
     db::schema::text_index::{mend, searchable},
     error::Result,
+    index::collections::{
+        self,
+        damage::{METADATA_DIFFERS, VECTOR_DAMAGED},
+    },
     job::Control,
     memory::Memory,
     reply,
@@ -62,6 +66,35 @@ pub fn run(memory: &Memory, control: &Control<'_, ()>) -> Result<Repaired> {
             ),
             blocked_ms: 0,
         }));
+    }
+    if found.findings.iter().any(|finding| finding.kind == METADATA_DIFFERS) {
+        let rows = reply::wait(|reply| match memory.collections_to_write() {
+            Ok(collections) => collections.writer().call(
+                "repair",
+                Instant::now() + PATIENCE,
+                collections::storage::rebuild_metadata,
+                reply,
+            ),
+            Err(error) => reply.settle(Err(error)),
+        })?;
+        actions.push(Action {
+            table: "metadata".to_owned(),
+            message: format!("made again of the documents of collections.db: {rows} values"),
+            blocked_ms: 0,
+        });
+    }
+    if found.findings.iter().any(|finding| finding.kind == VECTOR_DAMAGED) {
+        let count = reply::wait(|reply| match memory.collections_to_write() {
+            Ok(collections) => collections.owe_damaged_vectors(Instant::now() + PATIENCE, reply),
+            Err(error) => reply.settle(Err(error)),
+        })?;
+        if count > 0 {
+            actions.push(Action {
+                table: "vectors".to_owned(),
+                message: format!("{count} damaged vectors of texts are made again"),
+                blocked_ms: 0,
+            });
+        }
     }
     let report = if actions.is_empty() { found } else { check::run(memory, control)? };
     Ok(Repaired { blocked_ms: actions.iter().map(|action| action.blocked_ms).sum(), actions, report })

@@ -55,7 +55,7 @@ impl IntoAnswer for Manifest {
 #[derive(Debug)]
 pub struct BackupProgress {
     /// The file it is at, by its name in the backup.
-    #[napi(ts_type = "'queue.db' | 'claude-mem.db'")]
+    #[napi(ts_type = "'queue.db' | 'collections.db' | 'claude-mem.db'")]
     pub file: String,
     /// Bytes of it that are done.
     pub done: f64,
@@ -68,7 +68,7 @@ pub struct BackupProgress {
 #[derive(Debug)]
 pub struct BackupFile {
     /// Its name in the backup's folder.
-    #[napi(ts_type = "'queue.db' | 'claude-mem.db'")]
+    #[napi(ts_type = "'queue.db' | 'collections.db' | 'claude-mem.db'")]
     pub name: String,
     /// Where it lies in a data directory.
     pub place: String,
@@ -105,7 +105,7 @@ pub struct RestoreOptions {
     /// taken. Default false.
     pub overwrite: Option<bool>,
     /// Restore only these. Default: all that the backup has.
-    #[napi(ts_type = "Array<'queue.db' | 'claude-mem.db'>")]
+    #[napi(ts_type = "Array<'queue.db' | 'collections.db' | 'claude-mem.db'>")]
     pub files: Option<Vec<String>>,
     /// How long to wait for the directory's owner, and for others who have a database open, ms (0 to 600,000).
     /// Default 10,000.
@@ -117,7 +117,7 @@ pub struct RestoreOptions {
 #[derive(Debug)]
 pub struct RestoredFile {
     /// Its name in the backup.
-    #[napi(ts_type = "'queue.db' | 'claude-mem.db'")]
+    #[napi(ts_type = "'queue.db' | 'collections.db' | 'claude-mem.db'")]
     pub name: String,
     /// Where it lies now.
     pub path: String,

@@ -71,9 +71,7 @@ export interface Ranked {
 
 /** A row of any kind. */
 export type AnyRow =
-  | (ObservationRow & { kind: 'observation' })
-  | (SummaryRow & { kind: 'summary' })
-  | (PromptRow & { kind: 'prompt' });
+  (ObservationRow & { kind: 'observation' }) | (SummaryRow & { kind: 'summary' }) | (PromptRow & { kind: 'prompt' });
 
 /** Options of `search.timelineByQuery`. */
 export interface TimelineByQueryOptions extends Omit<RankedSearchOptions, 'limit' | 'offset' | 'orderBy'> {
@@ -101,4 +99,38 @@ export interface TimelineByQuery {
   reason: string | null;
   /** Documents that have no vector yet. */
   pendingDocuments: number;
+}
+
+/** A value by which documents are filtered: it equals only values of its own type. */
+export type WhereValue = string | number | boolean;
+
+/** Conditions on one value of metadata; all of them hold. Strings are ordered by their bytes (UTF-8). */
+export interface WhereOperators {
+  $eq?: WhereValue;
+  /** Also where there is no such value, as in Chroma. */
+  $ne?: WhereValue;
+  $gt?: string | number;
+  $gte?: string | number;
+  $lt?: string | number;
+  $lte?: string | number;
+  $in?: WhereValue[];
+  /** Also where there is no such value, as in Chroma. */
+  $nin?: WhereValue[];
+}
+
+/**
+ * Conditions on metadata, as in Chroma: `{project: 'p', year: {$gte: 2020}}`, `{$or: [{a: 1}, {b: 2}]}`. Several names
+ * in one object all hold. A document without the value fits only `$ne` and `$nin`.
+ */
+export type Where = { $and?: Where[]; $or?: Where[] } & {
+  [name: string]: WhereValue | WhereOperators | Where[] | undefined;
+};
+
+/** Conditions on texts, as they are written: `{$contains: 'EACCES'}`. */
+export interface WhereDocument {
+  $contains?: string;
+  /** Also where there is no text. */
+  $not_contains?: string;
+  $and?: WhereDocument[];
+  $or?: WhereDocument[];
 }

@@ -6,7 +6,7 @@ use napi::{
 };
 use napi_derive::napi;
 
-use super::{answer::Answer, arguments::Argument, call::checked, values::Scope};
+use super::{answer::Answer, arguments::Argument, call::checked, values::Scope, vectors::VectorsStatus};
 use crate::{
     clock,
     error::Result,
@@ -52,6 +52,8 @@ pub struct Health {
     pub database: Option<DatabaseHealth>,
     /// `native/queue.db`; null where the part `'queue'` is not open.
     pub queue_database: Option<DatabaseHealth>,
+    /// Documents and vectors of the tables; null where the parts `'store'` and `'vectors'` are not open.
+    pub index: Option<VectorsStatus>,
     /// What is open, by kind.
     pub handles: Handles,
     /// Slowest operations of the last ten minutes, slowest first; at most ten names.
@@ -101,6 +103,10 @@ pub struct NativeMemory {
     pub in_flight_write_bytes: f64,
     /// Counters, leases, timers and the session registry.
     pub queue_index_bytes: f64,
+    /// Vectors of documents, their graph and maps.
+    pub vector_bytes: f64,
+    /// The embedding model, while it is loaded, and remembered vectors of queries.
+    pub model_bytes: f64,
 }
 
 /// Figures of the queue: of all sessions, or of one.
@@ -277,6 +283,8 @@ pub fn report(env: &Env, memory: &Memory) -> Result<Health> {
             sqlite_bytes: core.native.sqlite as f64,
             in_flight_write_bytes: core.native.in_flight_writes as f64,
             queue_index_bytes: core.native.queue as f64,
+            vector_bytes: core.native.vectors as f64,
+            model_bytes: core.native.model as f64,
         },
         sessions: core
             .sessions
@@ -284,6 +292,7 @@ pub fn report(env: &Env, memory: &Memory) -> Result<Health> {
         queue: core.queue.as_ref().map(queue_metrics),
         database: core.database.map(database),
         queue_database: core.queue_database.map(database),
+        index: core.index.map(VectorsStatus::from),
         handles,
         slowest: core
             .slowest

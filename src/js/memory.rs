@@ -16,6 +16,7 @@ use super::{
     search::Search,
     sessions::Sessions,
     store::Store,
+    vectors::Vectors,
 };
 use crate::{
     error::{Error, Result},
@@ -58,6 +59,7 @@ pub struct Memory {
     queue: OnceCell<Reference<Queue>>,
     sessions: OnceCell<Reference<Sessions>>,
     search: OnceCell<Reference<Search>>,
+    vectors: OnceCell<Reference<Vectors>>,
 }
 
 impl Teardown for memory::Memory {
@@ -128,6 +130,12 @@ impl Memory {
         part(env, &self.search, || Search::new(Arc::clone(&self.core)))
     }
 
+    /// The documents and vectors of the tables; its calls answer `ERR_NOT_OPEN` without the parts `'store'` and `'vectors'`.
+    #[napi(getter)]
+    pub fn vectors(&self, env: &Env) -> napi::Result<Reference<Vectors>> {
+        part(env, &self.vectors, || Vectors::new(Arc::clone(&self.core)))
+    }
+
     /// How this memory does: one object that a `/health` route can send as it is. Waits for no disk and no lock;
     /// figures from disk are sampled and carry their age.
     #[napi(ts_return_type = "Promise<Health>", catch_unwind)]
@@ -170,6 +178,7 @@ impl Memory {
             queue: OnceCell::new(),
             sessions: OnceCell::new(),
             search: OnceCell::new(),
+            vectors: OnceCell::new(),
         };
         // SAFETY: called on the JS thread, with the environment that the instance will belong to.
         unsafe { napi::bindgen_prelude::ToNapiValue::to_napi_value(env.raw(), memory) }

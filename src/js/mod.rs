@@ -84,6 +84,8 @@ pub mod arguments;
 pub mod batch;
 mod building;
 pub mod call;
+pub mod collection;
+pub mod collections;
 mod completions;
 pub mod consumer;
 pub mod dead_letters;
@@ -92,6 +94,7 @@ pub mod environment;
 mod errors;
 mod fields;
 pub mod files;
+mod float_array;
 pub mod health;
 pub mod job;
 pub mod memory;
@@ -109,6 +112,7 @@ pub mod sessions;
 pub mod store;
 mod suggestion;
 mod values;
+pub mod vectors;
 
 #[cfg(feature = "fault-injection")]
 pub mod crossing_probe;

@@ -9,7 +9,7 @@ use crate::{
     db::Durability,
     error::{Error, Result},
     parts::{Part, Parts},
-    settings::{Role, Settings},
+    settings::{Index, Model, Precision, Role, Settings},
 };
 
 /// How a data directory is opened. Every option has a default; an unknown one is refused with the right name.
@@ -25,11 +25,12 @@ pub struct OpenOptions {
     pub role: Option<String>,
     /// For a client: it writes nothing, and where there is no database it reads an empty memory. Default false.
     pub read_only: Option<bool>,
-    /// What of it is opened: `'store'` (`claude-mem.db`: the tables and pages) and `'queue'` (`native/queue.db`: the
-    /// queues and sessions). What is left out is not looked at, and calls that need it answer `ERR_NOT_OPEN`. With
-    /// `['queue']` the queues work beside a `claude-mem.db` of any version; commits are `external` then. Default:
-    /// `['store', 'queue']`.
-    #[napi(ts_type = "('store' | 'queue')[]")]
+    /// What of it is opened: `'store'` (`claude-mem.db`: the tables and pages), `'queue'` (`native/queue.db`: the queues
+    /// and sessions) and `'vectors'` (`native/collections.db`: the caller's own documents; with the store also
+    /// `native/index.db`: documents, vectors and search, made of the tables). What is left out is not looked at, and calls
+    /// that need it answer `ERR_NOT_OPEN`. Without `'store'` the others work beside a `claude-mem.db` of any version:
+    /// commits are `external` then, and only collections can be searched. Default: all.
+    #[napi(ts_type = "('store' | 'queue' | 'vectors')[]")]
     pub parts: Option<Vec<String>>,
     /// How long to wait for another owner of the directory to go away, ms (0 to 600,000). Default 10,000.
     pub lock_wait_ms: Option<u32>,
@@ -78,6 +79,49 @@ pub struct OpenOptions {
     /// Overwrite deleted messages and rows in the files with zeros, and merge the text indexes after `delete…` and
     /// `retention`; it costs write speed. Default false.
     pub secure_delete: Option<bool>,
+    /// `'auto'`: whatever is stored, changed or deleted, by whomever, is indexed and embedded in the background.
+    /// `'manual'`: a search finds rows by their words as they are, but vectors are made by `vectors.sync()` alone.
+    /// Default `'auto'`.
+    #[napi(ts_type = "'auto' | 'manual'")]
+    pub indexing: Option<String>,
+    /// How vectors are kept in memory: with 16 bits a number, or with 8. Default `'bf16'`.
+    #[napi(ts_type = "'bf16' | 'i8'")]
+    pub vector_precision: Option<String>,
+    /// How many candidates the graph of vectors looks at, where there are so many that there is one: when a vector is
+    /// added (4 to 4,096), and when one is searched for (1 to 4,096). More finds more, and takes longer. Default
+    /// `{ add: 128, search: 64 }`.
+    pub vector_expansion: Option<VectorExpansion>,
+    /// Bytes of vectors in memory at most (1 MiB to 1 TiB). Above it they are kept as `'i8'`, above that each search
+    /// reads them from the file, and `health()` says so. Default 512 MiB.
+    pub vector_memory_budget: Option<f64>,
+    /// Who makes vectors of texts: `'local'`, a model in this process; `'external'`, the caller, who asks
+    /// `vectors.pending()` and hands them to `vectors.put()`. Default `'local'`.
+    #[napi(ts_type = "'local' | 'external'")]
+    pub embedder: Option<String>,
+    /// The model whose vectors they are. Default all-MiniLM-L6-v2.
+    pub model: Option<EmbeddingModel>,
+}
+
+/// An embedding model.
+#[napi(object, object_to_js = false)]
+#[derive(Debug)]
+pub struct EmbeddingModel {
+    /// Its family; vectors of another name are not compared with those of this one. Default `'all-MiniLM-L6-v2'`.
+    pub name: Option<String>,
+    /// Numbers in a vector (1 to 4,096). Default 384.
+    pub dimensions: Option<f64>,
+    /// Tokens of a text that count at most (1 to 1,000,000). Default 256.
+    pub max_tokens: Option<f64>,
+}
+
+/// How many candidates the graph of vectors looks at.
+#[napi(object, object_to_js = false)]
+#[derive(Debug)]
+pub struct VectorExpansion {
+    /// When a vector is added.
+    pub add: Option<f64>,
+    /// When one is searched for.
+    pub search: Option<f64>,
 }
 
 const NAMES: &[&str] = &[
@@ -105,6 +149,12 @@ const NAMES: &[&str] = &[
     "dedupeAgeMs",
     "maxDedupeKeys",
     "secureDelete",
+    "indexing",
+    "vectorPrecision",
+    "vectorExpansion",
+    "vectorMemoryBudget",
+    "embedder",
+    "model",
 ];
 
 const DAY_MS: i64 = 86_400_000;
@@ -156,7 +206,40 @@ pub fn settings(options: &Argument<'_>) -> Result<Settings> {
     if let Some(secure) = given.read("secureDelete", |value| value.boolean())? {
         settings.secure_delete = secure;
     }
+    vectors(&given, &mut settings.index)?;
+    model(&given, &mut settings.model)?;
     Ok(settings)
+}
+
+/// The options of the embedding model.
+fn model(given: &Fields<'_>, model: &mut Model) -> Result<()> {
+    if let Some(external) = given.read("embedder", |value| value.one_of(&[("local", false), ("external", true)]))? {
+        model.external = external;
+    }
+    if let Some(fields) = given.read("model", |value| value.options(&["name", "dimensions", "maxTokens"]))? {
+        if let Some(name) = fields.read("name", Argument::nonempty_text)? {
+            model.name = name;
+        }
+        set(&fields, "dimensions", 1..=4_096, "numbers", &mut model.dimensions)?;
+        set(&fields, "maxTokens", 1..=1_000_000, "tokens", &mut model.max_tokens)?;
+    }
+    Ok(())
+}
+
+/// The options of documents and vectors.
+fn vectors(given: &Fields<'_>, index: &mut Index) -> Result<()> {
+    if let Some(automatic) = given.read("indexing", |value| value.one_of(&[("auto", true), ("manual", false)]))? {
+        index.automatic = automatic;
+    }
+    let precisions = [("bf16", Precision::Bf16), ("i8", Precision::I8)];
+    if let Some(precision) = given.read("vectorPrecision", |value| value.one_of(&precisions))? {
+        index.precision = precision;
+    }
+    if let Some(expansion) = given.read("vectorExpansion", |value| value.options(&["add", "search"]))? {
+        set(&expansion, "add", 4..=4_096, "candidates", &mut index.expansion.add)?;
+        set(&expansion, "search", 1..=4_096, "candidates", &mut index.expansion.search)?;
+    }
+    set(given, "vectorMemoryBudget", 1 << 20..=1 << 40, "bytes", &mut index.memory_budget)
 }
 
 fn parts(value: &Argument<'_>) -> Result<Parts> {

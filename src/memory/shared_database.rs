@@ -2,10 +2,8 @@
 
 use std::{any::Any, sync::Arc};
 
-use rusqlite::Connection;
-
 use crate::{
-    db::{Budget, Follow, Readers, Write, Writer, activity::Activity, connection, layout::Layout, schema},
+    db::{Budget, Follow, Holding, Readers, Writer, activity::Activity, connection, layout::Layout, schema},
     error::Result,
     settings::Settings,
 };
@@ -14,21 +12,6 @@ use crate::{
 pub struct SharedDatabase {
     pub readers: Arc<Readers>,
     pub writer: Arc<Writer>,
-}
-
-/// Keeps the owner lock until a writer's thread has ended, also where the handle is only garbage-collected.
-struct HoldsLock {
-    _lock: Arc<dyn Any + Send + Sync>,
-}
-
-impl Follow for HoldsLock {
-    fn begun(&mut self, _: &Connection) -> Result<()> {
-        Ok(())
-    }
-
-    fn follow_ups(&mut self) -> Vec<Box<dyn Write>> {
-        Vec::new()
-    }
 }
 
 impl SharedDatabase {
@@ -48,7 +31,7 @@ impl SharedDatabase {
             .map(|_| connection::open_reader(&layout.database()))
             .collect::<Result<Vec<_>>>()?;
         let readers = Arc::new(Readers::start("cm-reader", connections, Arc::clone(activity))?);
-        let follow = guard.map(|lock| Box::new(HoldsLock { _lock: lock }) as Box<dyn Follow>);
+        let follow = guard.map(|lock| Box::new(Holding(lock)) as Box<dyn Follow>);
         let (budget, activity) = (Arc::clone(budget), Arc::clone(activity));
         let writer = Writer::start("cm-writer", db, settings.durability, budget, activity, follow)?;
         Ok(Self { readers, writer: Arc::new(writer) })

@@ -1,16 +1,10 @@
-//! The format of `native/queue.db`, and how an older file becomes one of today's.
-//!
-//! The version is `PRAGMA user_version`. A new file runs every step, an older one those that it lacks, in one
-//! transaction; a newer one is refused and left as it was.
+//! The format of `native/queue.db`: its steps, for [`Format`].
 
 use std::path::Path;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::Connection;
 
-use crate::{
-    db::connection::{self, naming},
-    error::{Code, Error, Result},
-};
+use crate::{db::Format, error::Result};
 
 /// `STEPS[n]` makes format n + 1 out of format n. A step that was released never changes.
 const STEPS: [&str; 2] = [
@@ -66,24 +60,15 @@ const STEPS: [&str; 2] = [
      ALTER TABLE pauses ADD COLUMN claude_session_id TEXT;",
 ];
 
-/// The format that this engine writes.
-const FORMAT: i64 = STEPS.len() as i64;
+/// See [`Format`].
+const FORMAT: Format = Format { steps: &STEPS, fresh: "an empty queue" };
 
 /// Opens `queue.db` read-write in today's format, creating it where it is missing.
 ///
 /// # Errors
-/// `ERR_SCHEMA_UNSUPPORTED` where a later engine wrote it; as [`connection::open_writer`].
+/// As [`Format::open`].
 pub fn open(path: &Path, secure_delete: bool) -> Result<Connection> {
-    connection::create_private(path)?;
-    // auto_vacuum must stand before the first table, and before WAL. Said again of a file that has it, it would be a
-    // transaction with all its fsyncs.
-    let fresh = std::fs::metadata(path).is_ok_and(|file| file.len() == 0);
-    let mut db = connection::open_writer(path, if fresh { "PRAGMA auto_vacuum=INCREMENTAL" } else { "" })?;
-    naming(path, || {
-        db.execute_batch(if secure_delete { "PRAGMA secure_delete=ON" } else { "PRAGMA secure_delete=OFF" })?;
-        bring_up(&mut db)
-    })?;
-    Ok(db)
+    FORMAT.open(path, secure_delete)
 }
 
 /// An empty `queue.db` in memory, for whoever reads one that is missing.
@@ -91,73 +76,15 @@ pub fn open(path: &Path, secure_delete: bool) -> Result<Connection> {
 /// # Errors
 /// What SQLite answers.
 pub fn stand_in() -> Result<Connection> {
-    let mut db = Connection::open_in_memory()?;
-    bring_up(&mut db)?;
-    Ok(db)
+    FORMAT.stand_in()
 }
 
 /// Whether an open `queue.db` can be read as it is; not yet where somebody is just creating it.
 ///
 /// # Errors
-/// `ERR_SCHEMA_UNSUPPORTED` where its format is another: a reader changes none.
+/// As [`Format::is_ready`].
 pub fn is_ready(db: &Connection, path: &Path) -> Result<bool> {
-    naming(path, || match version(db)? {
-        FORMAT => Ok(true),
-        0 => Ok(false),
-        older if (1..FORMAT).contains(&older) => Err(unsupported(
-            older,
-            &format!(
-                "has format {older}, this engine reads {FORMAT}; whoever writes it next, as the worker does when \
-                      it starts, brings it up to date"
-            ),
-        )),
-        newer => Err(too_new(newer)),
-    })
-}
-
-fn bring_up(db: &mut Connection) -> Result<()> {
-    if version(db)? == FORMAT {
-        return Ok(());
-    }
-    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for step in missing_steps(&transaction)? {
-        transaction.execute_batch(step)?;
-    }
-    transaction.pragma_update(None, "user_version", FORMAT)?;
-    Ok(transaction.commit()?)
-}
-
-fn version(db: &Connection) -> Result<i64> {
-    Ok(db.query_row("PRAGMA user_version", [], |row| row.get(0))?)
-}
-
-/// The steps that this file lacks.
-fn missing_steps(db: &Transaction<'_>) -> Result<&'static [&'static str]> {
-    let found = version(db)?;
-    let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?;
-    if found == 0 && tables > 0 {
-        return Err(unsupported(
-            found,
-            "is another program's database: it has tables and no format of ours; move it away to start with an empty queue",
-        ));
-    }
-    usize::try_from(found).ok().and_then(|found| STEPS.get(found..)).ok_or_else(|| too_new(found))
-}
-
-fn too_new(found: i64) -> Error {
-    unsupported(
-        found,
-        &format!(
-            "has format {found}, this engine knows up to {FORMAT}; install a newer claude-mem-native, or move the file \
-             away to start with an empty queue"
-        ),
-    )
-}
-
-fn unsupported(found: i64, what: &str) -> Error {
-    Error::new(Code::SchemaUnsupported, format!("this file {what}; nothing was changed"))
-        .with("format", found)
-        .with("supportedFormat", FORMAT)
+    FORMAT.is_ready(db, path)
 }
 
 #[cfg(test)]
@@ -165,7 +92,11 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::error::Detail;
+    use crate::error::{Code, Detail};
+
+    fn version(db: &Connection) -> i64 {
+        db.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap()
+    }
 
     /// What `sqlite_master` says, for comparison.
     fn schema(db: &Connection) -> Vec<(String, String)> {
@@ -214,7 +145,7 @@ mod tests {
         .unwrap();
         drop(db);
         let migrated = open(&old, false).unwrap();
-        assert_eq!(version(&migrated).unwrap(), FORMAT);
+        assert_eq!(version(&migrated), 2);
         assert_eq!(schema(&migrated), schema(&open(&new, false).unwrap()));
         let row: (i64, String) = migrated
             .query_row("SELECT id, claude_session_id FROM messages", [], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -234,7 +165,7 @@ mod tests {
         drop(db);
         open(&path, false).unwrap_err();
         let db = Connection::open(&path).unwrap();
-        assert_eq!((version(&db).unwrap(), schema(&db)), (1, before));
+        assert_eq!((version(&db), schema(&db)), (1, before));
     }
 
     #[test]

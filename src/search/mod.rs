@@ -9,6 +9,7 @@
 //! the model, and [`rows`] of `claude-mem.db`.
 
 pub mod keyword;
+pub mod nearest;
 mod occurrences;
 pub mod query;
 pub mod ranking;

@@ -99,8 +99,13 @@ impl Search {
         });
     }
 
+    /// What is searched in.
+    pub(super) const fn index(&self) -> &Arc<Index> {
+        &self.index
+    }
+
     /// Runs `work` on a reader of the index, which is up to date then.
-    fn run<T: Send + 'static>(
+    pub(super) fn run<T: Send + 'static>(
         &self,
         name: &'static str,
         reply: Reply<T>,

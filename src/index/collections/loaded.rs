@@ -1,0 +1,312 @@
+//! Vectors of collections in memory.
+//!
+//! A collection is read when it is first searched, and caught up before each search with what was committed since, by
+//! whichever process: the search, and the documents that it answers, are of one read transaction. What was deleted
+//! since is found out when its document is looked for, and does not appear either.
+//!
+//! Together they keep within `vectorMemoryBudget`: those that were searched longest ago go first, and one that is too
+//! large by itself is read from its table for each search.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use rusqlite::Connection;
+
+use super::{
+    documents::{Document, Include},
+    reading::{self, Info},
+    scan::{self, Near},
+    storage::Space,
+    where_filter::Filter,
+};
+use crate::{
+    error::Result,
+    index::vectors::{Allowed, By, Entry, IdSet, VectorIndex, vector},
+    settings,
+};
+
+/// Candidates beyond those that are asked for (and half as many again). In memory vectors are rounded more than in the
+/// table, by whose vectors the candidates are ranked again.
+const MORE: usize = 16;
+/// Vectors that are put at once.
+const BATCH: usize = 512;
+/// Vectors that may have been taken away unseen before a collection is read again, where they are a quarter of it.
+const REMOVED: i64 = 1_000;
+
+/// What is searched for.
+#[derive(Debug)]
+pub struct Ask<'a> {
+    /// Near to what.
+    pub vector: &'a [f32],
+    /// How many documents at most.
+    pub k: usize,
+    /// Only those that it holds for.
+    pub filter: Option<&'a Filter>,
+    /// Only those up to this distance.
+    pub max_distance: Option<f32>,
+    /// What of them is answered.
+    pub include: Include,
+}
+
+/// A document that was found, and how far it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// The document.
+    pub document: Document,
+    /// 1 − cosine.
+    pub distance: f32,
+}
+
+/// See the module.
+pub struct Loaded {
+    settings: settings::Index,
+    all: Mutex<HashMap<i64, Arc<One>>>,
+    searches: AtomicU64,
+}
+
+/// One collection.
+#[derive(Default)]
+struct One {
+    /// Which search it was used by last.
+    used: AtomicU64,
+    bytes: AtomicUsize,
+    state: RwLock<Option<State>>,
+}
+
+/// Its vectors, as they were committed at one moment.
+struct State {
+    space: Space,
+    revision: i64,
+    /// [`Info::removed`] when it was read.
+    removed: i64,
+    /// Vectors that were read.
+    count: usize,
+    /// None where it is too large for the budget.
+    index: Option<VectorIndex>,
+}
+
+impl Loaded {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new(settings: &settings::Index) -> Self {
+        Self { settings: settings.clone(), all: Mutex::default(), searches: AtomicU64::new(0) }
+    }
+
+    /// The documents of a collection that are nearest, nearest first. No transaction is open on `db`.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARG` for a vector of another length; what SQLite answers.
+    pub fn search(&self, db: &Connection, name: &str, ask: &Ask<'_>) -> Result<Vec<Found>> {
+        loop {
+            let Some(Info { id, .. }) = reading::find(db, name)? else { return Ok(Vec::new()) };
+            let one = Arc::clone(self.lock().entry(id).or_default());
+            one.used.store(self.searches.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+            {
+                let state = one.state.read().unwrap_or_else(PoisonError::into_inner);
+                // Begun under the lock: what is in memory is caught up under the other one.
+                let transaction = db.unchecked_transaction()?;
+                if let Some(info) = reading::find(&transaction, name)?
+                    && let Some(state) = state.as_ref().filter(|state| info.id == id && state.is_of(&info))
+                {
+                    return state.search(&transaction, &info, ask);
+                }
+            }
+            let mut state = one.state.write().unwrap_or_else(PoisonError::into_inner);
+            let transaction = db.unchecked_transaction()?;
+            let Some(info) = reading::find(&transaction, name)?.filter(|info| info.id == id) else {
+                // Dropped meanwhile, and perhaps made again.
+                self.forget(id);
+                continue;
+            };
+            let caught_up = match state.take() {
+                Some(known) if known.can_catch_up(&info) => known.caught_up(&transaction, &info, &self.settings),
+                _ => State::read(&transaction, &info, &self.settings),
+            }?;
+            // Where that has failed nothing is in memory, and the next search reads it again.
+            let state = state.insert(caught_up);
+            one.bytes.store(state.index.as_ref().map_or(0, |index| index.memory().total()), Ordering::Relaxed);
+            self.keep_within(id);
+            return state.search(&transaction, &info, ask);
+        }
+    }
+
+    /// Lets a collection go that was dropped.
+    pub fn forget(&self, id: i64) {
+        self.lock().remove(&id);
+    }
+
+    /// Bytes of all.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.lock().values().map(|one| one.bytes.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Lets those go that were searched longest ago, but not `id`.
+    fn keep_within(&self, id: i64) {
+        let mut all = self.lock();
+        loop {
+            let bytes: usize = all.values().map(|one| one.bytes.load(Ordering::Relaxed)).sum();
+            if bytes <= self.settings.memory_budget {
+                return;
+            }
+            let oldest = all
+                .iter()
+                .filter(|(other, one)| **other != id && one.bytes.load(Ordering::Relaxed) > 0)
+                .min_by_key(|(_, one)| one.used.load(Ordering::Relaxed))
+                .map(|(other, _)| *other);
+            let Some(oldest) = oldest else { return };
+            all.remove(&oldest);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<i64, Arc<One>>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn read(db: &Connection, info: &Info, settings: &settings::Index) -> Result<Self> {
+        let space = info.space.clone();
+        let mut read = Self { space, revision: info.revision, removed: info.removed, count: 0, index: None };
+        let index = VectorIndex::new(info.space.dimensions(), settings);
+        let mut all = db.prepare_cached(
+            "SELECT d.key, v.vector FROM documents d INDEXED BY documents_written JOIN vectors v ON v.key = d.key
+             WHERE d.collection = ?1",
+        )?;
+        let mut rows = all.query([info.id])?;
+        let mut fits = true;
+        let mut batch = Batch::new(info.space.dimensions());
+        while let Some(row) = rows.next()? {
+            read.count += 1;
+            if fits {
+                batch.add(row.get(0)?, row.get_ref(1)?.as_blob().unwrap_or_default());
+                if batch.keys.len() == BATCH {
+                    batch.put(&index)?;
+                    fits = index.memory().total() <= settings.memory_budget;
+                }
+            }
+        }
+        batch.put(&index)?;
+        read.index = (fits && index.memory().total() <= settings.memory_budget).then_some(index);
+        Ok(read)
+    }
+
+    fn is_of(&self, info: &Info) -> bool {
+        self.space == info.space && self.revision == info.revision
+    }
+
+    /// Whether it is worth more than reading the collection again.
+    fn can_catch_up(&self, info: &Info) -> bool {
+        let removed = info.removed - self.removed;
+        let many = removed > REMOVED && usize::try_from(removed).is_ok_and(|removed| removed > self.count / 4);
+        self.space == info.space && self.revision <= info.revision && !many
+    }
+
+    fn caught_up(mut self, db: &Connection, info: &Info, settings: &settings::Index) -> Result<Self> {
+        let since = std::mem::replace(&mut self.revision, info.revision);
+        let Some(index) = &self.index else { return Ok(self) };
+        let mut written = db.prepare_cached(
+            "SELECT d.key, v.vector FROM documents d INDEXED BY documents_written LEFT JOIN vectors v ON v.key = d.key
+             WHERE d.collection = ?1 AND d.revision > ?2",
+        )?;
+        let mut rows = written.query([info.id, since])?;
+        let (mut batch, mut gone) = (Batch::new(info.space.dimensions()), Vec::new());
+        while let Some(row) = rows.next()? {
+            let key = row.get(0)?;
+            if !batch.add(key, row.get_ref(1)?.as_blob().unwrap_or_default()) {
+                gone.push(key);
+            }
+            if batch.keys.len() == BATCH {
+                batch.put(index)?;
+            }
+        }
+        batch.put(index)?;
+        index.remove(&gone);
+        if index.memory().total() > settings.memory_budget {
+            self.count = index.len();
+            self.index = None;
+        }
+        Ok(self)
+    }
+
+    fn search(&self, db: &Connection, info: &Info, ask: &Ask<'_>) -> Result<Vec<Found>> {
+        // Of the wrong length it is told so also where nothing is there to compare it with.
+        vector::unit(ask.vector, info.space.dimensions())?;
+        let allowed = ask.filter.map(|filter| reading::keys(db, info.id, Some(filter), 0, None)).transpose()?;
+        let Some(index) = &self.index else {
+            return ask.read(db, &scan::nearest(db, info.id, ask.vector, ask.k, allowed.as_deref())?);
+        };
+        let allowed = allowed.map(IdSet::from);
+        let mut wanted = ask.k + ask.k / 2 + MORE;
+        loop {
+            let allowed = allowed.as_ref().map_or(Allowed::All, Allowed::Documents);
+            let hits: Vec<i64> =
+                index.nearest(ask.vector, wanted, By::Document, allowed)?.iter().map(|hit| hit.id).collect();
+            let near = scan::nearest(db, info.id, ask.vector, hits.len(), Some(&hits))?;
+            let found = ask.read(db, &near)?;
+            if near.len() == hits.len() || found.len() >= ask.k || hits.len() < wanted {
+                return Ok(found);
+            }
+            let there: HashSet<i64> = near.iter().map(|near| near.key).collect();
+            let gone: Vec<i64> = hits.into_iter().filter(|key| !there.contains(key)).collect();
+            // Keys are never used again: what is not there now will never be.
+            index.remove(&gone);
+            wanted += gone.len() * 2;
+        }
+    }
+}
+
+impl Ask<'_> {
+    /// The documents of the nearest, as many as are asked for.
+    fn read(&self, db: &Connection, near: &[Near]) -> Result<Vec<Found>> {
+        let mut found = Vec::new();
+        for Near { key, distance } in near {
+            if found.len() == self.k || self.max_distance.is_some_and(|max| *distance > max) {
+                break;
+            }
+            if let Some(document) = reading::document(db, *key, self.include)? {
+                found.push(Found { document, distance: *distance });
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Vectors on their way into an index.
+struct Batch {
+    dimensions: usize,
+    keys: Vec<i64>,
+    numbers: Vec<f32>,
+}
+
+impl Batch {
+    fn new(dimensions: usize) -> Self {
+        Self { dimensions, keys: Vec::with_capacity(BATCH), numbers: Vec::new() }
+    }
+
+    /// Takes a stored vector; not one that is damaged, or of another length: such a one is compared with nothing.
+    fn add(&mut self, key: i64, blob: &[u8]) -> bool {
+        let Ok(vector) = vector::from_blob(blob, self.dimensions) else { return false };
+        self.keys.push(key);
+        self.numbers.extend(vector);
+        true
+    }
+
+    fn put(&mut self, index: &VectorIndex) -> Result<()> {
+        let entries: Vec<Entry<'_>> = self
+            .keys
+            .iter()
+            .zip(self.numbers.chunks_exact(self.dimensions.max(1)))
+            .map(|(&key, vector)| Entry { id: key, group: key, vector })
+            .collect();
+        index.put(&entries)?;
+        self.keys.clear();
+        self.numbers.clear();
+        Ok(())
+    }
+}
