@@ -5,8 +5,8 @@
 //! both legs' candidates is [ranked](ranking) by the sum of both, with the exact cosine of every candidate, whichever
 //! leg it came from.
 //!
-//! Everything here works on a connection to `native/index.db` and on the vectors in memory;
-//! [`service`] adds the threads, the model and the rows of `claude-mem.db`.
+//! Everything here works on a connection to `native/index.db` and on the vectors in memory; [`service`] adds the threads,
+//! the model, and [`rows`] of `claude-mem.db`.
 
 pub mod keyword;
 pub mod nearest;
@@ -19,6 +19,8 @@ pub mod rows;
 mod scope;
 mod semantic;
 pub mod service;
+#[cfg(test)]
+mod service_tests;
 pub mod snippet;
 mod spelling;
 mod stop_words;
