@@ -1,0 +1,33 @@
+'use strict';
+// hnswlib-node: hnswlib behind N-API, 32-bit floats, with the graph's usual parameters.
+
+const fs = require('node:fs');
+const path = require('node:path');
+const { DIMENSIONS } = require('../vectors/data.cjs');
+const { hnswlib } = require('../peers.cjs');
+
+module.exports = {
+  title: 'hnswlib-node',
+  provides: ['vectors'],
+  unavailable: () => (hnswlib() ? null : 'hnswlib-node is not installed'),
+
+  async openVectors(directory, capacity) {
+    const { HierarchicalNSW } = hnswlib();
+    const file = path.join(directory, 'hnswlib.index');
+    const index = new HierarchicalNSW('cosine', DIMENSIONS);
+    const loads = fs.existsSync(file);
+    if (loads) index.readIndexSync(file);
+    else index.initIndex(capacity, 16, 200, 1);
+    index.setEf(64);
+    return {
+      async add(first, vectors) {
+        for (const [place, vector] of vectors.entries()) index.addPoint(Array.from(vector), first + place);
+      },
+      async built() {
+        if (!loads) index.writeIndexSync(file);
+      },
+      search: async (query, k) => index.searchKnn(Array.from(query), k).neighbors,
+      close: async () => {},
+    };
+  },
+};
