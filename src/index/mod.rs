@@ -4,4 +4,5 @@
 pub mod chroma;
 pub mod document;
 pub mod schema;
+pub mod takeover;
 pub mod text;
