@@ -13,6 +13,14 @@ pub enum Opened {
     /// The file is missing: an empty database in memory stands in for it, and the file is looked for again
     /// before each job.
     StandIn(Connection),
+    /// A file that may be thrown away and made anew at any time: it is looked for again before each job, and `new` says
+    /// whether this is another connection than the one that was given back.
+    Watched {
+        /// The connection.
+        db: Connection,
+        /// Whether it was opened just now.
+        new: bool,
+    },
 }
 
 /// Opens, or looks again; it is given the stand-in of the last time back.
@@ -94,11 +102,12 @@ impl Source {
     fn look(&mut self) -> Result<()> {
         let open = self.open.as_mut().ok_or_else(|| Error::disposed("memory"))?;
         let stood_in = self.stands_in;
-        let (db, stands_in) = match open(self.db.take())? {
-            Opened::File(db) => (db, false),
-            Opened::StandIn(db) => (db, true),
+        let (db, stands_in, new) = match open(self.db.take())? {
+            Opened::File(db) => (db, false, true),
+            Opened::StandIn(db) => (db, true, !stood_in),
+            Opened::Watched { db, new } => (db, true, new),
         };
-        if !(stood_in && stands_in) {
+        if new {
             self.interrupts.add(&db);
         }
         (self.db, self.stands_in) = (Some(db), stands_in);

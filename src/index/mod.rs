@@ -6,3 +6,4 @@ pub mod document;
 pub mod schema;
 pub mod takeover;
 pub mod text;
+pub mod vectors;

@@ -18,7 +18,11 @@ const APPLICATION: i64 = 0x636d_4958;
 ///
 /// `documents` has one line for each piece of text with a vector of its own. `text_hash` tells whether the vector still
 /// is the text's. `vector` is NULL while it is owed, else 16-bit floats (IEEE binary16, little endian) of unit length.
-/// Ids are never used again: whoever still knows the id of a deleted document must not find another.
+/// A document's text never changes, nor does a vector once it is there: what changes gets a new id. Ids are never used
+/// again, so whoever still knows the id of a deleted document finds nothing, and a snapshot of vectors is as current as
+/// its ids are.
+///
+/// `removed` are documents that the caller took out: they stay out while their text is the same.
 const TABLES: &str = "
 CREATE TABLE meta(name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE rows(
@@ -46,6 +50,13 @@ CREATE TABLE documents(
 );
 CREATE UNIQUE INDEX documents_of_row ON documents(row_key, field, part);
 CREATE INDEX documents_owed ON documents(id) WHERE vector IS NULL;
+CREATE TABLE removed(
+  row_key INTEGER NOT NULL,
+  field INTEGER NOT NULL,
+  part INTEGER NOT NULL,
+  text_hash BLOB NOT NULL,
+  PRIMARY KEY (row_key, field, part)
+) WITHOUT ROWID;
 ";
 
 /// Whether `db` is an index file of this format. A new, empty file is not.

@@ -1,0 +1,412 @@
+//! Vectors in memory: who is near to what.
+//!
+//! ```
+//! # fn main() -> Result<(), claude_mem_native::error::Error> {
+//! use claude_mem_native::{index::vectors::{Allowed, By, Entry, VectorIndex}, settings::Settings};
+//!
+//! let vectors = VectorIndex::new(3, &Settings::new("").index);
+//! vectors.put(&[
+//!     Entry { id: 1, group: 10, vector: &[1.0, 0.0, 0.0] },
+//!     Entry { id: 2, group: 10, vector: &[0.0, 1.0, 0.0] },
+//!     Entry { id: 3, group: 11, vector: &[0.6, 0.8, 0.0] },
+//! ])?;
+//! let hits = vectors.nearest(&[0.0, 2.0, 0.0], 10, By::Group, Allowed::All)?;
+//! assert_eq!(hits.iter().map(|hit| hit.id).collect::<Vec<_>>(), [2, 3]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! An index knows *documents*: an id, a vector, and the *group* that it belongs to, as the documents of one row do.
+//! All of it is derived from a table ([`Source`]): one thread, that which writes the table, puts and removes; any
+//! number search at the same time.
+//!
+//! Vectors are kept once, at unit length, with 16 or 8 bits a number; distance is 1 − cosine. See [`blocks`] for how
+//! they lie in memory.
+
+mod blocks;
+mod id_set;
+mod kernel;
+mod ranking;
+mod search;
+mod slots;
+mod source;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+pub mod vector;
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use self::{blocks::Blocks, slots::Slots};
+pub use self::{
+    id_set::IdSet,
+    source::{Row, Source},
+};
+use crate::{
+    error::{Error, Result},
+    settings::{self, Precision},
+};
+
+/// One document to put.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'a> {
+    /// Its number. Another that is there under it is replaced.
+    pub id: i64,
+    /// What it belongs to. Meant for tens of documents, not for all.
+    pub group: i64,
+    /// Its vector, of any length above 0.
+    pub vector: &'a [f32],
+}
+
+/// One document that was found.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Hit {
+    /// Its number.
+    pub id: i64,
+    /// What it belongs to.
+    pub group: i64,
+    /// 1 − cosine: 0 for the same direction, 2 for the opposite.
+    pub distance: f32,
+}
+
+/// What a search ranks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// Documents.
+    Document,
+    /// Groups: each once, with its best document.
+    Group,
+}
+
+/// What a search may find.
+#[derive(Debug, Clone, Copy)]
+pub enum Allowed<'a> {
+    /// Everything.
+    All,
+    /// Documents of these groups.
+    Groups(&'a IdSet),
+    /// These documents.
+    Documents(&'a IdSet),
+}
+
+/// How an index answers at present.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Every vector is compared.
+    Exact,
+    /// By a graph, and exactly where few are allowed.
+    Graph,
+    /// A graph is being built; until it is there answers come as exactly as before.
+    Rebuilding,
+    /// The vectors are not in memory: not yet, or they would be more than `vectorMemoryBudget`. Every one is read from
+    /// the table for each search.
+    FromFile,
+}
+
+impl State {
+    /// What `status` and `health` call it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Graph => "graph",
+            Self::Rebuilding => "rebuilding",
+            Self::FromFile => "fromFile",
+        }
+    }
+}
+
+/// Bytes in memory by what they are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Memory {
+    /// The vectors.
+    pub vectors: usize,
+    /// The graph, and the one that is being built.
+    pub graph: usize,
+    /// Which document is where.
+    pub maps: usize,
+}
+
+impl Memory {
+    /// All of it.
+    #[must_use]
+    pub const fn total(self) -> usize {
+        self.vectors + self.graph + self.maps
+    }
+}
+
+/// The vectors of one table.
+pub struct VectorIndex {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    dimensions: usize,
+    settings: settings::Index,
+    source: Option<Arc<dyn Source>>,
+    contents: RwLock<Contents>,
+}
+
+/// Everything that changes, behind one lock.
+struct Contents {
+    /// Whether the vectors are in memory.
+    loaded: bool,
+    slots: Slots,
+    blocks: Blocks,
+}
+
+impl VectorIndex {
+    /// An empty index that is all in memory, of vectors of `dimensions` numbers (1 to 65,536).
+    #[must_use]
+    pub fn new(dimensions: usize, settings: &settings::Index) -> Self {
+        Self::with(dimensions, settings, None)
+    }
+
+    /// The index of a table. Until [`Self::fill`] it answers by reading the table.
+    #[must_use]
+    pub fn of(source: Arc<dyn Source>, dimensions: usize, settings: &settings::Index) -> Self {
+        Self::with(dimensions, settings, Some(source))
+    }
+
+    fn with(dimensions: usize, settings: &settings::Index, source: Option<Arc<dyn Source>>) -> Self {
+        let dimensions = dimensions.clamp(1, vector::MAX_DIMENSIONS);
+        let mut contents = Contents::new(dimensions, settings.precision);
+        contents.loaded = source.is_none();
+        let contents = RwLock::new(contents);
+        Self { shared: Arc::new(Shared { dimensions, settings: settings.clone(), source, contents }) }
+    }
+
+    /// Reads the whole table into memory, in place of what is there. Nobody may put or remove meanwhile; searches are
+    /// answered as before until it is done. Answers how many vectors there are in memory: none where they are more
+    /// than the budget.
+    ///
+    /// # Errors
+    /// Those of the [`Source`]; `ERR_CORRUPT` for a stored vector that is none. What was there stays.
+    pub fn fill(&self) -> Result<usize> {
+        let Some(source) = &self.shared.source else { return Ok(self.len()) };
+        let shared = &self.shared;
+        let mut filled = Contents::new(shared.dimensions, shared.settings.precision);
+        let mut vector = vec![0.0; shared.dimensions];
+        let mut fits = true;
+        source.scan(&mut |row| {
+            if fits {
+                vector::read_blob(row.blob, &mut vector)?;
+                filled.put(row.id, row.group, &vector)?;
+                fits = filled.slots.len() % 1_024 != 0 || filled.keep_within(shared.settings.memory_budget);
+            }
+            Ok(())
+        })?;
+        filled.loaded = fits && filled.keep_within(shared.settings.memory_budget);
+        if !filled.loaded {
+            filled = Contents::new(shared.dimensions, shared.settings.precision);
+            filled.loaded = false;
+        }
+        let count = filled.slots.live();
+        *shared.write() = filled;
+        Ok(count)
+    }
+
+    /// Puts documents, each in place of the one of its id. Either all are put or none.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARG` for a vector that is not of the index's length, has a number that is NaN or infinite, or only
+    /// zeros; it names the document.
+    pub fn put(&self, entries: &[Entry<'_>]) -> Result<()> {
+        let units = entries
+            .iter()
+            .map(|entry| {
+                vector::unit(entry.vector, self.shared.dimensions)
+                    .map_err(|error| Error { message: format!("document {}: {}", entry.id, error.message), ..error })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let mut contents = self.shared.write();
+        if !contents.loaded {
+            // The table has it.
+            return Ok(());
+        }
+        for (entry, unit) in entries.iter().zip(&units) {
+            contents.put(entry.id, entry.group, unit)?;
+        }
+        if !contents.keep_within(self.shared.settings.memory_budget) && self.shared.source.is_some() {
+            *contents = Contents::new(self.shared.dimensions, self.shared.settings.precision);
+            contents.loaded = false;
+        }
+        Ok(())
+    }
+
+    /// Removes documents. Ids that are not there do not matter.
+    pub fn remove(&self, ids: &[i64]) {
+        let mut contents = self.shared.write();
+        for &id in ids {
+            if let Some(slot) = contents.slots.of_id(id) {
+                contents.remove(slot);
+            }
+        }
+    }
+
+    /// Removes all documents of groups.
+    pub fn remove_groups(&self, groups: &[i64]) {
+        let mut contents = self.shared.write();
+        for &group in groups {
+            loop {
+                // One at a time, as a removal may move another document of the group.
+                let Some(slot) = contents.slots.of_group(group).next() else { break };
+                contents.remove(slot);
+            }
+        }
+    }
+
+    /// Removes everything.
+    pub fn clear(&self) {
+        let mut contents = self.shared.write();
+        let loaded = contents.loaded;
+        *contents = Contents::new(self.shared.dimensions, self.shared.settings.precision);
+        contents.loaded = loaded;
+    }
+
+    /// The `k` nearest to `query`, nearest first; of equal distance the lower id first.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARG` for a query that is no vector of this index; those of the [`Source`] where the vectors are not
+    /// in memory.
+    pub fn nearest(&self, query: &[f32], k: usize, by: By, allowed: Allowed<'_>) -> Result<Vec<Hit>> {
+        let query = vector::unit(query, self.shared.dimensions)?;
+        if k == 0 {
+            return Ok(Vec::new());
+        }
+        let contents = self.shared.read();
+        if contents.loaded {
+            return Ok(contents.nearest(&query, k, by, allowed));
+        }
+        drop(contents);
+        self.shared.source()?.nearest(&query, k, by, allowed)
+    }
+
+    /// The document of each group that is nearest to `query`, always exactly; `None` for a group that has none.
+    ///
+    /// # Errors
+    /// As [`Self::nearest`].
+    pub fn best_of(&self, query: &[f32], groups: &[i64]) -> Result<Vec<Option<Hit>>> {
+        let query = vector::unit(query, self.shared.dimensions)?;
+        let contents = self.shared.read();
+        if contents.loaded {
+            return Ok(contents.best_of(&query, groups));
+        }
+        drop(contents);
+        self.shared.source()?.best_of(&query, groups)
+    }
+
+    /// The vector of a document at unit length, as exactly as it is kept in memory; `None` where it is not there. The
+    /// table has it more exactly.
+    #[must_use]
+    pub fn get(&self, id: i64) -> Option<Vec<f32>> {
+        let contents = self.shared.read();
+        contents.slots.of_id(id).map(|slot| contents.blocks.get(slot))
+    }
+
+    /// Numbers in a vector.
+    #[must_use]
+    pub fn dimensions(&self) -> usize {
+        self.shared.dimensions
+    }
+
+    /// Documents in memory.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shared.read().slots.live()
+    }
+
+    /// Whether no document is in memory.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Groups that have documents in memory.
+    #[must_use]
+    pub fn groups(&self) -> usize {
+        self.shared.read().slots.groups()
+    }
+
+    /// How vectors are kept at present: with 8 bits a number also where 16 would be more than the budget.
+    #[must_use]
+    pub fn precision(&self) -> Precision {
+        self.shared.read().blocks.precision()
+    }
+
+    /// How searches are answered at present.
+    #[must_use]
+    pub fn state(&self) -> State {
+        if self.shared.read().loaded { State::Exact } else { State::FromFile }
+    }
+
+    /// Bytes in memory.
+    #[must_use]
+    pub fn memory(&self) -> Memory {
+        self.shared.read().memory()
+    }
+}
+
+impl Shared {
+    fn read(&self) -> RwLockReadGuard<'_, Contents> {
+        self.contents.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Contents> {
+        self.contents.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is read where the vectors are not in memory.
+    fn source(&self) -> Result<source::Reading<'_>> {
+        let source =
+            self.source.as_deref().ok_or_else(|| Error::internal("vectors neither in memory nor in a table"))?;
+        Ok(source::Reading { source, dimensions: self.dimensions })
+    }
+}
+
+impl Contents {
+    fn new(dimensions: usize, precision: Precision) -> Self {
+        Self { loaded: true, slots: Slots::default(), blocks: Blocks::new(dimensions, precision) }
+    }
+
+    fn memory(&self) -> Memory {
+        Memory { vectors: self.blocks.bytes(), graph: 0, maps: self.slots.bytes() }
+    }
+
+    /// Goes to 8 bits a number where that is needed to keep within a budget. Answers whether it is kept.
+    fn keep_within(&mut self, budget: usize) -> bool {
+        if self.memory().total() > budget {
+            self.blocks.shrink_to_i8();
+        }
+        self.memory().total() <= budget
+    }
+
+    fn put(&mut self, id: i64, group: i64, unit: &[f32]) -> Result<()> {
+        if let Some(slot) = self.slots.of_id(id) {
+            if self.slots.group(slot) == group {
+                self.blocks.set(slot, unit);
+                return Ok(());
+            }
+            self.remove(slot);
+        }
+        if self.slots.len() == slots::MAX {
+            return Err(Error::invalid(format!("an index holds at most {} vectors", slots::MAX)));
+        }
+        let slot = self.slots.add(id, group);
+        if (slot as usize) < self.blocks.len() {
+            self.blocks.set(slot, unit);
+        } else {
+            self.blocks.push(unit);
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, slot: u32) {
+        let last = self.slots.swap_remove(slot);
+        if last != slot {
+            self.blocks.copy(last, slot);
+        }
+        self.blocks.truncate(last as usize);
+    }
+}
