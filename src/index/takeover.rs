@@ -204,7 +204,10 @@ fn look_through(
             if sample.len() == 2 * SAMPLE {
                 // Twice as many as are wanted, of twice as many documents: every other one goes.
                 let mut keep = false;
-                sample.retain(|_| std::mem::replace(&mut keep, !keep));
+                sample.retain(|_| {
+                    keep = !keep;
+                    keep
+                });
                 stride *= 2;
             }
         }
@@ -241,8 +244,7 @@ fn compare(
             "the vectors of this directory are not of the model in use, {}: of {} texts embedded again the median cosine is {median:.4}, wanted are {SAME_MODEL}",
             embedder.identity().name,
             cosines.len(),
-        ))
-        .with("cosine", f64::from(median)));
+        )));
     }
     Ok(Some(Sample { compared: cosines.len(), median, least }))
 }
