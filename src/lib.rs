@@ -6,7 +6,7 @@
 //!
 //! Layers, each importing only what stands below it: [`js`] (the N-API surface), [`deletion`] and [`portable`] (work on a
 //! whole memory: deleting for good, export and import), [`memory`] (opens, wires and closes the parts; [`client`] those of
-//! a client), [`backup`] and [`integrity`] (the files as a whole), [`queue`] and [`sessions`], [`index`] (documents, vectors and text
+//! a client), [`backup`] and [`integrity`] (the files as a whole), [`search`] (words and meaning), [`queue`] and [`sessions`], [`index`] (documents, vectors and text
 //! indexes), [`embedder`] (text in, vectors out), [`store`] (one file a table), [`db`] (connections, schema, writer and reader
 //! threads), and at the bottom [`settings`], [`parts`], [`error`], [`reply`], [`job`], [`clock`] and [`fault`].
 
@@ -28,6 +28,7 @@ pub mod parts;
 pub mod portable;
 pub mod queue;
 pub mod reply;
+pub mod search;
 pub mod sessions;
 pub mod settings;
 pub mod store;

@@ -20,9 +20,11 @@ use crate::{
     backup::{self, manifest::Manifest},
     client,
     db::{Budget, Readers, Writer, activity::Activity, connection, layout::Layout},
+    embedder::{self, Embedder},
     error::{Code, Error, Result},
     fault,
     health::{Health, Sampler},
+    index::{self, Index},
     integrity::{self, Repaired, Report},
     job::{Job, Jobs},
     parts::Part,
@@ -43,6 +45,10 @@ pub struct Memory {
     store: Option<SharedDatabase>,
     /// Part `queue`.
     queue: Option<Arc<Queues>>,
+    /// Part `vectors`.
+    embedder: Option<Arc<dyn Embedder>>,
+    /// Parts `vectors` and `store`.
+    index: Option<Arc<Index>>,
     budget: Arc<Budget>,
     activity: Arc<Activity>,
     sampler: Arc<Sampler>,
@@ -145,16 +151,20 @@ impl Memory {
                 directory,
                 budget: Arc::clone(&budget),
                 activity: Arc::clone(&activity),
-                guard,
+                guard: Arc::clone(&guard),
             })?)))
         } else {
             None
         };
+        let embedder = embedder_of(&settings);
+        let index = open_index(&settings, embedder.as_ref(), store.as_ref(), &activity, Some(guard))?;
         let sampler = Arc::new(Sampler::new(&layout));
         let memory = Arc::new(Self {
             settings,
             store,
             queue,
+            embedder,
+            index,
             budget,
             activity,
             sampler,
@@ -177,10 +187,14 @@ impl Memory {
         let sampler = Arc::new(Sampler::new(&Layout::new(settings.data_dir.clone())));
         let store =
             store.map(|(readers, writer)| SharedDatabase { readers: Arc::new(readers), writer: Arc::new(writer) });
+        let embedder = embedder_of(&settings);
+        let index = open_index(&settings, embedder.as_ref(), store.as_ref(), &activity, None)?;
         Ok(Arc::new(Self {
             settings,
             store,
             queue: queue.map(|queue| Arc::new(Queues::Client(Box::new(queue)))),
+            embedder,
+            index,
             budget,
             activity,
             sampler,
@@ -228,6 +242,34 @@ impl Memory {
     /// `ERR_NOT_OPEN` without the part `queue`.
     pub fn queues(&self) -> Result<&Arc<Queues>> {
         self.part(Part::Queue, self.queue.as_ref())
+    }
+
+    /// What makes vectors of texts.
+    ///
+    /// # Errors
+    /// `ERR_NOT_OPEN` without the part `vectors`.
+    pub fn embedder(&self) -> Result<&Arc<dyn Embedder>> {
+        self.part(Part::Vectors, self.embedder.as_ref())
+    }
+
+    /// Documents and vectors of the tables.
+    ///
+    /// # Errors
+    /// `ERR_NOT_OPEN` without the parts `vectors` and `store`; `ERR_DISPOSED`.
+    pub fn index(&self) -> Result<&Arc<Index>> {
+        if self.is_disposed() {
+            return Err(Error::disposed("memory"));
+        }
+        self.embedder()?;
+        self.part(Part::Store, self.index.as_ref())
+    }
+
+    /// Brings the index up to date; see [`Index::sync`].
+    ///
+    /// # Errors
+    /// As [`Memory::index`] and [`Index::sync`].
+    pub fn sync_index(&self, rebuild: bool) -> Result<Job<index::sync::Progress, index::sync::Report>> {
+        self.index()?.sync(&self.jobs, rebuild)
     }
 
     /// An open part. One that is disposed says so itself; one that never was open says so unless the whole memory
@@ -400,9 +442,14 @@ impl Memory {
 
     fn close(&self, bound: Duration) {
         let store = self.store.as_ref();
-        let parts: [&dyn Fn(); 4] = [
+        let parts: [&dyn Fn(); 5] = [
             // Before the others: a job may wait for one of their threads.
             &|| self.jobs.close(bound),
+            &|| {
+                if let Some(index) = &self.index {
+                    index.close(bound);
+                }
+            },
             &|| {
                 if let Some(store) = store {
                     store.readers.close(bound);
@@ -449,6 +496,30 @@ impl Memory {
     pub fn is_disposed(&self) -> bool {
         !matches!(*self.closing.lock().unwrap_or_else(PoisonError::into_inner), Closing::Open)
     }
+}
+
+/// With the part `vectors`; no model is loaded here.
+fn embedder_of(settings: &Settings) -> Option<Arc<dyn Embedder>> {
+    settings.parts.has(Part::Vectors).then(|| embedder::open(&settings.model, &settings.data_dir))
+}
+
+/// The index of the tables, where there are both.
+fn open_index(
+    settings: &Arc<Settings>,
+    embedder: Option<&Arc<dyn Embedder>>,
+    store: Option<&SharedDatabase>,
+    activity: &Arc<Activity>,
+    guard: Option<Arc<dyn Any + Send + Sync>>,
+) -> Result<Option<Arc<Index>>> {
+    let (Some(embedder), Some(store)) = (embedder, store) else { return Ok(None) };
+    let writer = Arc::clone(&store.writer);
+    Ok(Some(Arc::new(Index::open(index::Parts {
+        settings: Arc::clone(settings),
+        embedder: Arc::clone(embedder),
+        own_commits: Box::new(move || writer.figures().commits.load(Ordering::Relaxed)),
+        activity: Arc::clone(activity),
+        guard,
+    })?)))
 }
 
 /// What a job ends with, as an answer.

@@ -87,6 +87,8 @@ pub struct Model {
     pub max_tokens: usize,
     /// Where it lies; else it is looked for.
     pub directory: Option<PathBuf>,
+    /// The folder of models beside the module.
+    pub packaged: Option<PathBuf>,
     /// How long it stays in memory unused.
     pub idle: Duration,
     /// Threads that work on one batch.
@@ -195,6 +197,7 @@ impl Settings {
                 dimensions: 384,
                 max_tokens: 256,
                 directory: None,
+                packaged: None,
                 idle: Duration::from_secs(300),
                 threads: 1,
                 query_cache_bytes: 1 << 20,

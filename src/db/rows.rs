@@ -32,7 +32,7 @@ impl From<ValueRef<'_>> for Cell {
 }
 
 /// Whole rows of one query: column names once, cells row by row.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Rows {
     /// Column names, in order; the keys of the JavaScript objects.
     pub columns: Arc<[Box<str>]>,

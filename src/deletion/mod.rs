@@ -14,10 +14,12 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use crate::{
-    db::Steps,
+    db::{Steps, layout::Layout},
     error::{Error, Result},
+    index,
     memory::Memory,
     reply,
+    settings::Role,
     store::removal::{self, Kind, Removed, Which},
 };
 
@@ -43,6 +45,7 @@ pub fn delete_rows(memory: &Memory, kind: Kind, mut ids: Vec<i64>, wait: Duratio
     let asked = ids.len();
     let deleted = remove(memory, kind, ids, wait)?;
     merge_away(memory, &[kind], wait)?;
+    forget(memory)?;
     Ok(DeletedRows { deleted, unknown: asked - deleted })
 }
 
@@ -87,6 +90,23 @@ fn merge_away(memory: &Memory, kinds: &[Kind], wait: Duration) -> Result<()> {
         while go_on(memory).and_then(|()| steps.run(move |db, _| removal::merge_full_text(db, kind, first)))? {
             first = false;
         }
+    }
+    Ok(())
+}
+
+/// Has the index forget what is gone from the tables: its documents, their vectors and the texts that they are found by.
+/// Where the index is not open, with `secureDelete`, its file goes: it can be made again.
+fn forget(memory: &Memory) -> Result<()> {
+    go_on(memory)?;
+    let secure = memory.settings().secure_delete;
+    if let Ok(index) = memory.index() {
+        let forgotten = reply::wait(|reply| index.forget(reply));
+        // What an index cannot forget now, on a full disk say, it forgets when it next looks; whoever asked for more is
+        // told.
+        return if secure { forgotten } else { go_on(memory) };
+    }
+    if secure && memory.settings().role == Role::Owner {
+        index::throw_away(&Layout::new(memory.settings().data_dir.clone()))?;
     }
     Ok(())
 }

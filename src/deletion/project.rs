@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{go_on, merge_away, read, remove_all};
+use super::{forget, go_on, merge_away, read, remove_all};
 use crate::{
     db::Steps,
     error::{Code, Error, Result},
@@ -78,6 +78,7 @@ pub fn delete_project(memory: &Memory, project: &str, wait: Duration) -> Result<
     drop(leaving);
     memory.queue()?.give_back_pages();
     merge_away(memory, &[Kind::Observations, Kind::Summaries, Kind::Prompts], wait)?;
+    forget(memory)?;
     Ok(deleted)
 }
 

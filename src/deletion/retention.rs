@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{go_on, merge_away, read, remove_all};
+use super::{forget, go_on, merge_away, read, remove_all};
 use crate::{
     clock,
     db::Steps,
@@ -55,6 +55,7 @@ pub fn retention(memory: &Memory, project: Option<String>, older_than: Bound, wa
         retained.sessions += end_sessions(memory, chunk, before, wait)?;
     }
     merge_away(memory, &[Kind::Observations, Kind::Summaries, Kind::Prompts], wait)?;
+    forget(memory)?;
     Ok(retained)
 }
 

@@ -1,14 +1,37 @@
-//! Text in, vectors out: what every embedding model looks like from outside.
+//! Text in, vectors out: what every embedding model looks like from outside, and the two kinds there are. `local`
+//! runs a model file in this process; `external` leaves embedding to the caller.
 
+mod external;
+mod local;
+mod location;
+mod low_priority;
+mod model;
+pub mod probes;
+mod recent;
+#[cfg(test)]
+mod reference;
+mod residence;
 #[cfg(test)]
 pub(crate) mod testing;
+mod tokens;
 
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use crate::error::Result;
+use self::{external::External, local::Local};
+use crate::{
+    error::{Code, Error, Result},
+    settings,
+};
+
+/// The model whose vectors the users of claude-mem have already, and the only one whose vocabulary and probe
+/// vectors are built in.
+pub const DEFAULT_MODEL: &str = "all-MiniLM-L6-v2";
 
 /// What makes two vectors comparable. A file's hash is no part of it: the same model stored with other precision
-/// makes the same vectors.
+/// makes the same vectors. Two models that call themselves the same are told apart by their [`probes`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The family: `all-MiniLM-L6-v2`, or what the caller calls their own.
@@ -24,7 +47,7 @@ pub struct Identity {
 /// Who waits for a vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
-    /// The indexer: gives way after each small batch.
+    /// The indexer: runs on threads of low priority, and gives way after each small batch.
     Document,
     /// Somebody who searches.
     Query,
@@ -46,6 +69,46 @@ pub enum Availability {
     External,
 }
 
+impl Availability {
+    /// What `state` shows.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Loaded => "loaded",
+            Self::Unloaded => "unloaded",
+            Self::Missing { .. } => "missing",
+            Self::External => "external",
+        }
+    }
+
+    /// Whether `embed` and `query` have a model to work with.
+    #[must_use]
+    pub const fn can_embed(&self) -> bool {
+        matches!(self, Self::Loaded | Self::Unloaded)
+    }
+}
+
+/// How an embedder does, for `health()`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Figures {
+    /// Whether it can embed.
+    pub availability: Availability,
+    /// The file that is in memory, was last, or would be loaded first.
+    pub file: Option<PathBuf>,
+    /// How that file stores its weights, `fp32`, `fp16` or `int8`, where it has been loaded once.
+    pub storage: Option<&'static str>,
+    /// Bytes of the weights in memory; 0 while unloaded.
+    pub model_bytes: usize,
+    /// Bytes of remembered query vectors, with their texts.
+    pub query_cache_bytes: usize,
+    /// How often a model was loaded.
+    pub loads: u64,
+    /// Texts embedded, remembered queries not counted.
+    pub embedded: u64,
+    /// What went wrong last: also where another file was used instead.
+    pub last_error: Option<String>,
+}
+
 /// An embedding model. Its calls block; none is made on a JavaScript thread.
 pub trait Embedder: Send + Sync {
     /// What its vectors are comparable with.
@@ -55,6 +118,7 @@ pub trait Embedder: Send + Sync {
     fn availability(&self) -> Availability;
 
     /// One vector a text, in the order of `texts`, each of unit length. Loads the model where it is not loaded.
+    /// Hand over what fits one transaction, some hundred texts: they are sorted by length and batched here.
     ///
     /// # Errors
     /// `ERR_NO_MODEL` with the reason.
@@ -68,4 +132,48 @@ pub trait Embedder: Send + Sync {
 
     /// Bytes of native memory that it holds now: the model, and remembered queries.
     fn memory_bytes(&self) -> usize;
+
+    /// How it does. Looks for files at most.
+    fn figures(&self) -> Figures {
+        Figures {
+            availability: self.availability(),
+            file: None,
+            storage: None,
+            model_bytes: self.memory_bytes(),
+            query_cache_bytes: 0,
+            loads: 0,
+            embedded: 0,
+            last_error: None,
+        }
+    }
+
+    /// The vectors of [`probes::TEXTS`]: to be stored beside the vectors of an index, and compared by
+    /// [`probes::same_model`] when it is opened again.
+    ///
+    /// # Errors
+    /// `ERR_NO_MODEL` with the reason.
+    fn probes(&self) -> Result<Vec<Vec<f32>>> {
+        self.embed(&probes::TEXTS, Priority::Query)
+    }
+}
+
+/// The embedder that `settings` ask for. Reads no file: a local model is looked for when it is first needed.
+#[must_use]
+pub fn open(settings: &settings::Model, data_dir: &Path) -> Arc<dyn Embedder> {
+    if settings.external { Arc::new(External::new(settings)) } else { Arc::new(Local::new(settings, data_dir)) }
+}
+
+/// `ERR_NO_MODEL` with the reason.
+fn no_model(reason: impl Into<String>) -> Error {
+    Error::new(Code::NoModel, reason)
+}
+
+/// Scales a vector to unit length. False where it has no direction: a zero, or something that is no number.
+fn normalize(vector: &mut [f32]) -> bool {
+    let length = vector.iter().map(|number| f64::from(*number).powi(2)).sum::<f64>().sqrt();
+    let usable = length.is_finite() && length > f64::from(f32::MIN_POSITIVE);
+    if usable {
+        vector.iter_mut().for_each(|number| *number = (f64::from(*number) / length) as f32);
+    }
+    usable
 }

@@ -62,6 +62,16 @@ impl From<Error> for Failure {
     }
 }
 
+impl Failure {
+    /// The error, whichever file it is of.
+    #[must_use]
+    pub fn into_error(self) -> Error {
+        match self {
+            Self::Source(error) | Self::Index(error) => error,
+        }
+    }
+}
+
 type Outcome<T> = std::result::Result<T, Failure>;
 
 /// What one pass did.
@@ -139,7 +149,8 @@ impl Feed {
     /// What SQLite answers.
     pub fn is_due(&mut self, depth: Depth, own_commits: i64) -> Outcome<bool> {
         let sweeping = self.doubt || depth == Depth::Tick && self.left > 0 || self.is_sweep_due();
-        Ok(depth == Depth::Everything || sweeping || self.seen != Some(self.look(own_commits)?))
+        let now = Some(self.look(own_commits)?);
+        Ok(depth == Depth::Everything || sweeping || self.seen != now)
     }
 
     fn is_sweep_due(&self) -> bool {
@@ -149,7 +160,8 @@ impl Feed {
     /// `data_version` now, with the own commits that were counted before.
     fn look(&mut self, own_commits: i64) -> Outcome<(i64, i64)> {
         let source = self.source()?;
-        let version = source.prepare_cached("PRAGMA data_version").and_then(|mut look| look.query_row([], |row| row.get(0)));
+        let version =
+            source.prepare_cached("PRAGMA data_version").and_then(|mut look| look.query_row([], |row| row.get(0)));
         Ok((version.map_err(|error| Failure::Source(error.into()))?, own_commits))
     }
 
@@ -425,7 +437,10 @@ mod tests {
     #[test]
     fn lists_are_compared() {
         let list = |text: &'static [(i64, char)]| text.iter().copied();
-        let found = difference(list(&[(1, 'a'), (2, 'b'), (4, 'd'), (9, 'x')]), list(&[(2, 'c'), (3, 'x'), (4, 'd'), (5, 'e')]));
+        let found = difference(
+            list(&[(1, 'a'), (2, 'b'), (4, 'd'), (9, 'x')]),
+            list(&[(2, 'c'), (3, 'x'), (4, 'd'), (5, 'e')]),
+        );
         assert_eq!(found, Difference { changed: vec![1, 2, 9], gone: vec![3, 5] });
         assert!(difference(list(&[]), list(&[])).is_empty());
     }

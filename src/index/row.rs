@@ -20,14 +20,16 @@ pub type Hash = [u8; 16];
 /// The columns that every kind has first: the row's number, then those of the table `rows` after `id`.
 const FILTERS: usize = 9;
 
-const OBSERVATIONS: &str = "SELECT t.id, t.project, t.type, t.concepts, t.files_read, t.files_modified, t.sdk_session_id,
+const OBSERVATIONS: &str =
+    "SELECT t.id, t.project, t.type, t.concepts, t.files_read, t.files_modified, t.sdk_session_id,
   t.prompt_number, t.created_at_epoch, t.title, t.subtitle, t.narrative, t.text, t.facts FROM observations AS t";
 const SUMMARIES: &str = "SELECT t.id, t.project, NULL, NULL, t.files_read, t.files_edited, t.sdk_session_id,
   t.prompt_number, t.created_at_epoch, t.request, t.investigated, t.learned, t.completed, t.next_steps, t.notes
   FROM session_summaries AS t";
 /// A prompt is of its session's project. It has no `sdk_session_id` here: that of its session comes later, and would
 /// make every prompt change once.
-const PROMPTS: &str = "SELECT t.id, (SELECT s.project FROM sdk_sessions AS s WHERE s.claude_session_id = t.claude_session_id),
+const PROMPTS: &str =
+    "SELECT t.id, (SELECT s.project FROM sdk_sessions AS s WHERE s.claude_session_id = t.claude_session_id),
   NULL, NULL, NULL, NULL, NULL, t.prompt_number, t.created_at_epoch, t.prompt_text FROM user_prompts AS t";
 
 /// The fields of a kind that are documents, with the column that each is read from. Facts are taken apart.
@@ -129,8 +131,16 @@ impl SourceRow {
     /// # Errors
     /// What SQLite answers.
     pub fn read(kind: Kind, row: &Row<'_>) -> Result<Self> {
-        let columns = row.as_ref().column_count();
-        let values = (0..columns).map(|column| Ok(row.get_ref(column)?.into())).collect::<Result<Vec<Value>>>()?;
+        let value = |column| {
+            Ok(match row.get_ref(column)? {
+                ValueRef::Null => Value::Null,
+                ValueRef::Integer(integer) => Value::Integer(integer),
+                ValueRef::Real(real) => Value::Real(real),
+                ValueRef::Text(bytes) => Value::Text(String::from_utf8_lossy(bytes).into_owned()),
+                ValueRef::Blob(bytes) => Value::Blob(bytes.to_vec()),
+            })
+        };
+        let values = (0..row.as_ref().column_count()).map(value).collect::<Result<Vec<Value>>>()?;
         Ok(Self { kind, id: row.get(0)?, hash: hash(row)?, values })
     }
 
@@ -303,7 +313,9 @@ mod tests {
                 (Field::Fact, 4, "c".into()),
             ]
         );
-        for none in ["'', NULL, NULL", "NULL, NULL, ''", "NULL, NULL, '[\"a\"'", "NULL, NULL, '\"a\"'", "NULL, NULL, '[]'"] {
+        for none in
+            ["'', NULL, NULL", "NULL, NULL, ''", "NULL, NULL, '[\"a\"'", "NULL, NULL, '\"a\"'", "NULL, NULL, '[]'"]
+        {
             assert!(names(none).is_empty(), "{none}");
         }
         // Bytes that are no UTF-8, and a number where a text should be.
@@ -312,8 +324,9 @@ mod tests {
 
     #[test]
     fn a_hash_tells_columns_and_types_apart() {
-        let hashes = ["'ab', 'c', NULL", "'a', 'bc', NULL", "NULL, 'abc', NULL", "'', 'abc', NULL", "x'6162', 'c', NULL"]
-            .map(|values| observation(values).hash);
+        let hashes =
+            ["'ab', 'c', NULL", "'a', 'bc', NULL", "NULL, 'abc', NULL", "'', 'abc', NULL", "x'6162', 'c', NULL"]
+                .map(|values| observation(values).hash);
         for (at, hash) in hashes.iter().enumerate() {
             assert!(!hashes[..at].contains(hash), "{at}");
         }

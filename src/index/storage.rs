@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How long a writer waits while somebody who reads recovers the log.
-const WAIT: Duration = Duration::from_secs(5);
+pub const WAIT: Duration = Duration::from_secs(5);
 
 /// The write connection, and whether the file had to be made (anew).
 ///
@@ -103,7 +103,9 @@ pub fn is_doubt(error: &Error) -> bool {
     match error.code {
         Code::Corrupt => true,
         // A table that is missing, or one with other columns: somebody's hand was in it.
-        Code::Internal => ["no such table", "no such column", "malformed"].iter().any(|sign| error.message.contains(sign)),
+        Code::Internal => {
+            ["no such table", "no such column", "malformed"].iter().any(|sign| error.message.contains(sign))
+        }
         _ => false,
     }
 }
@@ -203,7 +205,9 @@ mod tests {
             ("somebody else's", |path| {
                 Connection::open(path).unwrap().pragma_update(None, "application_id", 7).unwrap();
             }),
-            ("without its tables", |path| Connection::open(path).unwrap().execute_batch("DROP TABLE documents").unwrap()),
+            ("without its tables", |path| {
+                Connection::open(path).unwrap().execute_batch("DROP TABLE documents").unwrap()
+            }),
             ("a folder", |path| {
                 fs::remove_file(path).unwrap();
                 fs::create_dir(path).unwrap();

@@ -7,9 +7,9 @@ use rusqlite::{Connection, OptionalExtension, ToSql, params, params_from_iter};
 use super::{
     document::{DocumentId, Field, Kind, RowKey},
     row::{Hash, SourceRow, text_hash},
-    text,
+    text, vectors,
 };
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 
 /// What a transaction changed, for whoever keeps figures and vectors in memory.
 #[derive(Debug, Default)]
@@ -22,8 +22,8 @@ pub struct Changes {
     pub owed: i64,
     /// Ids of documents that are gone.
     pub gone: Vec<i64>,
-    /// Documents that are new and have the vector of one that is gone, as their text is the same.
-    pub moved: Vec<(i64, RowKey, Vec<u8>)>,
+    /// Documents that have got a vector: id, row, and the vector as it is stored.
+    pub placed: Vec<(i64, RowKey, Vec<u8>)>,
 }
 
 /// A document as it is stored.
@@ -77,15 +77,14 @@ fn put_documents(db: &Connection, row: &SourceRow, changes: &mut Changes) -> Res
             vectors.insert(gone.text_hash, vector);
         }
     }
-    let mut insert = db.prepare_cached(
-        "INSERT INTO documents(row_key, field, part, text_hash, vector) VALUES (?1, ?2, ?3, ?4, ?5)",
-    )?;
+    let mut insert = db
+        .prepare_cached("INSERT INTO documents(row_key, field, part, text_hash, vector) VALUES (?1, ?2, ?3, ?4, ?5)")?;
     for ((field, part), hash) in wanted {
         let vector = vectors.get(&hash);
         let id = insert.insert(params![key.0, field, part, hash, vector])?;
         changes.documents += 1;
         match vector {
-            Some(vector) => changes.moved.push((id, key, vector.clone())),
+            Some(vector) => changes.placed.push((id, key, vector.clone())),
             None => changes.owed += 1,
         }
     }
@@ -171,31 +170,44 @@ pub fn find(db: &Connection, document: DocumentId) -> Result<Option<(i64, bool, 
 ///
 /// # Errors
 /// What SQLite answers.
-pub fn set_vector(db: &Connection, id: i64, vector: &[u8], changes: &mut Changes) -> Result<bool> {
-    let set = db
-        .prepare_cached("UPDATE documents SET vector = ?2 WHERE id = ?1 AND vector IS NULL")?
-        .execute(params![id, vector])?
-        > 0;
-    changes.owed -= i64::from(set);
-    Ok(set)
+pub fn set_vector(db: &Connection, id: i64, vector: Vec<u8>, changes: &mut Changes) -> Result<bool> {
+    let row: Option<i64> = db
+        .prepare_cached("UPDATE documents SET vector = ?2 WHERE id = ?1 AND vector IS NULL RETURNING row_key")?
+        .query_row(params![id, vector], |row| row.get(0))
+        .optional()?;
+    if let Some(row) = row {
+        changes.owed -= 1;
+        changes.placed.push((id, RowKey(row), vector));
+    }
+    Ok(row.is_some())
 }
 
-/// Stores another vector for a document that has one: under a new id. `None` where there is no document of this id.
+/// As [`set_vector`], where the document's text still is the one with this hash.
 ///
 /// # Errors
 /// What SQLite answers.
-pub fn replace_vector(db: &Connection, id: i64, vector: &[u8], changes: &mut Changes) -> Result<Option<i64>> {
+pub fn set_vector_of(db: &Connection, id: i64, text: &Hash, vector: Vec<u8>, changes: &mut Changes) -> Result<bool> {
+    let same = db.prepare_cached("SELECT 1 FROM documents WHERE id = ?1 AND text_hash = ?2")?.exists(params![id, text])?;
+    if same { set_vector(db, id, vector, changes) } else { Ok(false) }
+}
+
+/// Stores another vector for a document that has one: under a new id. False where there is no document of this id.
+///
+/// # Errors
+/// What SQLite answers.
+pub fn replace_vector(db: &Connection, id: i64, vector: Vec<u8>, changes: &mut Changes) -> Result<bool> {
     let found: Option<(i64, i64, u32, Hash, bool)> = db
         .prepare_cached("SELECT row_key, field, part, text_hash, vector IS NULL FROM documents WHERE id = ?1")?
         .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))
         .optional()?;
-    let Some((key, field, part, hash, owed)) = found else { return Ok(None) };
+    let Some((key, field, part, hash, owed)) = found else { return Ok(false) };
     delete_document(db, id, owed, changes)?;
     let id = db
         .prepare_cached("INSERT INTO documents(row_key, field, part, text_hash, vector) VALUES (?1, ?2, ?3, ?4, ?5)")?
         .insert(params![key, field, part, hash, vector])?;
     changes.documents += 1;
-    Ok(Some(id))
+    changes.placed.push((id, RowKey(key), vector));
+    Ok(true)
 }
 
 /// Has every vector be owed again, each document under a new id.
@@ -231,16 +243,15 @@ pub struct Owed {
     pub text_hash: Hash,
 }
 
-/// Documents below the id `before` that owe their vectors, newest first.
+/// Documents that owe their vectors, newest first.
 ///
 /// # Errors
 /// What SQLite answers.
-pub fn owed(db: &Connection, before: i64, limit: usize) -> Result<Vec<Owed>> {
+pub fn owed(db: &Connection, limit: usize) -> Result<Vec<Owed>> {
     let mut statement = db.prepare_cached(
-        "SELECT id, row_key, field, part, text_hash FROM documents WHERE vector IS NULL AND id < ?1
-         ORDER BY id DESC LIMIT ?2",
+        "SELECT id, row_key, field, part, text_hash FROM documents WHERE vector IS NULL ORDER BY id DESC LIMIT ?1",
     )?;
-    let found = statement.query_map(params![before, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+    let found = statement.query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
         Ok((row.get(0)?, RowKey(row.get(1)?), row.get(2)?, row.get(3)?, row.get(4)?))
     })?;
     let mut owed = Vec::new();
@@ -299,13 +310,23 @@ pub fn extent(db: &Connection, kind: Kind) -> Result<(i64, i64)> {
 /// # Errors
 /// What SQLite answers.
 pub fn hashes(db: &Connection, kind: Kind, after: i64, upto: i64) -> Result<Vec<(i64, Hash)>> {
-    let mut statement = db.prepare_cached(
-        "SELECT id, hash FROM rows WHERE key > ?1 AND key <= ?2 AND kind = ?3 ORDER BY key",
-    )?;
+    let mut statement =
+        db.prepare_cached("SELECT id, hash FROM rows WHERE key > ?1 AND key <= ?2 AND kind = ?3 ORDER BY key")?;
     // The keys of a number's three kinds lie beside each other.
     let (low, high) = (RowKey::new(kind, after).0, RowKey::new(kind, upto.min((1 << 61) - 1)).0);
     let found = statement.query_map(params![low, high, kind.code()], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(found.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Merges the segments of the text indexes into one each, so that what was deleted leaves its bytes too.
+///
+/// # Errors
+/// What SQLite answers.
+pub fn merge_texts(db: &Connection) -> Result<()> {
+    for index in ["words", "pieces"] {
+        db.execute(&format!("INSERT INTO {index}({index}) VALUES ('optimize')"), [])?;
+    }
+    Ok(())
 }
 
 /// A note in `meta`.
@@ -328,4 +349,39 @@ pub fn set_note(db: &Connection, name: &str, value: Option<&str>) -> Result<()> 
         None => db.prepare_cached("DELETE FROM meta WHERE name = ?1")?.execute([name])?,
     };
     Ok(())
+}
+
+/// Shows every vector.
+///
+/// # Errors
+/// What SQLite answers, and `visit`.
+pub fn each_vector(db: &Connection, visit: &mut dyn FnMut(vectors::Row<'_>) -> Result<()>) -> Result<()> {
+    let mut statement = db.prepare_cached("SELECT id, row_key, vector FROM documents WHERE vector IS NOT NULL")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        visit_vector(row, visit)?;
+    }
+    Ok(())
+}
+
+/// Shows the vector of a row of `id, row_key, vector`.
+///
+/// # Errors
+/// What SQLite answers, and `visit`.
+pub fn visit_vector(row: &rusqlite::Row<'_>, visit: &mut dyn FnMut(vectors::Row<'_>) -> Result<()>) -> Result<()> {
+    let blob = row.get_ref(2)?;
+    let blob = blob.as_blob().map_err(|_| Error::new(Code::Corrupt, "a stored vector is no BLOB; index again"))?;
+    visit(vectors::Row { id: row.get(0)?, group: row.get(1)?, blob })
+}
+
+/// The stored vector of a document; `None` where it has none.
+///
+/// # Errors
+/// What SQLite answers.
+pub fn vector(db: &Connection, document: DocumentId) -> Result<Option<Vec<u8>>> {
+    let found: Option<Option<Vec<u8>>> = db
+        .prepare_cached("SELECT vector FROM documents WHERE row_key = ?1 AND field = ?2 AND part = ?3")?
+        .query_row(params![document.row().0, document.field.code(), document.part], |row| row.get(0))
+        .optional()?;
+    Ok(found.flatten())
 }

@@ -3,17 +3,26 @@
 //! A vector is taken where its document's row still has the very text that the vector store kept with it. First a
 //! sample is embedded with the model in use: vectors of another model would be nearest to nothing.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
+use rusqlite::Connection;
+
+use super::{
+    Index,
+    chroma::{self, Chroma, Document, LeftOut},
+    document::DocumentId,
+    feed::Depth,
+    indexer::Indexer,
+    row::{Hash, text_hash},
+    storage,
+    sync::wait_for,
+    table,
+};
 use crate::{
     embedder::{Embedder, Priority},
     error::{Code, Error, Result},
-    index::{
-        chroma::{Chroma, Document, LeftOut},
-        document::DocumentId,
-        row::{Hash, text_hash},
-    },
-    job::Control,
+    job::{Control, Job, Jobs},
+    reply::wait,
 };
 
 /// Documents that are embedded and compared, at most.
@@ -103,6 +112,53 @@ pub trait Target {
     /// # Errors
     /// What the index answers.
     fn store(&mut self, taken: Vec<Taken>) -> Result<u64>;
+}
+
+impl Index {
+    /// Takes over the vectors of a Chroma directory, which is only read; see [`run`].
+    ///
+    /// # Errors
+    /// `ERR_NOT_OPEN` on a client, `ERR_DISPOSED`, `ERR_IO` where no thread can be started. The job's own are those of
+    /// [`chroma::open`] and [`run`].
+    pub fn import_chroma(
+        self: &Arc<Self>,
+        jobs: &Jobs,
+        directory: PathBuf,
+        options: chroma::Options,
+    ) -> Result<Job<Progress, Report>> {
+        if !self.writes() {
+            return Err(super::only_the_owner("vectors.importChroma()"));
+        }
+        let index = Arc::clone(self);
+        jobs.start("import-chroma", move |control| {
+            // Its private copies lie beside our own files: on the same disk, and as private.
+            let scratch = options.scratch.clone().or_else(|| index.shared.path.parent().map(PathBuf::from));
+            // Rows first: what they have not is orphaned.
+            wait_for(control, || (), |reply| index.feed(Depth::Everything, reply))?;
+            let mut chroma = chroma::open(&directory, &chroma::Options { scratch, ..options })?;
+            // Vectors that are stored already are compared with the model too, before others join them.
+            index.query_vector("a")?;
+            let mut target = Table { db: storage::open_reader(&index.shared.path, false)?, index: &index };
+            run(&mut chroma, &mut target, &**index.embedder(), control)
+        })
+    }
+}
+
+/// The index as a target.
+struct Table<'i> {
+    db: Connection,
+    index: &'i Index,
+}
+
+impl Target for Table<'_> {
+    fn known(&mut self, id: DocumentId) -> Result<Option<Known>> {
+        let found = table::find(&self.db, id)?;
+        Ok(found.map(|(document, owed, text_hash)| Known { document, text_hash, has_vector: !owed }))
+    }
+
+    fn store(&mut self, taken: Vec<Taken>) -> Result<u64> {
+        wait(|reply| self.index.run("vectors.importChroma()", move |indexer: &mut Indexer| indexer.adopt(taken), reply))
+    }
 }
 
 /// Takes over what can be. Vectors that were stored before an error or a cancellation stay: another run goes on
@@ -252,7 +308,9 @@ fn compare(
 fn mismatch(what: String) -> Error {
     Error::new(
         Code::ModelMismatch,
-        format!("{what}; nothing was taken over: open the memory with the model that made them, or have everything embedded again by vectors.sync()"),
+        format!(
+            "{what}; nothing was taken over: open the memory with the model that made them, or have everything embedded again by vectors.sync()"
+        ),
     )
 }
 
@@ -283,5 +341,163 @@ impl Report {
         // The row has changed, or was embedded, between the look and the store.
         self.stale += offered.saturating_sub(stored);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::HashMap,
+        path::{Path, PathBuf},
+        sync::Arc,
+    };
+
+    use super::*;
+    use crate::{
+        embedder::{Availability, Identity, testing::Words},
+        index::{
+            document::Kind,
+            row::{SourceRow, query},
+        },
+    };
+
+    /// A fixture's path; prints why the test is skipped where it is absent.
+    fn fixture(name: &str) -> Option<PathBuf> {
+        let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/fixtures")).join(name);
+        if path.exists() {
+            return Some(path);
+        }
+        eprintln!("skipped: {} is not here", path.display());
+        None
+    }
+
+    /// The model of the directory, as far as its texts go: it knows their vectors by heart.
+    struct ByHeart {
+        identity: Identity,
+        vectors: HashMap<String, Vec<f32>>,
+    }
+
+    impl Embedder for ByHeart {
+        fn identity(&self) -> &Identity {
+            &self.identity
+        }
+
+        fn availability(&self) -> Availability {
+            Availability::Loaded
+        }
+
+        fn embed(&self, texts: &[&str], _: Priority) -> Result<Vec<Vec<f32>>> {
+            Ok(texts.iter().map(|text| self.vectors[*text].clone()).collect())
+        }
+
+        fn query(&self, text: &str) -> Result<Arc<[f32]>> {
+            Ok(self.vectors[text].clone().into())
+        }
+
+        fn memory_bytes(&self) -> usize {
+            0
+        }
+    }
+
+    #[derive(Default)]
+    struct Documents {
+        known: HashMap<DocumentId, Known>,
+        vectors: HashMap<i64, Vec<f32>>,
+    }
+
+    impl Target for Documents {
+        fn known(&mut self, id: DocumentId) -> Result<Option<Known>> {
+            let known = self.known.get(&id).copied();
+            Ok(known.map(|known| Known { has_vector: self.vectors.contains_key(&known.document), ..known }))
+        }
+
+        fn store(&mut self, taken: Vec<Taken>) -> Result<u64> {
+            let stored = taken.len() as u64;
+            self.vectors.extend(taken.into_iter().map(|taken| (taken.document, taken.vector)));
+            Ok(stored)
+        }
+    }
+
+    fn documents_of(database: &Path) -> Documents {
+        let db = Connection::open_with_flags(database, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        let mut documents = Documents::default();
+        for kind in Kind::ALL {
+            let mut statement = db.prepare(query(kind)).unwrap();
+            let mut rows = statement.query([]).unwrap();
+            while let Some(row) = rows.next().unwrap() {
+                let row = SourceRow::read(kind, row).unwrap();
+                for text in row.documents() {
+                    let document = i64::try_from(documents.known.len()).unwrap();
+                    let known = Known { document, text_hash: text_hash(&text.text), has_vector: false };
+                    documents.known.insert(DocumentId { row_id: row.id, field: text.field, part: text.part }, known);
+                }
+            }
+        }
+        documents
+    }
+
+    fn taken_over(directory: &Path, target: &mut Documents, embedder: Arc<dyn Embedder>) -> Result<Report> {
+        let mut chroma = chroma::open(directory, &chroma::Options::default())?;
+        let mut mine = std::mem::take(target);
+        let job = Job::start("test", move |control| {
+            let report = run(&mut chroma, &mut mine, &*embedder, control);
+            Ok((report, mine.known, mine.vectors))
+        })?;
+        let (report, known, vectors) = wait(|reply| job.result(reply))?;
+        *target = Documents { known, vectors };
+        report
+    }
+
+    #[test]
+    fn every_document_whose_text_is_current_is_taken_over_once() {
+        let (Some(directory), Some(database)) = (fixture("chroma"), fixture("claude-mem-6.0.2.db")) else { return };
+        let mut chroma = chroma::open(&directory, &chroma::Options::default()).unwrap();
+        let identity = Words::new(384).identity().clone();
+        let read: Vec<Document> = chroma.documents().collect::<Result<_>>().unwrap();
+        let vectors: HashMap<_, _> =
+            read.iter().map(|document| (document.text.clone().unwrap(), document.vector.clone())).collect();
+        let embedder: Arc<dyn Embedder> = Arc::new(ByHeart { identity, vectors });
+        let mut target = documents_of(&database);
+        let report = taken_over(&directory, &mut target, Arc::clone(&embedder)).unwrap();
+        assert_eq!((report.documents, report.imported, report.stale, report.orphaned), (3_155, 3_154, 1, 0));
+        assert_eq!((report.current, report.rejected.len()), (0, 0));
+        assert_eq!(report.examples["stale"], ["obs_162_fact_0"]);
+        let sample = report.sample.unwrap();
+        assert!((17..=32).contains(&sample.compared) && sample.median > 0.999, "{sample:?}");
+        for document in &read {
+            let known = target.known[&document.id.parse::<DocumentId>().unwrap()];
+            match target.vectors.get(&known.document) {
+                Some(vector) => assert_eq!(vector, &document.vector),
+                None => assert_eq!(document.id, "obs_162_fact_0"),
+            }
+        }
+        let again = taken_over(&directory, &mut target, embedder).unwrap();
+        assert_eq!((again.imported, again.current, again.stale), (0, 3_154, 1), "idempotent");
+        assert_eq!(again.sample, None, "nothing to compare for");
+    }
+
+    #[test]
+    fn vectors_of_another_model_are_refused_before_anything_is_stored() {
+        let (Some(directory), Some(database)) = (fixture("chroma-small"), fixture("claude-mem-6.0.2.db")) else {
+            return;
+        };
+        let mut target = documents_of(&database);
+        for (dimensions, said) in [(384, "median cosine"), (64, "384 dimensions")] {
+            let refused = taken_over(&directory, &mut target, Arc::new(Words::new(dimensions))).unwrap_err();
+            assert_eq!(refused.code, Code::ModelMismatch);
+            assert!(
+                refused.message.contains(said) && refused.message.contains("nothing was taken over"),
+                "{refused:?}"
+            );
+            assert!(target.vectors.is_empty());
+        }
+    }
+
+    #[test]
+    fn rows_that_are_gone_leave_orphans_behind() {
+        let Some(directory) = fixture("chroma-small") else { return };
+        let report = taken_over(&directory, &mut Documents::default(), Arc::new(Words::new(384))).unwrap();
+        assert_eq!((report.documents, report.orphaned, report.imported), (300, 300, 0));
+        assert_eq!(report.examples["orphaned"].len(), EXAMPLES);
     }
 }

@@ -37,6 +37,8 @@ pub enum Answer {
     Rows(Rows),
     /// The first row as an object, or `null` where there is none.
     Row(Rows),
+    /// The first row as an object with more properties: their keys, and a value for each.
+    RowWith(Rows, &'static [&'static str], Vec<Answer>),
     /// An array, built in slices where it is long.
     List(Vec<Answer>),
     /// An object: its keys, and a value for each.
@@ -66,9 +68,8 @@ impl Answer {
         match self {
             Self::Text(text) | Self::Json(text) => text.len(),
             Self::Rows(rows) | Self::Row(rows) => rows.bytes(),
-            Self::List(values) | Self::Object(_, values) => {
-                values.len() * size_of::<Self>() + values.iter().map(Self::weight).sum::<usize>()
-            }
+            Self::List(values) | Self::Object(_, values) => weight_of(values),
+            Self::RowWith(rows, _, values) => rows.bytes() + weight_of(values),
             _ => 0,
         }
     }
@@ -77,6 +78,10 @@ impl Answer {
     pub fn object<const N: usize>(keys: &'static [&'static str; N], values: [Self; N]) -> Self {
         Self::Object(keys, values.into())
     }
+}
+
+fn weight_of(values: &[Answer]) -> usize {
+    values.len() * size_of::<Answer>() + values.iter().map(Answer::weight).sum::<usize>()
 }
 
 impl std::fmt::Debug for Answer {

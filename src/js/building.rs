@@ -96,6 +96,7 @@ impl Slice<'_> {
             Answer::Json(text) => self.environment.parse_json(scope, &text),
             Answer::Rows(rows) => self.rows(rows),
             Answer::Row(rows) => self.first_row(&rows),
+            Answer::RowWith(rows, keys, values) => self.row_with(&rows, keys, values),
             Answer::List(items) => {
                 let array = scope.array(items.len())?;
                 self.leave_open(array, Rest::List(items.into_iter()));
@@ -125,6 +126,19 @@ impl Slice<'_> {
         let factory = self.environment.factories().get(self.scope, &rows.columns)?;
         let values = row.iter().map(|cell| cell_value(self.scope, cell)).collect::<Result<Vec<_>>>()?;
         self.scope.call(factory.function(self.scope)?, &values)
+    }
+
+    fn row_with(&mut self, rows: &Rows, more: &[&str], values: Vec<Answer>) -> Result<sys::napi_value> {
+        let keys: Vec<&str> = rows.columns.iter().map(|column| &**column).chain(more.iter().copied()).collect();
+        let mut members = Vec::with_capacity(keys.len());
+        for cell in rows.iter().next().unwrap_or_default() {
+            members.push(cell_value(self.scope, cell)?);
+        }
+        for value in values {
+            members.push(self.value(value)?);
+        }
+        let factory = self.environment.factories().get(self.scope, &keys)?;
+        self.scope.call(factory.function(self.scope)?, &members)
     }
 
     fn leave_open(&mut self, array: sys::napi_value, rest: Rest) {

@@ -34,3 +34,71 @@ export interface Job<Progress, Result> extends PromiseLike<Result> {
   /** This job. */
   [Symbol.asyncIterator](): AsyncIterator<Progress, undefined>;
 }
+
+/** What `memory.search` has found. */
+export interface SearchAnswer<Row> {
+  /** Whole rows, with what the search knows of each. One that was deleted in the meantime is left out. */
+  results: (Row & Ranked)[];
+  /** Rows that were ranked: the candidates of both legs, as deep as this page needs. In a list, all rows there are. */
+  total: number;
+  /** What rows were found by; `list` where nothing was searched for. */
+  mode: 'hybrid' | 'semantic' | 'keyword' | 'list';
+  /** Why `mode` is not what was asked for; else null. */
+  reason: string | null;
+  /** Documents that have no vector yet. */
+  pendingDocuments: number;
+}
+
+/** What a search knows of a row. */
+export interface Ranked {
+  /** From 0 to 1; null in a list. Comparable within one answer only. */
+  score: number | null;
+  /** Why the row is there; with the option `explain`. */
+  explain?: {
+    /** By words: its place among all rows found so, from 1, and the sum over the words; null where no word is in it. */
+    keyword: { rank: number; bm25: number } | null;
+    /**
+     * By meaning: its place from 1 (null where it is not among the candidates of this leg, and its vector was looked
+     * up), and its nearest document with 1 − cosine; null where it has no vector, and in mode `keyword`.
+     */
+    semantic: { rank: number | null; distance: number; documentId: string | null } | null;
+    /** The column that matches best: by words where there are any, else that of the nearest document. */
+    field: string | null;
+    /** Text cut from it. `highlights` are the places that match: from and to, for `text.slice(from, to)`. */
+    snippet: { text: string; highlights: [number, number][] } | null;
+  };
+}
+
+/** A row of any kind. */
+export type AnyRow =
+  | (ObservationRow & { kind: 'observation' })
+  | (SummaryRow & { kind: 'summary' })
+  | (PromptRow & { kind: 'prompt' });
+
+/** Options of `search.timelineByQuery`. */
+export interface TimelineByQueryOptions extends Omit<RankedSearchOptions, 'limit' | 'offset' | 'orderBy'> {
+  /** Observations before the best match, up to 1,000. Default: 10. */
+  depthBefore?: number;
+  /** Observations after it, up to 1,000. Default: 10. */
+  depthAfter?: number;
+}
+
+/** Options of `search.byConcept`, `byFile` and `byType`; each without the filter that it is itself. */
+export interface ByValueOptions extends RankedSearchOptions {
+  /** A query that the rows are ranked by. Without it they come by date. */
+  rankBy?: string;
+}
+
+/** What `search.timelineByQuery` has found. */
+export interface TimelineByQuery {
+  /** The best match; null where there is none. */
+  anchor: (ObservationRow & Ranked) | null;
+  /** What happened around it. */
+  timeline: Timeline;
+  /** What the match was found by. */
+  mode: 'hybrid' | 'semantic' | 'keyword';
+  /** Why `mode` is not what was asked for; else null. */
+  reason: string | null;
+  /** Documents that have no vector yet. */
+  pendingDocuments: number;
+}

@@ -13,6 +13,7 @@ use super::{
     health, open_options,
     pages::Pages,
     queue::Queue,
+    search::Search,
     sessions::Sessions,
     store::Store,
 };
@@ -56,6 +57,7 @@ pub struct Memory {
     pages: OnceCell<Reference<Pages>>,
     queue: OnceCell<Reference<Queue>>,
     sessions: OnceCell<Reference<Sessions>>,
+    search: OnceCell<Reference<Search>>,
 }
 
 impl Teardown for memory::Memory {
@@ -120,6 +122,12 @@ impl Memory {
         part(env, &self.sessions, || Sessions::new(Arc::clone(&self.core)))
     }
 
+    /// Search by words and by meaning; its calls answer `ERR_NOT_OPEN` without the parts `'store'` and `'vectors'`.
+    #[napi(getter)]
+    pub fn search(&self, env: &Env) -> napi::Result<Reference<Search>> {
+        part(env, &self.search, || Search::new(Arc::clone(&self.core)))
+    }
+
     /// How this memory does: one object that a `/health` route can send as it is. Waits for no disk and no lock;
     /// figures from disk are sampled and carry their age.
     #[napi(ts_return_type = "Promise<Health>", catch_unwind)]
@@ -161,6 +169,7 @@ impl Memory {
             pages: OnceCell::new(),
             queue: OnceCell::new(),
             sessions: OnceCell::new(),
+            search: OnceCell::new(),
         };
         // SAFETY: called on the JS thread, with the environment that the instance will belong to.
         unsafe { napi::bindgen_prelude::ToNapiValue::to_napi_value(env.raw(), memory) }

@@ -104,6 +104,7 @@ pub mod queue;
 pub mod queue_options;
 pub mod raw_message;
 mod row_factory;
+pub mod search;
 pub mod sessions;
 pub mod store;
 mod suggestion;

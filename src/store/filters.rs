@@ -51,7 +51,7 @@ pub fn one(value: String) -> Option<Vec<String>> {
 
 /// The kinds of row that can be filtered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Observations,
     Summaries,
     Prompts,
@@ -59,14 +59,14 @@ pub(super) enum Kind {
 
 /// Conditions joined by AND, with their parameters.
 #[derive(Debug, Default)]
-pub(super) struct Conditions {
+pub(crate) struct Conditions {
     sql: String,
     values: Vec<(&'static str, Value)>,
 }
 
 impl Conditions {
     /// What `filters` means for rows of `kind`.
-    pub(super) fn new(db: &Connection, kind: Kind, filters: &Filters) -> Result<Self> {
+    pub(crate) fn new(db: &Connection, kind: Kind, filters: &Filters) -> Result<Self> {
         let mut conditions = Self::default();
         if let Some(project) = filters.project.as_ref().filter(|project| !project.is_empty()) {
             let sql = match kind {
@@ -149,17 +149,17 @@ impl Conditions {
     }
 
     /// Whether every row passes.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.sql.is_empty()
     }
 
     /// `AND …` for each condition.
-    pub(super) fn sql(&self) -> &str {
+    pub(crate) fn sql(&self) -> &str {
         &self.sql
     }
 
     /// The conditions' parameters and `more`.
-    pub(super) fn params<'a>(&'a self, more: &[(&'a str, &'a dyn ToSql)]) -> Vec<(&'a str, &'a dyn ToSql)> {
+    pub(crate) fn params<'a>(&'a self, more: &[(&'a str, &'a dyn ToSql)]) -> Vec<(&'a str, &'a dyn ToSql)> {
         let mine = self.values.iter().map(|(name, value)| (*name, value as &dyn ToSql));
         mine.chain(more.iter().copied()).collect()
     }

@@ -11,7 +11,7 @@ macro_rules! readable {
 pub(super) use readable;
 
 /// The strings of an array; none where the text is something else.
-pub(super) fn strings(text: &str) -> Vec<String> {
+pub(crate) fn strings(text: &str) -> Vec<String> {
     let Ok(Value::Array(items)) = serde_json::from_str(text) else { return Vec::new() };
     items.into_iter().filter_map(|item| if let Value::String(text) = item { Some(text) } else { None }).collect()
 }

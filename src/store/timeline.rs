@@ -40,7 +40,7 @@ impl Default for Window {
 }
 
 /// The rows inside a window of time, each kind oldest first.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Timeline {
     /// Whole rows of `observations`.
     pub observations: Rows,

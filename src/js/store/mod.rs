@@ -23,8 +23,8 @@ use super::{
 };
 use crate::{db::Call, error::Result, memory::Memory, reply::Reply};
 
-pub(in crate::js) use options::deadline_in;
 pub use options::{ByIdsOptions, ContextOptions, DateRange, RowOptions, SearchOptions, WriteOptions};
+pub(in crate::js) use options::{deadline_in, filters_in, one_or_many};
 pub use response::{Answered, ObservationInput, SessionResponse, StoredRow, SummaryInput, observations_of, summary_of};
 
 /// The tables of claude-mem: sessions, observations, summaries and prompts, and full-text search in them.

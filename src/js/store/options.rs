@@ -162,13 +162,18 @@ pub(super) fn search(options: &Argument<'_>) -> Result<filters::SearchOptions> {
         limit: fields.read("limit", whole)?,
         offset: fields.read("offset", whole)?.unwrap_or(0),
         order_by: fields.read("orderBy", order_by)?.unwrap_or_default(),
-        filters: Filters {
-            project: fields.read("project", Argument::text)?,
-            kinds: fields.read("type", one_or_many)?.flatten(),
-            concepts: fields.read("concepts", one_or_many)?.flatten(),
-            files: fields.read("files", one_or_many)?.flatten(),
-            date_range: fields.read("dateRange", date_range)?.unwrap_or_default(),
-        },
+        filters: filters_in(&fields)?,
+    })
+}
+
+/// The filters among the options of a search.
+pub(in crate::js) fn filters_in(fields: &Fields<'_>) -> Result<Filters> {
+    Ok(Filters {
+        project: fields.read("project", Argument::text)?,
+        kinds: fields.read("type", one_or_many)?.flatten(),
+        concepts: fields.read("concepts", one_or_many)?.flatten(),
+        files: fields.read("files", one_or_many)?.flatten(),
+        date_range: fields.read("dateRange", date_range)?.unwrap_or_default(),
     })
 }
 
@@ -177,7 +182,7 @@ fn order_by(value: &Argument<'_>) -> Result<OrderBy> {
 }
 
 /// One text or several; a single empty one is none.
-pub(super) fn one_or_many(value: &Argument<'_>) -> Result<Option<Vec<String>>> {
+pub(in crate::js) fn one_or_many(value: &Argument<'_>) -> Result<Option<Vec<String>>> {
     match value.text() {
         Ok(text) => Ok(filters::one(text)),
         Err(_) => value.one_or_many_texts().map(Some),

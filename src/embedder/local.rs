@@ -1,0 +1,151 @@
+//! A model file in this process: loaded on first use, and dropped after a while without one. Documents are embedded
+//! on threads of low priority that give way to queries between batches.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use super::{
+    Availability, Embedder, Figures, Identity, Priority,
+    location::Places,
+    no_model,
+    recent::Recent,
+    residence::{self, Residence},
+};
+use crate::{error::Result, settings};
+
+/// How long a batch of documents gives way to queries at most, so that the index moves on under any load.
+const LONGEST_WAY: Duration = Duration::from_secs(1);
+
+/// An embedder with a model of its own.
+pub struct Local {
+    identity: Identity,
+    residence: Residence,
+    recent: Mutex<Recent>,
+    queries: Queries,
+    embedded: AtomicU64,
+}
+
+impl Local {
+    /// As `settings` say. Reads nothing yet.
+    pub fn new(settings: &settings::Model, data_dir: &Path) -> Self {
+        let identity = Identity {
+            name: settings.name.clone(),
+            dimensions: settings.dimensions,
+            pooling: "mean".to_owned(),
+            max_tokens: settings.max_tokens,
+        };
+        let places = Places::of(settings, data_dir);
+        Self {
+            residence: Residence::new(places, identity.clone(), settings.threads, settings.idle),
+            identity,
+            recent: Mutex::new(Recent::new(settings.query_cache_bytes)),
+            queries: Queries::default(),
+            embedded: AtomicU64::new(0),
+        }
+    }
+
+    fn run(&self, texts: &[&str], priority: Priority) -> Result<Vec<Vec<f32>>> {
+        self.residence.with(|model| match priority {
+            Priority::Query => {
+                let _first = self.queries.one_more();
+                model.for_query(texts)
+            }
+            Priority::Document => model.for_documents(texts, || self.queries.give_way()),
+        })?
+    }
+}
+
+impl Embedder for Local {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn availability(&self) -> Availability {
+        let stay = self.residence.stay();
+        if stay.loaded {
+            Availability::Loaded
+        } else if let Some(reason) = stay.failure {
+            Availability::Missing { reason }
+        } else if self.residence.places().present().is_empty() {
+            Availability::Missing { reason: residence::missing(&self.identity.name, self.residence.places()) }
+        } else {
+            Availability::Unloaded
+        }
+    }
+
+    fn embed(&self, texts: &[&str], priority: Priority) -> Result<Vec<Vec<f32>>> {
+        if texts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let vectors = self.run(texts, priority).inspect_err(|error| self.residence.note(error))?;
+        self.embedded.fetch_add(u64::try_from(texts.len()).unwrap_or(0), Ordering::Relaxed);
+        Ok(vectors)
+    }
+
+    fn query(&self, text: &str) -> Result<Arc<[f32]>> {
+        let recent = || self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = recent().get(text) {
+            return Ok(known);
+        }
+        let vector: Arc<[f32]> = match self.embed(&[text], Priority::Query)?.pop() {
+            Some(vector) => vector.into(),
+            None => return Err(no_model("the model made no vector")),
+        };
+        recent().put(text, &vector);
+        Ok(vector)
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.residence.stay().model_bytes + self.recent.lock().unwrap_or_else(PoisonError::into_inner).bytes()
+    }
+
+    fn figures(&self) -> Figures {
+        let availability = self.availability();
+        let stay = self.residence.stay();
+        Figures {
+            availability,
+            file: stay.file.or_else(|| self.residence.places().present().into_iter().next()),
+            storage: stay.storage,
+            model_bytes: stay.model_bytes,
+            query_cache_bytes: self.recent.lock().unwrap_or_else(PoisonError::into_inner).bytes(),
+            loads: stay.loads,
+            embedded: self.embedded.load(Ordering::Relaxed),
+            last_error: stay.last_error,
+        }
+    }
+}
+
+/// Queries that are being embedded.
+#[derive(Default)]
+struct Queries {
+    running: Mutex<usize>,
+    ended: Condvar,
+}
+
+impl Queries {
+    fn one_more(&self) -> Running<'_> {
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        Running(self)
+    }
+
+    /// Waits until none is running, within bounds.
+    fn give_way(&self) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.ended.wait_timeout_while(running, LONGEST_WAY, |running| *running > 0));
+    }
+}
+
+struct Running<'a>(&'a Queries);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        *self.0.running.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.0.ended.notify_all();
+    }
+}

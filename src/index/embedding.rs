@@ -1,0 +1,109 @@
+//! The thread that embeds, with nothing locked and no file open. The work itself is done by the embedder's own threads, at
+//! low priority.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread::JoinHandle,
+};
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::{
+    embedder::{Embedder, Priority},
+    error::{Error, Result},
+    fault,
+};
+
+/// Documents by their ids, with their texts.
+pub struct Batch(pub Vec<(i64, String)>);
+
+/// What comes back.
+pub enum Made {
+    /// The vectors of the probe texts, before the first batch.
+    Probes(Vec<Vec<f32>>),
+    /// Those of a batch.
+    Vectors(Batch, Result<Vec<Vec<f32>>>),
+}
+
+/// The thread, from outside. It ends when this is dropped, with the batch that it is at.
+pub struct Embedding {
+    batches: Option<Sender<Batch>>,
+    /// What it has made.
+    pub made: Receiver<Made>,
+    /// Batches given and not come back.
+    pub waiting: usize,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Embedding {
+    /// Batches that it is given ahead: while one is stored the next is worked at.
+    pub const AHEAD: usize = 2;
+
+    /// Starts it. It begins with the probes, unless they are known to agree.
+    ///
+    /// # Errors
+    /// `ERR_IO` where no thread can be started.
+    pub fn start(embedder: &Arc<dyn Embedder>, verified: bool) -> Result<Self> {
+        let (batches, given) = crossbeam_channel::bounded::<Batch>(Self::AHEAD);
+        let (tell, made) = crossbeam_channel::bounded(Self::AHEAD + 1);
+        let embedder = Arc::clone(embedder);
+        let thread = std::thread::Builder::new().name("cm-embed".into()).spawn(move || {
+            let mut verified = verified;
+            for batch in given {
+                let answer = catch_unwind(AssertUnwindSafe(|| {
+                    fault::point("index-embed");
+                    if !verified {
+                        let probes = embedder.probes()?;
+                        verified = true;
+                        // Nobody listens where the indexer has ended.
+                        let _ = tell.send(Made::Probes(probes));
+                    }
+                    let texts: Vec<&str> = batch.0.iter().map(|(_, text)| text.as_str()).collect();
+                    embedder.embed(&texts, Priority::Document)
+                }))
+                .unwrap_or_else(|payload| Err(Error::from_panic("embedding", &*payload)));
+                let whole = answer.and_then(|vectors| {
+                    let (made, wanted) = (vectors.len(), batch.0.len());
+                    if made == wanted {
+                        return Ok(vectors);
+                    }
+                    Err(Error::internal(format!("the model made {made} vectors of {wanted} texts")))
+                });
+                if tell.send(Made::Vectors(batch, whole)).is_err() {
+                    break;
+                }
+            }
+        })?;
+        Ok(Self { batches: Some(batches), made, waiting: 0, thread: Some(thread) })
+    }
+
+    /// Gives it one more; no more than [`Embedding::AHEAD`] at a time.
+    pub fn give(&mut self, batch: Batch) {
+        if let Some(batches) = &self.batches
+            && batches.send(batch).is_ok()
+        {
+            self.waiting += 1;
+        }
+    }
+
+    /// Counts what has come back.
+    pub fn took(&mut self, made: &Made) {
+        if matches!(made, Made::Vectors(..)) {
+            self.waiting = self.waiting.saturating_sub(1);
+        }
+    }
+}
+
+impl Drop for Embedding {
+    fn drop(&mut self) {
+        drop(self.batches.take());
+        // It may be telling: whatever it has made is let go.
+        let (_, nobody) = crossbeam_channel::bounded(0);
+        drop(std::mem::replace(&mut self.made, nobody));
+        if let Some(thread) = self.thread.take() {
+            // Its panics are caught inside; it ends with the batch that it is at, a fraction of a second.
+            drop(thread.join());
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! The keyword leg: rows that have any of the terms, by bm25.
+//!
+//! A word that no row has is looked for as a part of words (an identifier half remembered), and where there is no such
+//! part either, as a word that was mistyped. What such a term adds to a row is what any term adds.
+
+use std::collections::HashMap;
+
+use rusqlite::Connection;
+
+use super::{
+    occurrences::PHRASES,
+    query::{Kind, Term},
+    remembered::{Figures, LENGTHS, Remembered},
+    scope::Scope,
+    spelling,
+};
+use crate::{
+    error::{Error, Result},
+    index::document::RowKey,
+};
+
+/// Words that no row has, and that are looked for in other ways at most.
+const UNKNOWN: usize = 8;
+/// Characters that a part of a word has at least: the index of pieces knows three at a time.
+const PIECE: usize = 3;
+
+/// A row and what its words are worth.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scored {
+    /// Which row.
+    pub key: RowKey,
+    /// Its bm25: more is better.
+    pub bm25: f64,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Leg {
+    /// Every row that has a term, best first; where they are equal by key.
+    pub rows: Vec<Scored>,
+    /// What they were found by.
+    pub marks: Marks,
+}
+
+/// What rows were found by: to show where.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// FTS5 strings for the words of a row.
+    pub expressions: Vec<String>,
+    /// Parts of words, in lower case.
+    pub parts: Vec<String>,
+}
+
+/// Rows within `scope` that have any of `terms`. Call it within a snapshot.
+///
+/// # Errors
+/// What SQLite answers.
+pub(super) fn search(db: &Connection, remembered: &mut Remembered, terms: &[Term], scope: &Scope) -> Result<Leg> {
+    let mut leg = Leg::default();
+    if terms.is_empty() {
+        return Ok(leg);
+    }
+    let phrases: Vec<String> = terms.iter().map(Term::quoted).collect();
+    let mut index = Index { db, table: Table::Words, figures: &mut remembered.figures[0] };
+    let mut scores = HashMap::new();
+    let found = index.add(&phrases, None, scope, &mut scores)?;
+    leg.marks.expressions = phrases;
+
+    let unknown = |(term, rows): (&Term, &u32)| (*rows == 0 && term.kind == Kind::Word).then(|| term.text.clone());
+    let unknown: Vec<String> = terms.iter().zip(&found).filter_map(unknown).take(UNKNOWN).collect();
+    if !unknown.is_empty() {
+        let parts: Vec<String> = unknown.into_iter().filter(|word| word.chars().count() >= PIECE).collect();
+        let quoted: Vec<String> = parts.iter().map(|part| format!("\"{part}\"")).collect();
+        let mut index = Index { db, table: Table::Pieces, figures: &mut remembered.figures[1] };
+        let found = index.add(&quoted, None, scope, &mut scores)?;
+        let has_part = |(part, rows): (&String, &u32)| (*rows > 0).then(|| part.clone());
+        leg.marks.parts = parts.iter().zip(&found).filter_map(has_part).collect();
+        let mistyped = parts.iter().zip(&found).filter(|(_, rows)| **rows == 0).map(|(word, _)| &**word);
+        let mut similar = Vec::new();
+        let mut of_word = Vec::new();
+        for (word, stems) in
+            mistyped.map(|word| Ok((word, spelling::similar(db, word)?))).collect::<Result<Vec<_>>>()?
+        {
+            for stem in stems {
+                // The stem of a stem may be shorter still; as a beginning it finds what it stands for.
+                similar.push(format!("\"{stem}\" *"));
+                of_word.push(word);
+            }
+        }
+        let mut index = Index { db, table: Table::Words, figures: &mut remembered.figures[0] };
+        index.add(&similar, Some(&of_word), scope, &mut scores)?;
+        leg.marks.expressions.extend(similar);
+    }
+    leg.rows = scores.into_iter().map(|(key, bm25)| Scored { key: RowKey(key), bm25 }).collect();
+    leg.rows.sort_unstable_by(|a, b| b.bm25.total_cmp(&a.bm25).then(a.key.cmp(&b.key)));
+    Ok(leg)
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Table {
+    Words,
+    Pieces,
+}
+
+struct Index<'a> {
+    db: &'a Connection,
+    table: Table,
+    figures: &'a mut Figures,
+}
+
+impl Index<'_> {
+    /// Adds what `phrases` are worth to each row that has one, and answers how many rows have each. Phrases with the
+    /// same word in `of_word` stand for one: the best of them counts.
+    fn add(
+        &mut self,
+        phrases: &[String],
+        of_word: Option<&[&str]>,
+        scope: &Scope,
+        scores: &mut HashMap<i64, f64>,
+    ) -> Result<Vec<u32>> {
+        /// FTS5's constants.
+        const K1: f64 = 1.2;
+        const B: f64 = 0.75;
+        let phrases = &phrases[..phrases.len().min(PHRASES)];
+        if phrases.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (keys, counts, found) = self.walk(phrases, scope)?;
+        let (rows, average) = self.size()?;
+        // As FTS5: a phrase that more than half of the rows have is worth next to nothing, never less.
+        let worth: Vec<f64> = found
+            .iter()
+            .map(|&found| {
+                ((rows.max(f64::from(found)) - f64::from(found) + 0.5) / (f64::from(found) + 0.5)).ln().max(1e-6)
+            })
+            .collect();
+        for (&key, counts) in keys.iter().zip(counts.chunks_exact(phrases.len())) {
+            let length = K1 * (1.0 - B + B * self.length(key)? / average);
+            let mut score = 0.0;
+            let mut best = (0, 0.0_f64);
+            for (place, (&count, worth)) in counts.iter().zip(&worth).enumerate() {
+                if count == 0 {
+                    continue;
+                }
+                let count = f64::from(count);
+                let adds = worth * count * (K1 + 1.0) / (count + length);
+                match of_word {
+                    None => score += adds,
+                    // Alternatives stand side by side.
+                    Some(words) if words[best.0] == words[place] => best = (place, best.1.max(adds)),
+                    Some(_) => {
+                        score += best.1;
+                        best = (place, adds);
+                    }
+                }
+            }
+            *scores.entry(key).or_default() += score + best.1;
+        }
+        Ok(found)
+    }
+
+    /// Rows within `scope` that have one of `phrases`, how often each phrase occurs in each, and how many rows of all
+    /// have each.
+    fn walk(&self, phrases: &[String], scope: &Scope) -> Result<(Vec<i64>, Vec<u16>, Vec<u32>)> {
+        let mut statement = self.db.prepare_cached(match self.table {
+            Table::Words => "SELECT rowid, occurrences(words) FROM words WHERE words MATCH ?1",
+            Table::Pieces => "SELECT rowid, occurrences(pieces) FROM pieces WHERE pieces MATCH ?1",
+        })?;
+        let (mut keys, mut counts, mut found) = (Vec::new(), Vec::new(), vec![0_u32; phrases.len()]);
+        let mut rows = statement.query([phrases.join(" OR ")])?;
+        while let Some(row) = rows.next()? {
+            let key: i64 = row.get(0)?;
+            let blob = row.get_ref(1)?.as_blob().map_err(|error| Error::internal(error.to_string()))?;
+            if blob.len() != 2 * phrases.len() {
+                return Err(Error::internal(format!(
+                    "FTS5 counted {} of {} phrases; please report this",
+                    blob.len() / 2,
+                    phrases.len()
+                )));
+            }
+            let admitted = scope.admits(key);
+            for (pair, found) in blob.chunks_exact(2).zip(&mut found) {
+                let count = u16::from_le_bytes([pair[0], pair[1]]);
+                *found += u32::from(count > 0);
+                if admitted {
+                    counts.push(count);
+                }
+            }
+            if admitted {
+                keys.push(key);
+            }
+        }
+        Ok((keys, counts, found))
+    }
+
+    /// Rows of the index, and words of a row on average. FTS5's own number of rows is that of all that were ever
+    /// added, where a table has no content: counted here; the average is right.
+    fn size(&mut self) -> Result<(f64, f64)> {
+        if let Some(size) = self.figures.size {
+            return Ok(size);
+        }
+        let (count, averages) = match self.table {
+            Table::Words => ("SELECT count(*) FROM words_docsize", "SELECT block FROM words_data WHERE id = 1"),
+            Table::Pieces => ("SELECT count(*) FROM pieces_docsize", "SELECT block FROM pieces_data WHERE id = 1"),
+        };
+        let rows: f64 = self.db.prepare_cached(count)?.query_row([], |row| row.get::<_, i64>(0)).map(as_number)?;
+        let averages: Vec<u8> = self.db.prepare_cached(averages)?.query_row([], |row| row.get(0))?;
+        let mut numbers = Varints(&averages);
+        let ever = numbers.next().unwrap_or(1).max(1);
+        let size = (rows, (as_number(numbers.sum()) / as_number(ever)).max(1.0));
+        self.figures.size = Some(size);
+        Ok(size)
+    }
+
+    /// Words of a row, as FTS5 keeps them: a number a column.
+    fn length(&mut self, key: i64) -> Result<f64> {
+        if let Some(length) = self.figures.lengths.get(&key) {
+            return Ok(*length);
+        }
+        let mut statement = self.db.prepare_cached(match self.table {
+            Table::Words => "SELECT sz FROM words_docsize WHERE id = ?1",
+            Table::Pieces => "SELECT sz FROM pieces_docsize WHERE id = ?1",
+        })?;
+        let length = statement.query_row([key], |row| {
+            Ok(row.get_ref(0)?.as_blob().map_or(0.0, |sizes| as_number(Varints(sizes).sum())))
+        })?;
+        if self.figures.lengths.len() < LENGTHS {
+            self.figures.lengths.insert(key, length);
+        }
+        Ok(length)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "numbers of words and rows")]
+fn as_number(count: i64) -> f64 {
+    count as f64
+}
+
+/// SQLite's integers of variable length: seven bits a byte, the highest first; the ninth byte has eight.
+struct Varints<'a>(&'a [u8]);
+
+impl Iterator for Varints<'_> {
+    type Item = i64;
+
+    fn next(&mut self) -> Option<i64> {
+        let mut value = 0_u64;
+        for place in 0..9 {
+            let (&byte, rest) = self.0.split_first()?;
+            self.0 = rest;
+            if place == 8 {
+                value = value << 8 | u64::from(byte);
+            } else {
+                value = value << 7 | u64::from(byte & 0x7f);
+                if byte < 0x80 {
+                    break;
+                }
+            }
+        }
+        i64::try_from(value).ok()
+    }
+}
+
+/// The best `depth` of them.
+pub(super) fn best(rows: &[Scored], depth: usize) -> &[Scored] {
+    &rows[..rows.len().min(depth)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_of_variable_length() {
+        let all: Vec<i64> = Varints(&[0, 0x7f, 0x81, 0x00, 0x82, 0x01]).collect();
+        assert_eq!(all, [0, 127, 128, 257]);
+        assert_eq!(Varints(&[0x81]).next(), None, "cut off");
+    }
+}
