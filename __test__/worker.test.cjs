@@ -158,7 +158,7 @@ test(
     assert.match(full.text, /\*\*Facts:\*\*\n- /);
     const rows = await worker.get('/api/search/observations?query=pending+queue&limit=2&offset=1&format=json');
     assert.equal(rows.length, 2);
-    assert.ok(rows.every(({ id, rank, score }) => Number.isInteger(id) && rank < 0 && score <= 1));
+    assert.ok(rows.every(({ id, score }) => Number.isInteger(id) && score > 0 && score <= 1));
 
     const typed = await worker.get(
       '/api/search/observations?query=queue&type=bugfix,decision&project=claude-mem&orderBy=date_asc&limit=50&format=json',
@@ -177,7 +177,7 @@ test(
     assert.match((await worker.get('/api/search/sessions?query=queue&limit=2'))[0].text, /claude-mem:\/\/session\//);
     assert.match((await worker.get('/api/search/prompts?query=queue&limit=2'))[0].text, /claude-mem:\/\/prompt\//);
     assert.equal(
-      (await worker.get('/api/search/observations?query=zzzznothing'))[0].text,
+      (await worker.get('/api/search/observations?query=zzzznothing&mode=keyword'))[0].text,
       'Search for "zzzznothing": nothing found.',
     );
 

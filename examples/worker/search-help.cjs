@@ -13,6 +13,8 @@ const FILTERS = {
   format: 'index (default: numbered list), full (whole texts), json (rows)',
 };
 const { type: _type, concepts: _concepts, ...COMMON } = FILTERS;
+const MODE = 'hybrid (default: by words and by meaning), semantic, keyword';
+const RANK_BY = 'a text to rank the list by; default: newest first';
 
 const HELP = {
   title: 'Claude-Mem search',
@@ -21,38 +23,38 @@ const HELP = {
     {
       method: 'GET',
       path: '/api/search/observations',
-      description: 'Observations that contain the words',
-      parameters: { query: 'required', ...FILTERS },
+      description: 'Observations that fit a query, by words and by meaning',
+      parameters: { query: 'required', mode: MODE, ...FILTERS },
     },
     {
       method: 'GET',
       path: '/api/search/sessions',
-      description: 'Session summaries that contain the words',
-      parameters: { query: 'required', ...COMMON },
+      description: 'Session summaries that fit a query',
+      parameters: { query: 'required', mode: MODE, ...COMMON },
     },
     {
       method: 'GET',
       path: '/api/search/prompts',
-      description: 'What the user asked',
-      parameters: { query: 'required', ...COMMON },
+      description: 'Prompts that fit a query',
+      parameters: { query: 'required', mode: MODE, ...COMMON },
     },
     {
       method: 'GET',
       path: '/api/search/by-concept',
       description: 'Observations that carry a concept',
-      parameters: { concept: 'required', ...COMMON },
+      parameters: { concept: 'required', rankBy: RANK_BY, ...COMMON },
     },
     {
       method: 'GET',
       path: '/api/search/by-type',
       description: 'Observations of a type',
-      parameters: { type: 'required', ...COMMON },
+      parameters: { type: 'required', rankBy: RANK_BY, ...COMMON },
     },
     {
       method: 'GET',
       path: '/api/search/by-file',
       description: 'Observations and sessions that touched a file',
-      parameters: { filePath: 'required', ...COMMON },
+      parameters: { filePath: 'required', rankBy: RANK_BY, ...COMMON },
     },
     {
       method: 'GET',

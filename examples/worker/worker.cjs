@@ -6,7 +6,7 @@ const { version } = require('../../package.json');
 const { createApp, MAX_BODY_BYTES } = require('./app.cjs');
 const { EventLoopDelay } = require('./event-loop-delay.cjs');
 const { EventStream } = require('./event-stream.cjs');
-const { KeywordSearch } = require('./search.cjs');
+const { RankedSearch } = require('./search.cjs');
 const { MetricsHistory } = require('./metrics-history.cjs');
 const { PublishedEvents } = require('./published-events.cjs');
 const { Scheduler } = require('./scheduler.cjs');
@@ -97,7 +97,7 @@ async function startWorker({
     log,
     version,
     startedAt,
-    search: new KeywordSearch(memory),
+    search: new RankedSearch(memory),
     getPort: () => actualPort,
   });
   scheduler.start();

@@ -23,6 +23,7 @@ use super::{
     row::SourceRow,
     storage,
     table::{self, Changes},
+    takeover::Taken,
     vectors::vector,
 };
 use crate::{
@@ -424,6 +425,22 @@ impl Indexer {
                 }
             }
             Ok(put)
+        })
+    }
+
+    /// Stores vectors that somebody else has made with the model in use; how many were still owed.
+    ///
+    /// # Errors
+    /// As [`Indexer::write`].
+    pub fn adopt(&mut self, vectors: Vec<Taken>) -> Result<u64> {
+        let dimensions = self.shared.vectors.dimensions();
+        self.write(|db, changes| {
+            let mut adopted = 0;
+            for Taken { document, text_hash, vector: values } in vectors {
+                let blob = vector::to_blob(&vector::unit(&values, dimensions)?);
+                adopted += u64::from(table::set_vector_of(db, document, &text_hash, blob, changes)?);
+            }
+            Ok(adopted)
         })
     }
 

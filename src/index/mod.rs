@@ -31,6 +31,7 @@ pub mod status;
 mod storage;
 pub mod sync;
 mod table;
+pub mod takeover;
 #[cfg(test)]
 mod tests;
 pub mod text;

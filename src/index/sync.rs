@@ -138,8 +138,8 @@ impl Index {
 }
 
 /// Waits for an answer, telling how far it is, until the job is cancelled.
-fn wait_for<T: Send + 'static>(
-    control: &Control<'_, Progress>,
+pub(super) fn wait_for<T: Send + 'static, P>(
+    control: &Control<'_, P>,
     report: impl Fn(),
     start: impl FnOnce(Reply<T>),
 ) -> Result<T> {

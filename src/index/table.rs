@@ -182,6 +182,15 @@ pub fn set_vector(db: &Connection, id: i64, vector: Vec<u8>, changes: &mut Chang
     Ok(row.is_some())
 }
 
+/// As [`set_vector`], where the document's text still is the one with this hash.
+///
+/// # Errors
+/// What SQLite answers.
+pub fn set_vector_of(db: &Connection, id: i64, text: &Hash, vector: Vec<u8>, changes: &mut Changes) -> Result<bool> {
+    let same = db.prepare_cached("SELECT 1 FROM documents WHERE id = ?1 AND text_hash = ?2")?.exists(params![id, text])?;
+    if same { set_vector(db, id, vector, changes) } else { Ok(false) }
+}
+
 /// Stores another vector for a document that has one: under a new id. False where there is no document of this id.
 ///
 /// # Errors

@@ -87,7 +87,7 @@ function contextRoutes({ memory, search }) {
     const isInteractive = oneOf(query.mode, 'mode', ['auto', 'interactive'], 'auto') === 'interactive';
     const limit = integer(query.limit, 'limit', { min: 1, max: 20, fallback: 5, clamp: true });
     const window = windowOf(query);
-    const matches = await search.observations(
+    const { results: matches } = await search.observations(
       words,
       withoutUndefined({
         limit: isInteractive ? limit : 1,

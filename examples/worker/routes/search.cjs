@@ -33,6 +33,13 @@ function searchOptions(query, { orderBy = 'relevance' } = {}) {
   });
 }
 
+/** Those of lists, which are newest first unless `rankBy` gives a text to rank them by. */
+function listOptions(query) {
+  const rankBy = text(query.rankBy, 'rankBy');
+  const options = searchOptions(query, { orderBy: rankBy === undefined ? 'date_desc' : 'relevance' });
+  return withoutUndefined({ ...options, rankBy });
+}
+
 /** GET /api/search/… */
 function searchRoutes({ search }) {
   const router = express.Router();
@@ -41,7 +48,10 @@ function searchRoutes({ search }) {
     const { query } = request;
     const words = requiredText(query.query, 'query');
     const format = oneOf(query.format, 'format', FORMATS, 'index');
-    const rows = await find(words, searchOptions(query));
+    const mode = oneOf(query.mode, 'mode', search.modes, search.modes[0]);
+    const { results: rows, mode: used } = await find(words, { ...searchOptions(query), mode });
+    // The rows stay a plain list, as programs have always got them.
+    response.set('Search-Mode', used);
     response.json(
       format === 'json' ? rows : content(rowsText(kind, rows, { heading: `Search for "${words}"`, format })),
     );
@@ -63,7 +73,7 @@ function searchRoutes({ search }) {
     const { query } = request;
     const concept = requiredText(query.concept, 'concept');
     const format = oneOf(query.format, 'format', FORMATS, 'index');
-    const { concepts: _, ...options } = searchOptions(query, { orderBy: 'date_desc' });
+    const { concepts: _, ...options } = listOptions(query);
     const rows = await search.byConcept(concept, options);
     response.json(
       format === 'json' ? rows : content(rowsText('observation', rows, { heading: `Concept "${concept}"`, format })),
@@ -74,7 +84,7 @@ function searchRoutes({ search }) {
     const { query } = request;
     requiredText(Array.isArray(query.type) ? query.type[0] : query.type, 'type');
     const format = oneOf(query.format, 'format', FORMATS, 'index');
-    const { type: types, ...options } = searchOptions(query, { orderBy: 'date_desc' });
+    const { type: types, ...options } = listOptions(query);
     if (types === undefined) throw new BadRequest('"type" is missing.');
     const rows = await search.byType(types, options);
     response.json(
@@ -88,7 +98,7 @@ function searchRoutes({ search }) {
     const { query } = request;
     const file = requiredText(query.filePath ?? query.file ?? query.path, 'filePath');
     const format = oneOf(query.format, 'format', FORMATS, 'index');
-    const { files: _, ...options } = searchOptions(query, { orderBy: 'date_desc' });
+    const { files: _, ...options } = listOptions(query);
     const found = await search.byFile(file, options);
     if (format === 'json') {
       response.json(found);
@@ -101,7 +111,7 @@ function searchRoutes({ search }) {
   });
 
   router.get('/help', (_request, response) => {
-    response.json({ ...HELP, mode: search.mode });
+    response.json({ ...HELP, modes: search.modes });
   });
 
   return router;

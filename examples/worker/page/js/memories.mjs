@@ -110,8 +110,11 @@ async function fetchRows(offset, signal) {
   if (type) parameters.set('type', type);
   parameters.set('format', 'json');
   if (query) parameters.set('query', query);
-  const rows = await readJson(`/api/search/${query ? 'observations' : 'by-type'}?${parameters}`, { signal });
-  return { rows, hasMore: rows.length === PAGE };
+  let mode = null;
+  const onResponse = ({ headers }) => (mode = headers.get('Search-Mode'));
+  const path = `/api/search/${query ? 'observations' : 'by-type'}?${parameters}`;
+  const rows = await readJson(path, { signal, onResponse });
+  return { rows, hasMore: rows.length === PAGE, mode };
 }
 
 /** Reads the list as the search box asks for it; `append` adds the next page. */
@@ -120,14 +123,14 @@ export async function refreshMemories({ append = false } = {}) {
   const mine = new AbortController();
   request = mine;
   try {
-    const { rows, hasMore } = await fetchRows(append ? shownIds.size : 0, mine.signal);
+    const { rows, hasMore, mode } = await fetchRows(append ? shownIds.size : 0, mine.signal);
     if (request !== mine) return;
     show(rows, { append, hasMore });
     setText(byId('memories-title'), isSearching() ? 'Found observations' : 'Newest observations');
     setText(
       byId('memories-note'),
       search.query
-        ? `${plural(shownIds.size, 'observation')}${hasMore ? ' and more' : ''} for “${search.query}”, best first`
+        ? `${plural(shownIds.size, 'observation')}${hasMore ? ' and more' : ''} for “${search.query}”, best first${mode === 'keyword' ? ', by words only' : ''}`
         : '',
     );
   } catch (error) {

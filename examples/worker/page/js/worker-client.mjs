@@ -3,10 +3,11 @@
 const POLL_MS = 2_000;
 
 /** Reads JSON; rejects with the worker's own sentence where it refuses. */
-export async function readJson(path, { signal } = {}) {
+export async function readJson(path, { signal, onResponse } = {}) {
   const response = await fetch(path, { signal, headers: { Accept: 'application/json' } });
   const body = await response.json().catch(() => ({}));
   if (!response.ok) throw new Error(body.error ?? `The worker answered ${response.status}.`);
+  onResponse?.(response);
   return body;
 }
 
