@@ -292,6 +292,18 @@ impl Memory {
         self.index()?.sync(&self.jobs, rebuild)
     }
 
+    /// Takes over the vectors of a Chroma directory; see [`index::takeover`].
+    ///
+    /// # Errors
+    /// As [`Memory::index`] and [`Index::import_chroma`].
+    pub fn import_chroma(
+        &self,
+        directory: PathBuf,
+        options: index::chroma::Options,
+    ) -> Result<Job<index::takeover::Progress, index::takeover::Report>> {
+        self.index()?.import_chroma(&self.jobs, directory, options)
+    }
+
     /// The caller's own documents.
     ///
     /// # Errors

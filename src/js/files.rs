@@ -201,7 +201,7 @@ pub struct RepairReport {
     pub report: IntegrityReport,
 }
 
-fn path(name: &'static str, value: &Unknown<'_>) -> Result<PathBuf> {
+pub(super) fn path(name: &'static str, value: &Unknown<'_>) -> Result<PathBuf> {
     Ok(std::path::absolute(Argument::new(name, value).nonempty_text()?)?)
 }
 
