@@ -39,6 +39,13 @@ const OPTIONS = {
   dedupeAgeMs: [1, 86_400_000 * 370, []],
   maxDedupeKeys: [0, 10_000_000, true],
   secureDelete: [false, true, 1],
+  embedder: ['local', 'external', 'remote'],
+  model: [{ dimensions: 1, maxTokens: 3 }, { name: 'x'.repeat(100), dimensions: 4_096, maxTokens: 8_192 }, 'mine'],
+  modelDir: ['models', 'models', ''],
+  modelIdleMs: [0, 86_400_000 * 370, -1],
+  modelThreads: [1, 64, 0],
+  queryCacheBytes: [0, 2 ** 30, 2 ** 30 + 1],
+  clientModel: [false, true, 'yes'],
 };
 
 describe('the options of openMemory', () => {
@@ -89,6 +96,26 @@ describe('the options of openMemory', () => {
       await assert.rejects(openMemory({ dataDir: bad }), { code: 'ERR_INVALID_ARG', argument: 'dataDir' });
     }
     for (const bad of ['x', 7, [], () => {}]) await assert.rejects(openMemory(bad), { code: 'ERR_INVALID_ARG' });
+  });
+
+  test('a model is refused by the name of what is wrong with it', async () => {
+    for (const [model, what] of [
+      [{ name: '' }, 'name'],
+      [{ name: '../up' }, 'name'],
+      [{ name: '.hidden' }, 'name'],
+      [{ name: 'x'.repeat(101) }, 'name'],
+      [{ dimensions: 0 }, 'dimensions'],
+      [{ dimensions: 4_097 }, 'dimensions'],
+      [{ maxTokens: 2 }, 'maxTokens'],
+      [{ maxTokens: 'many' }, 'maxTokens'],
+      [{ dimension: 384 }, 'dimension'],
+    ]) {
+      await assert.rejects(openMemory({ dataDir: '/nowhere', model }), (error) => {
+        assert.equal(error.code, 'ERR_INVALID_ARG');
+        assert.ok(error.message.includes(what), error.message);
+        return true;
+      });
+    }
   });
 
   test('a misspelled one is refused, and the right one named', async () => {

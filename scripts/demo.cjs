@@ -3,4 +3,4 @@
 
 const { runScript } = require('./script.cjs');
 
-runScript(() => require('./launch.cjs').launch('examples/demo/demo.cjs'));
+runScript(() => require('./launch.cjs').launch('examples/demo/demo.cjs', { model: true }));

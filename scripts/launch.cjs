@@ -9,15 +9,16 @@ const { ensureModule } = require('./native.cjs');
 const { ROOT } = require('./steps.cjs');
 
 /**
- * Installs, builds and then runs `program` as this process's main module. There is no second process: a
+ * Installs, builds, with `model` gets the embedding model, and then runs `program` as this process's main module. There is no second process: a
  * signal reaches the program itself, and nothing is left behind when it ends.
  */
-async function launch(program) {
+async function launch(program, { model = false } = {}) {
   const main = path.join(ROOT, program);
   if (!fs.existsSync(main))
     throw new Missing(`${program} is missing from this checkout: run "git checkout -- ${program}" and start again.`);
   await install();
   await ensureModule();
+  if (model) await require('./embedding-model.cjs').ensureModel();
   process.argv[1] = main;
   require('node:module').runMain();
 }

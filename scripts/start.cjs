@@ -3,4 +3,4 @@
 
 const { runScript } = require('./script.cjs');
 
-runScript(() => require('./launch.cjs').launch('examples/worker/main.cjs'));
+runScript(() => require('./launch.cjs').launch('examples/worker/main.cjs', { model: true }));

@@ -14,6 +14,7 @@ runScript(async () => {
   await require('./install.cjs').install();
   await ensureModule();
   await ensureFaultModule();
+  await require('./embedding-model.cjs').ensureModel();
 
   function testFiles(directory) {
     return fs

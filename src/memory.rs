@@ -449,6 +449,7 @@ impl Memory {
             }
         }
         self.stop_queue();
+        self.stop_embedding();
         self.jobs.cancel();
         let memory = Arc::clone(self);
         // A write that waits for a lock may do so until its deadline.
@@ -471,8 +472,16 @@ impl Memory {
             *closing = Closing::Pending(Vec::new());
         }
         self.stop_queue();
+        self.stop_embedding();
         self.jobs.cancel();
         self.close(bound / 4);
+    }
+
+    /// Whoever waits for vectors of documents is told that there will be none.
+    fn stop_embedding(&self) {
+        if let Some(embedder) = &self.embedder {
+            embedder.close();
+        }
     }
 
     fn stop_queue(&self) {
@@ -546,13 +555,7 @@ impl Memory {
 
 /// With the part `vectors`; no model is loaded here.
 fn embedder_of(settings: &Settings) -> Option<Arc<dyn Embedder>> {
-    settings.parts.has(Part::Vectors).then(|| {
-        if settings.role == Role::Client && !settings.model.for_client {
-            embedder::open_without_model(&settings.model, &settings.data_dir)
-        } else {
-            embedder::open(&settings.model, &settings.data_dir)
-        }
-    })
+    settings.parts.has(Part::Vectors).then(|| embedder::open_for(settings))
 }
 
 /// Part `vectors`: the caller's own documents.

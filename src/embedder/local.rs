@@ -5,7 +5,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Condvar, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -17,7 +17,10 @@ use super::{
     recent::Recent,
     residence::{self, Residence},
 };
-use crate::{error::Result, settings};
+use crate::{
+    error::{Code, Error, Result},
+    settings,
+};
 
 /// How long a batch of documents gives way to queries at most, so that the index moves on under any load.
 const LONGEST_WAY: Duration = Duration::from_secs(1);
@@ -29,17 +32,13 @@ pub struct Local {
     recent: Mutex<Recent>,
     queries: Queries,
     embedded: AtomicU64,
+    closed: AtomicBool,
 }
 
 impl Local {
     /// As `settings` say. Reads nothing yet.
     pub fn new(settings: &settings::Model, data_dir: &Path) -> Self {
-        let identity = Identity {
-            name: settings.name.clone(),
-            dimensions: settings.dimensions,
-            pooling: "mean".to_owned(),
-            max_tokens: settings.max_tokens,
-        };
+        let identity = Identity::of(settings);
         let places = Places::of(settings, data_dir);
         Self {
             residence: Residence::new(places, identity.clone(), settings.threads, settings.idle),
@@ -47,7 +46,12 @@ impl Local {
             recent: Mutex::new(Recent::new(settings.query_cache_bytes)),
             queries: Queries::default(),
             embedded: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
         }
+    }
+
+    fn open_for_documents(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) { Err(Error::disposed("memory")) } else { Ok(()) }
     }
 
     fn run(&self, texts: &[&str], priority: Priority) -> Result<Vec<Vec<f32>>> {
@@ -56,7 +60,10 @@ impl Local {
                 let _first = self.queries.one_more();
                 model.for_query(texts)
             }
-            Priority::Document => model.for_documents(texts, || self.queries.give_way()),
+            Priority::Document => model.for_documents(texts, || {
+                self.queries.give_way();
+                self.open_for_documents()
+            }),
         })?
     }
 }
@@ -83,7 +90,15 @@ impl Embedder for Local {
         if texts.is_empty() {
             return Ok(Vec::new());
         }
-        let vectors = self.run(texts, priority).inspect_err(|error| self.residence.note(error))?;
+        if priority == Priority::Document {
+            // Before a model is loaded for nothing.
+            self.open_for_documents()?;
+        }
+        let vectors = self.run(texts, priority).inspect_err(|error| {
+            if error.code == Code::NoModel {
+                self.residence.note(error);
+            }
+        })?;
         self.embedded.fetch_add(u64::try_from(texts.len()).unwrap_or(0), Ordering::Relaxed);
         Ok(vectors)
     }
@@ -99,6 +114,10 @@ impl Embedder for Local {
         };
         recent().put(text, &vector);
         Ok(vector)
+    }
+
+    fn close(&self) {
+        self.closed.store(true, Ordering::Release);
     }
 
     fn memory_bytes(&self) -> usize {

@@ -64,6 +64,31 @@ impl Places {
     }
 }
 
+/// The folder of models beside a module that was loaded from the file of this URL.
+#[must_use]
+pub fn packaged_models(url: &str) -> Option<PathBuf> {
+    let encoded = url.strip_prefix("file://")?.as_bytes();
+    let mut path = Vec::with_capacity(encoded.len());
+    let mut at = 0;
+    while at < encoded.len() {
+        let hex = encoded.get(at + 1..at + 3).and_then(|hex| std::str::from_utf8(hex).ok());
+        match hex.filter(|_| encoded[at] == b'%').and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                path.push(byte);
+                at += 3;
+            }
+            None => {
+                path.push(encoded[at]);
+                at += 1;
+            }
+        }
+    }
+    let path = String::from_utf8(path).ok()?;
+    // On Windows the path begins with a drive, `/C:/…`, or the URL has a host.
+    let path = if cfg!(windows) { path.strip_prefix('/').unwrap_or(&path) } else { &path };
+    Path::new(path).parent().filter(|folder| folder.is_absolute()).map(|folder| folder.join("models"))
+}
+
 fn chroma_cache() -> Option<PathBuf> {
     let home = env::home_dir().filter(|home| !home.as_os_str().is_empty())?;
     Some(home.join(".cache/chroma/onnx_models").join(DEFAULT_MODEL).join("onnx").join(FILE_NAME))
@@ -94,6 +119,18 @@ mod tests {
         }
         settings.directory = Some("named".into());
         assert_eq!(Places::of(&settings, Path::new("data")).all(), [Path::new("named/model.onnx")]);
+    }
+
+    #[test]
+    fn models_lie_beside_the_module() {
+        if cfg!(unix) {
+            let models = |url| packaged_models(url);
+            assert_eq!(models("file:///a/b%20c/%C3%BC/x.node"), Some("/a/b c/ü/models".into()));
+            assert_eq!(models("file:///x%zz%2/y"), Some("/x%zz%2/models".into()));
+            for none in ["", "x.node", "https://host/x.node", "file://x.node", "file:///%ff/x.node"] {
+                assert_eq!(models(none), None, "{none}");
+            }
+        }
     }
 
     #[test]

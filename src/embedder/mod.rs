@@ -2,11 +2,11 @@
 //! runs a model file in this process; `external` leaves embedding to the caller.
 
 mod absent;
-mod external;
 mod local;
 mod location;
 mod low_priority;
 mod model;
+mod onnx;
 pub mod probes;
 mod recent;
 #[cfg(test)]
@@ -21,10 +21,11 @@ use std::{
     sync::Arc,
 };
 
-use self::{absent::Absent, external::External, local::Local};
+pub use self::location::packaged_models;
+use self::{absent::Absent, local::Local};
 use crate::{
     error::{Code, Error, Result},
-    settings,
+    settings::{self, Role, Settings},
 };
 
 /// The model whose vectors the users of claude-mem have already, and the only one whose vocabulary and probe
@@ -43,6 +44,18 @@ pub struct Identity {
     pub pooling: String,
     /// Tokens of a text that count at most.
     pub max_tokens: usize,
+}
+
+impl Identity {
+    /// What `settings` call it.
+    fn of(settings: &settings::Model) -> Self {
+        Self {
+            name: settings.name.clone(),
+            dimensions: settings.dimensions,
+            pooling: if settings.external { "external" } else { "mean" }.to_owned(),
+            max_tokens: settings.max_tokens,
+        }
+    }
 }
 
 /// Who waits for a vector.
@@ -119,10 +132,10 @@ pub trait Embedder: Send + Sync {
     fn availability(&self) -> Availability;
 
     /// One vector a text, in the order of `texts`, each of unit length. Loads the model where it is not loaded.
-    /// Hand over what fits one transaction, some hundred texts: they are sorted by length and batched here.
+    /// They are sorted by length and batched here: hand over a few hundred, documents of all lengths together.
     ///
     /// # Errors
-    /// `ERR_NO_MODEL` with the reason.
+    /// `ERR_NO_MODEL` with the reason; `ERR_DISPOSED` for documents after [`Self::close`].
     fn embed(&self, texts: &[&str], priority: Priority) -> Result<Vec<Vec<f32>>>;
 
     /// The vector of a query; remembered for a while.
@@ -130,6 +143,10 @@ pub trait Embedder: Send + Sync {
     /// # Errors
     /// `ERR_NO_MODEL` with the reason.
     fn query(&self, text: &str) -> Result<Arc<[f32]>>;
+
+    /// No document is embedded any more, and what is running ends after its batch: some 100 ms on an idle machine.
+    /// For whoever waits for the indexer to end.
+    fn close(&self) {}
 
     /// Bytes of native memory that it holds now: the model, and remembered queries.
     fn memory_bytes(&self) -> usize;
@@ -161,20 +178,16 @@ pub trait Embedder: Send + Sync {
 /// The embedder that `settings` ask for. Reads no file: a local model is looked for when it is first needed.
 #[must_use]
 pub fn open(settings: &settings::Model, data_dir: &Path) -> Arc<dyn Embedder> {
-    if settings.external { Arc::new(External::new(settings)) } else { Arc::new(Local::new(settings, data_dir)) }
+    if settings.external { Arc::new(Absent::external(settings)) } else { Arc::new(Local::new(settings, data_dir)) }
 }
 
-/// As [`open`], for a client that is to load no model: it answers `ERR_NO_MODEL`, and knows whose vectors it reads.
+/// The embedder of a memory: a client has none unless it was told to.
 #[must_use]
-pub fn open_without_model(settings: &settings::Model, data_dir: &Path) -> Arc<dyn Embedder> {
-    let embedder = open(settings, data_dir);
-    if settings.external {
-        return embedder;
+pub fn open_for(settings: &Settings) -> Arc<dyn Embedder> {
+    if settings.role == Role::Client && !settings.model.for_client && !settings.model.external {
+        return Arc::new(Absent::client(&settings.model));
     }
-    Arc::new(Absent::new(
-        embedder.identity().clone(),
-        "this memory is a client, which loads no model; open it with clientModel: true to search by meaning",
-    ))
+    open(&settings.model, &settings.data_dir)
 }
 
 /// `ERR_NO_MODEL` with the reason.

@@ -9,7 +9,7 @@ use std::{
 
 use rten::{DataType, Dimension, ModelOptions, NodeId, RunOptions, ThreadPool, Value, ValueOrView, ValueType};
 
-use super::{Identity, low_priority, no_model, normalize, probes, tokens::Tokens};
+use super::{Identity, low_priority, no_model, normalize, onnx, probes, tokens::Tokens};
 use crate::error::{Error, Result};
 
 /// Tokens of a batch at most, padding counted; a longer text is a batch of its own.
@@ -55,6 +55,7 @@ impl Model {
         if !metadata.is_file() || metadata.len() == 0 || metadata.len() > LARGEST_FILE {
             return Err(refused(&format!("it is no file of 1 byte to 4 GiB, but of {}", metadata.len())));
         }
+        onnx::check(file).map_err(|reason| refused(&reason))?;
         let folder = file.parent().unwrap_or_else(|| Path::new(""));
         let tokens = Tokens::open(&identity.name, folder, identity.max_tokens)?;
         let queries = Arc::new(ThreadPool::with_num_threads(threads));
@@ -100,14 +101,14 @@ impl Model {
     /// # Errors
     /// `ERR_NO_MODEL`.
     pub fn for_query(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
-        self.embed_on(&self.queries, texts, || ())
+        self.embed_on(&self.queries, texts, || Ok(()))
     }
 
     /// One vector a text, on threads of low priority, with `give_way` before each batch.
     ///
     /// # Errors
-    /// `ERR_NO_MODEL`.
-    pub fn for_documents(&self, texts: &[&str], give_way: impl Fn() + Sync) -> Result<Vec<Vec<f32>>> {
+    /// `ERR_NO_MODEL`, and what `give_way` answers.
+    pub fn for_documents(&self, texts: &[&str], give_way: impl Fn() -> Result<()> + Sync) -> Result<Vec<Vec<f32>>> {
         let pool = self.documents.get_or_init(|| Arc::new(low_priority::pool(self.threads)));
         self.embed_on(pool, texts, give_way)
     }
@@ -122,17 +123,22 @@ impl Model {
         self.storage
     }
 
-    fn embed_on(&self, pool: &Arc<ThreadPool>, texts: &[&str], give_way: impl Fn() + Sync) -> Result<Vec<Vec<f32>>> {
+    fn embed_on(
+        &self,
+        pool: &Arc<ThreadPool>,
+        texts: &[&str],
+        give_way: impl Fn() -> Result<()> + Sync,
+    ) -> Result<Vec<Vec<f32>>> {
         let options = RunOptions::default().with_thread_pool(Some(Arc::clone(pool)));
         let give_way = &give_way;
         caught(|| pool.run(|| self.embed(texts, &options, give_way)))?
     }
 
-    fn embed(&self, texts: &[&str], options: &RunOptions, give_way: impl Fn()) -> Result<Vec<Vec<f32>>> {
+    fn embed(&self, texts: &[&str], options: &RunOptions, give_way: impl Fn() -> Result<()>) -> Result<Vec<Vec<f32>>> {
         let tokens = texts.iter().map(|text| self.tokens.of(text)).collect::<Result<Vec<_>>>()?;
         let mut vectors = vec![Vec::new(); texts.len()];
         for batch in batches(&tokens) {
-            give_way();
+            give_way()?;
             let ids: Vec<&[u32]> = batch.iter().map(|text| tokens[*text].as_slice()).collect();
             for (text, vector) in batch.iter().zip(self.run(&ids, options)?) {
                 vectors[*text] = vector;

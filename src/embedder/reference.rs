@@ -226,8 +226,8 @@ fn a_file_that_is_no_model_is_refused_once_and_read_no_more() {
     for (bytes, reason) in [
         (OTHER, "asks for 'image'"),
         (b"".as_slice(), "of 0"),
-        (b"not a model".as_slice(), "cannot be used"),
-        (&SMALL[..SMALL.len() / 2], "cannot be used"),
+        (b"not a model".as_slice(), "no ONNX file"),
+        (&SMALL[..SMALL.len() / 2], "damaged"),
     ] {
         fs::write(&file, bytes).unwrap();
         let error = embedder.query("x").unwrap_err();
@@ -254,12 +254,20 @@ fn another_model_under_the_name_of_the_default_one_is_refused() {
     let copy = tempfile::tempdir().unwrap();
     let mut bytes = fs::read(folder.join(FILE_NAME)).unwrap();
     // Weights from its middle to its end are others; the graph before them is whole.
-    let half = bytes.len() / 2;
-    bytes[half..].chunks_exact_mut(64).for_each(|weights| weights.reverse());
-    fs::write(copy.path().join(FILE_NAME), &bytes).unwrap();
-    let error = open(&settings_for(copy.path()), Path::new("")).query("x").unwrap_err();
-    assert_eq!(error.code, Code::NoModel);
-    println!("{error}");
+    let error = |bytes: &[u8]| {
+        fs::write(copy.path().join(FILE_NAME), bytes).unwrap();
+        open(&settings_for(copy.path()), Path::new("")).query("x").unwrap_err()
+    };
+    // In the middle of the vectors of words, so that the graph is whole.
+    let part = bytes.len() / 40;
+    bytes[part..8 * part].chunks_exact_mut(64).for_each(<[u8]>::reverse);
+    if bytes.len() == 22_928_619 {
+        assert!(error(&bytes).message.contains("SHA-256"), "{}", error(&bytes));
+    }
+    // One more field, so that it is not its hash that tells.
+    bytes.extend([0x12, 1, b'x']);
+    assert_eq!(error(&bytes).code, Code::NoModel);
+    assert!(error(&bytes).message.contains("another model"), "{}", error(&bytes));
 }
 
 #[test]
@@ -267,6 +275,7 @@ fn damaged_files_are_refused_or_make_vectors() {
     let (folder, mut settings) = small();
     settings.idle = Duration::ZERO;
     let file = folder.path().join(FILE_NAME);
+    fs::write(folder.path().join("vocab.txt"), "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\ntext\n").unwrap();
     let (mut refused, mut working) = (0, 0);
     let mut attempt = |bytes: &[u8]| {
         fs::write(&file, bytes).unwrap();
@@ -311,6 +320,8 @@ fn a_damaged_real_model_is_refused_or_recognised() {
         }
     };
     let length = whole.len();
+    // Of another length than the published file, so that it is not only its hash that tells.
+    let whole = [whole, vec![0x12, 1, b'x']].concat();
     for end in [1, 100, 4_096, 65_536, length / 4, length / 2, length - 1] {
         attempt(&format!("cut to {end}"), &whole[..end]);
     }
@@ -331,7 +342,7 @@ fn a_query_does_not_wait_for_the_documents_before_it() {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            embedder.embed(&documents, Priority::Document).unwrap();
+            drop(embedder.embed(&documents, Priority::Document));
             done.store(true, Ordering::Release);
         });
         std::thread::sleep(Duration::from_millis(100));
@@ -341,7 +352,32 @@ fn a_query_does_not_wait_for_the_documents_before_it() {
         // They take a second and more, three questions some ten milliseconds: on the busiest machine a query that
         // had to wait for them would come after them.
         assert!(!done.load(Ordering::Acquire), "the queries waited for the documents");
+        // The rest is of no interest.
+        embedder.close();
     });
+}
+
+#[test]
+fn closing_ends_the_documents_and_no_query() {
+    let (_folder, settings) = small();
+    let embedder = open(&settings, Path::new(""));
+    std::thread::scope(|scope| {
+        let indexing = scope.spawn(|| {
+            let texts: Vec<String> = (0..20_000).map(|number| "a text ".repeat(1 + number % 30)).collect();
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            loop {
+                if let Err(error) = embedder.embed(&texts, Priority::Document) {
+                    return error;
+                }
+            }
+        });
+        eventually("it never loads", || embedder.availability() == Availability::Loaded);
+        embedder.close();
+        assert_eq!(indexing.join().unwrap().code, Code::Disposed);
+    });
+    assert_eq!(embedder.embed(&["x"], Priority::Document).unwrap_err().code, Code::Disposed);
+    embedder.query("x").unwrap();
+    assert_eq!(embedder.figures().last_error, None);
 }
 
 #[test]
@@ -369,6 +405,8 @@ fn measure_embedding() {
     };
     let short = "the queue leases a message to the worker and waits until it has been acknowledged once more ok";
     let long = format!("{short} and ").repeat(8);
+    let tokens = Tokens::open(DEFAULT_MODEL, Path::new(""), 256).unwrap();
+    println!("short: {} tokens, long: {}", tokens.of(short).unwrap().len(), tokens.of(&long).unwrap().len());
     for folder in real_models() {
         let mut settings = settings_for(&folder);
         settings.idle = Duration::from_secs(2);

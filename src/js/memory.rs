@@ -10,7 +10,9 @@ use super::{
     arguments::Argument,
     call::{Pending, Promised, immediate, promise},
     environment::{Teardown, watch},
-    health, open_options,
+    health,
+    module_file::packaged_models,
+    open_options,
     pages::Pages,
     queue::Queue,
     search::Search,
@@ -38,7 +40,8 @@ const TEARDOWN: Duration = Duration::from_secs(2);
 #[napi(ts_args_type = "options?: OpenOptions | null", ts_return_type = "Promise<Memory>", catch_unwind)]
 pub fn open_memory<'e>(env: &'e Env, options: Unknown<'e>) -> napi::Result<Promised<'e>> {
     promise(env, Pending::Operation, || {
-        let settings = open_options::settings(&Argument::new("options", &options))?;
+        let mut settings = open_options::settings(&Argument::new("options", &options))?;
+        settings.model.packaged = packaged_models(env);
         Ok(move |reply: Reply<Answer>| {
             memory::Memory::open(
                 settings,

