@@ -44,3 +44,10 @@ test('no C compiler', { skip: process.platform === 'win32' && 'Windows finds its
   assert.equal(sentences.length, 1);
   assert.match(sentences[0], /^claude-mem-native: No C compiler was found \("no-such-compiler".*install/);
 });
+
+test('no C++ compiler', { skip: process.platform === 'win32' && 'Windows finds its compiler without the PATH' }, () => {
+  const { status, sentences } = build({ CXX: 'no-such-compiler' });
+  assert.equal(status, 1);
+  assert.equal(sentences.length, 1);
+  assert.match(sentences[0], /^claude-mem-native: No C\+\+ compiler was found \("no-such-compiler".*install/);
+});

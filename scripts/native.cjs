@@ -8,7 +8,7 @@
 
 const fs = require('node:fs');
 const path = require('node:path');
-const { requireCCompiler, requireCargo } = require('./requirements.cjs');
+const { requireCargo, requireCompilers } = require('./requirements.cjs');
 const { ROOT, StepFailed, run, runStep, say, seconds, toolPath } = require('./steps.cjs');
 
 const SOURCES = ['Cargo.toml', 'Cargo.lock', 'build.rs', 'package.json', '.cargo/config.toml', 'src'];
@@ -47,7 +47,7 @@ function moduleFile() {
 /** Checks the toolchain and returns what cargo's environment needs for all builds to share their results. */
 function cargoEnvironment() {
   requireCargo();
-  requireCCompiler();
+  requireCompilers();
   // napi adds this flag on musl; without it here as well, the tests would compile everything again.
   const flag = '-C target-feature=-crt-static';
   const given = process.env.RUSTFLAGS ?? '';

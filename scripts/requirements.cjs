@@ -82,30 +82,50 @@ function hasVisualStudioTools() {
   return found !== null && found.trim() !== '';
 }
 
-/** Throws unless there is a C compiler, which SQLite's sources need. */
-function requireCCompiler() {
+const COMPILED = {
+  C: { variable: 'CC', command: 'cc', package: 'gcc', what: 'SQLite is' },
+  'C++': { variable: 'CXX', command: 'c++', package: 'g++', what: 'the vector index is' },
+};
+
+/** Throws unless there is a compiler of `language`, "C" or "C++". */
+function requireCompiler(language) {
+  const { variable, command, package: name, what } = COMPILED[language];
   if (process.platform === 'win32') {
     const host = output('rustc', ['-vV']) || '';
-    const found = /host: .*-gnu/.test(host) ? output('gcc', ['--version']) !== null : hasVisualStudioTools();
+    const found = /host: .*-gnu/.test(host) ? output(name, ['--version']) !== null : hasVisualStudioTools();
     if (!found) {
       throw new Missing(
-        'No C compiler was found, and SQLite is compiled with one: install "Desktop development with C++" of the Visual Studio Build Tools and start again.',
+        'No ' +
+          language +
+          ' compiler was found, and ' +
+          what +
+          ' compiled with one: install "Desktop development with C++" of the Visual Studio Build Tools and start again.',
       );
     }
     return;
   }
-  const compiler = (process.env.CC || 'cc').split(' ')[0];
+  const compiler = (process.env[variable] || command).split(' ')[0];
   if (output(compiler, ['--version']) === null) {
     throw new Missing(
-      'No C compiler was found ("' +
+      'No ' +
+        language +
+        ' compiler was found ("' +
         compiler +
-        '" cannot be run), and SQLite is compiled with one: ' +
+        '" cannot be run), and ' +
+        what +
+        ' compiled with one: ' +
         (process.platform === 'darwin'
           ? 'run "xcode-select --install"'
-          : 'install gcc (Debian and Ubuntu: "sudo apt-get install build-essential")') +
+          : 'install ' + name + ' (Debian and Ubuntu: "sudo apt-get install build-essential")') +
         ' and start again.',
     );
   }
 }
 
-module.exports = { Missing, requireCCompiler, requireCargo, requireNode };
+/** Throws unless the compilers are there which SQLite's and usearch's sources need. */
+function requireCompilers() {
+  requireCompiler('C');
+  requireCompiler('C++');
+}
+
+module.exports = { Missing, requireCargo, requireCompilers, requireNode };

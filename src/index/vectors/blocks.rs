@@ -45,6 +45,10 @@ impl Blocks {
         self.len
     }
 
+    pub const fn dimensions(&self) -> usize {
+        self.dimensions
+    }
+
     pub const fn precision(&self) -> Precision {
         match self.numbers {
             Numbers::Bf16(_) => Precision::Bf16,
@@ -127,6 +131,9 @@ impl Blocks {
             if let Some(last) = blocks.last_mut() {
                 let kept = (len - 1) % BLOCK + 1;
                 last.truncate(kept * width);
+                if last.len() * 4 < last.capacity() {
+                    last.shrink_to(last.len() * 2);
+                }
             }
         }
         if len >= self.len {
@@ -167,6 +174,19 @@ impl Blocks {
                 let scale = scales.get(block).and_then(|scales| scales.get(index)).copied().unwrap_or(0.0);
                 row(numbers, self.dimensions, slot).iter().map(|&number| f32::from(number) * scale).collect()
             }
+        }
+    }
+
+    /// What tells the vector of a slot, as it is kept, from another.
+    pub fn fingerprint(&self, slot: u32) -> u64 {
+        match &self.numbers {
+            Numbers::Bf16(blocks) => {
+                fingerprint(row(blocks, self.dimensions, slot).iter().map(|number| number.cast_signed().into()))
+            }
+            Numbers::I8 { numbers, scales } => fingerprint(
+                std::iter::once(first(row(scales, 1, slot)).to_bits().cast_signed())
+                    .chain(row(numbers, self.dimensions, slot).iter().map(|&number| number.into())),
+            ),
         }
     }
 
@@ -223,6 +243,16 @@ const fn place(slot: u32) -> (usize, usize) {
 fn row<T>(blocks: &[Vec<T>], width: usize, slot: u32) -> &[T] {
     let (block, index) = place(slot);
     blocks.get(block).and_then(|block| block.get(index * width..(index + 1) * width)).unwrap_or(&[])
+}
+
+/// Equal sequences have equal fingerprints, others differ but once in 2⁶⁴. It is not meant to withstand somebody who
+/// wants two to be equal.
+fn fingerprint(numbers: impl Iterator<Item = i32>) -> u64 {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    numbers.fold(ODD, |state, number| {
+        let mixed = (state ^ u64::from(number.cast_unsigned())).wrapping_mul(ODD);
+        mixed ^ (mixed >> 32)
+    })
 }
 
 #[inline]
@@ -293,6 +323,10 @@ mod tests {
             assert_eq!(blocks.get(6), blocks.get(5), "in one block");
             blocks.set(7, &vectors[9]);
             assert_eq!(blocks.get(7), blocks.get(9));
+            let fingerprints: std::collections::HashSet<u64> =
+                (8..2_000).map(|slot| blocks.fingerprint(slot)).collect();
+            assert_eq!(fingerprints.len(), 1_992);
+            assert_eq!(blocks.fingerprint(7), blocks.fingerprint(9));
             blocks.truncate(1_024);
             blocks.push(&vectors[9]);
             assert_eq!((blocks.len(), blocks.get(1_024)), (1_025, blocks.get(9)));

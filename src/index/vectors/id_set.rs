@@ -79,10 +79,8 @@ impl From<Vec<i64>> for IdSet {
         if span / 64 >= ids.len() as u64 {
             return Self(Form::Sorted(ids.into_boxed_slice()));
         }
-        #[expect(clippy::cast_possible_truncation, reason = "less than 64 times the length of a list")]
         let mut bits = vec![0_u64; (span / 64) as usize + 1].into_boxed_slice();
         for &id in &ids {
-            #[expect(clippy::cast_possible_truncation, reason = "at most the span")]
             let place = id.wrapping_sub(first).cast_unsigned() as usize;
             bits[place / 64] |= 1 << (place % 64);
         }

@@ -24,11 +24,15 @@
 //! they lie in memory.
 
 mod blocks;
+mod builder;
+mod contents;
+mod graph;
 mod id_set;
 mod kernel;
 mod ranking;
 mod search;
 mod slots;
+mod snapshot;
 mod source;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -38,15 +42,20 @@ pub mod vector;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use self::{blocks::Blocks, slots::Slots};
+use self::{builder::Builder, contents::Contents};
 pub use self::{
     id_set::IdSet,
+    snapshot::{SnapshotInfo, keep_only},
     source::{Row, Source},
 };
 use crate::{
     error::{Error, Result},
     settings::{self, Precision},
 };
+
+/// From so many documents on a graph finds them; up to here each is compared, which misses none, needs no building and
+/// takes half a millisecond.
+pub const THRESHOLD: usize = 20_000;
 
 /// One document to put.
 #[derive(Debug, Clone, Copy)]
@@ -146,14 +155,7 @@ struct Shared {
     settings: settings::Index,
     source: Option<Arc<dyn Source>>,
     contents: RwLock<Contents>,
-}
-
-/// Everything that changes, behind one lock.
-struct Contents {
-    /// Whether the vectors are in memory.
-    loaded: bool,
-    slots: Slots,
-    blocks: Blocks,
+    builder: Builder,
 }
 
 impl VectorIndex {
@@ -170,11 +172,27 @@ impl VectorIndex {
     }
 
     fn with(dimensions: usize, settings: &settings::Index, source: Option<Arc<dyn Source>>) -> Self {
+        Self::with_threshold(dimensions, settings, source, THRESHOLD)
+    }
+
+    fn with_threshold(
+        dimensions: usize,
+        settings: &settings::Index,
+        source: Option<Arc<dyn Source>>,
+        threshold: usize,
+    ) -> Self {
         let dimensions = dimensions.clamp(1, vector::MAX_DIMENSIONS);
-        let mut contents = Contents::new(dimensions, settings.precision);
+        let mut contents = Contents::new(dimensions, settings.precision, threshold);
         contents.loaded = source.is_none();
-        let contents = RwLock::new(contents);
-        Self { shared: Arc::new(Shared { dimensions, settings: settings.clone(), source, contents }) }
+        Self {
+            shared: Arc::new(Shared {
+                dimensions,
+                settings: settings.clone(),
+                source,
+                contents: RwLock::new(contents),
+                builder: Builder::default(),
+            }),
+        }
     }
 
     /// Reads the whole table into memory, in place of what is there. Nobody may put or remove meanwhile; searches are
@@ -186,24 +204,24 @@ impl VectorIndex {
     pub fn fill(&self) -> Result<usize> {
         let Some(source) = &self.shared.source else { return Ok(self.len()) };
         let shared = &self.shared;
-        let mut filled = Contents::new(shared.dimensions, shared.settings.precision);
+        let mut filled = shared.read().emptied(shared.settings.precision);
         let mut vector = vec![0.0; shared.dimensions];
         let mut fits = true;
         source.scan(&mut |row| {
             if fits {
                 vector::read_blob(row.blob, &mut vector)?;
                 filled.put(row.id, row.group, &vector)?;
-                fits = filled.slots.len() % 1_024 != 0 || filled.keep_within(shared.settings.memory_budget);
+                fits = !filled.slots.len().is_multiple_of(1_024) || filled.keep_within(shared.settings.memory_budget);
             }
             Ok(())
         })?;
         filled.loaded = fits && filled.keep_within(shared.settings.memory_budget);
         if !filled.loaded {
-            filled = Contents::new(shared.dimensions, shared.settings.precision);
-            filled.loaded = false;
+            filled = filled.emptied(shared.settings.precision);
         }
         let count = filled.slots.live();
         *shared.write() = filled;
+        shared.build_in_background();
         Ok(count)
     }
 
@@ -217,6 +235,7 @@ impl VectorIndex {
             .iter()
             .map(|entry| {
                 vector::unit(entry.vector, self.shared.dimensions)
+                    .map(vector::as_stored)
                     .map_err(|error| Error { message: format!("document {}: {}", entry.id, error.message), ..error })
             })
             .collect::<Result<Vec<_>>>()?;
@@ -228,10 +247,11 @@ impl VectorIndex {
         for (entry, unit) in entries.iter().zip(&units) {
             contents.put(entry.id, entry.group, unit)?;
         }
-        if !contents.keep_within(self.shared.settings.memory_budget) && self.shared.source.is_some() {
-            *contents = Contents::new(self.shared.dimensions, self.shared.settings.precision);
-            contents.loaded = false;
+        if !contents.keep_within(self.shared.settings.memory_budget) {
+            self.shared.give_up_memory(&mut contents);
         }
+        drop(contents);
+        self.shared.build_in_background();
         Ok(())
     }
 
@@ -243,6 +263,8 @@ impl VectorIndex {
                 contents.remove(slot);
             }
         }
+        drop(contents);
+        self.shared.build_in_background();
     }
 
     /// Removes all documents of groups.
@@ -255,14 +277,14 @@ impl VectorIndex {
                 contents.remove(slot);
             }
         }
+        drop(contents);
+        self.shared.build_in_background();
     }
 
     /// Removes everything.
     pub fn clear(&self) {
         let mut contents = self.shared.write();
-        let loaded = contents.loaded;
-        *contents = Contents::new(self.shared.dimensions, self.shared.settings.precision);
-        contents.loaded = loaded;
+        *contents = contents.emptied(self.shared.settings.precision);
     }
 
     /// The `k` nearest to `query`, nearest first; of equal distance the lower id first.
@@ -338,7 +360,25 @@ impl VectorIndex {
     /// How searches are answered at present.
     #[must_use]
     pub fn state(&self) -> State {
-        if self.shared.read().loaded { State::Exact } else { State::FromFile }
+        let contents = self.shared.read();
+        match (contents.loaded, contents.building, contents.graph.is_some()) {
+            (false, ..) => State::FromFile,
+            (true, true, _) => State::Rebuilding,
+            (true, false, true) => State::Graph,
+            (true, false, false) => State::Exact,
+        }
+    }
+
+    /// Why there is no graph though there are enough vectors for one: what the system refused. Answers are exact, and
+    /// slower; [`Self::fill`] tries again.
+    #[must_use]
+    pub fn failure(&self) -> Option<Error> {
+        self.shared.read().failure.clone()
+    }
+
+    /// Ends what goes on in the background, and waits until it has. Dropping the index does it too.
+    pub fn stop(&self) {
+        self.shared.builder.stop();
     }
 
     /// Bytes in memory.
@@ -348,7 +388,21 @@ impl VectorIndex {
     }
 }
 
+impl Drop for VectorIndex {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
 impl Shared {
+    /// Lets the vectors go where they can be read from a table.
+    fn give_up_memory(&self, contents: &mut Contents) {
+        if self.source.is_some() {
+            *contents = contents.emptied(self.settings.precision);
+            contents.loaded = false;
+        }
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Contents> {
         self.contents.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -362,51 +416,5 @@ impl Shared {
         let source =
             self.source.as_deref().ok_or_else(|| Error::internal("vectors neither in memory nor in a table"))?;
         Ok(source::Reading { source, dimensions: self.dimensions })
-    }
-}
-
-impl Contents {
-    fn new(dimensions: usize, precision: Precision) -> Self {
-        Self { loaded: true, slots: Slots::default(), blocks: Blocks::new(dimensions, precision) }
-    }
-
-    fn memory(&self) -> Memory {
-        Memory { vectors: self.blocks.bytes(), graph: 0, maps: self.slots.bytes() }
-    }
-
-    /// Goes to 8 bits a number where that is needed to keep within a budget. Answers whether it is kept.
-    fn keep_within(&mut self, budget: usize) -> bool {
-        if self.memory().total() > budget {
-            self.blocks.shrink_to_i8();
-        }
-        self.memory().total() <= budget
-    }
-
-    fn put(&mut self, id: i64, group: i64, unit: &[f32]) -> Result<()> {
-        if let Some(slot) = self.slots.of_id(id) {
-            if self.slots.group(slot) == group {
-                self.blocks.set(slot, unit);
-                return Ok(());
-            }
-            self.remove(slot);
-        }
-        if self.slots.len() == slots::MAX {
-            return Err(Error::invalid(format!("an index holds at most {} vectors", slots::MAX)));
-        }
-        let slot = self.slots.add(id, group);
-        if (slot as usize) < self.blocks.len() {
-            self.blocks.set(slot, unit);
-        } else {
-            self.blocks.push(unit);
-        }
-        Ok(())
-    }
-
-    fn remove(&mut self, slot: u32) {
-        let last = self.slots.swap_remove(slot);
-        if last != slot {
-            self.blocks.copy(last, slot);
-        }
-        self.blocks.truncate(last as usize);
     }
 }

@@ -92,8 +92,28 @@ impl Ranking {
         }
     }
 
+    /// A new one of the same kind.
+    pub fn emptied(&self) -> Self {
+        Self::new(self.k, if matches!(self.kept, Kept::Documents(_)) { By::Document } else { By::Group })
+    }
+
+    /// How many it keeps at most.
+    pub const fn wanted(&self) -> usize {
+        self.k
+    }
+
+    /// How many hits one that is kept may stand for.
+    pub const fn repetition(&self, documents_of_a_group: usize) -> usize {
+        if matches!(self.kept, Kept::Documents(_)) { 1 } else { documents_of_a_group }
+    }
+
+    /// Whether there are as many as it keeps.
+    pub fn is_full(&self) -> bool {
+        self.len() == self.k
+    }
+
     /// How many there are.
-    pub fn len(&self) -> usize {
+    fn len(&self) -> usize {
         match &self.kept {
             Kept::Documents(heap) => heap.len(),
             Kept::Groups { ranked, .. } => ranked.len(),

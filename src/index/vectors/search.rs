@@ -1,24 +1,31 @@
 //! Searching what is in memory.
 
-use super::{Allowed, By, Contents, Hit, IdSet, blocks::Query, ranking::Ranking};
+use super::{Allowed, By, Hit, IdSet, blocks::Query, contents::Contents, graph::Graph, ranking::Ranking, slots::Slot};
 
-/// Going to single vectors costs about this many times what going through all of them in their order does.
+/// To go to single vectors costs about so many times what going through all of them in their order does.
 const SINGLE_COST: usize = 3;
 
+/// A search of the graph takes about as long as comparing so many single vectors, where everything is allowed.
+const GRAPH_COST: usize = 3_000;
+
 impl Contents {
-    pub(super) fn nearest(&self, query: &[f32], k: usize, by: By, allowed: Allowed<'_>) -> Vec<Hit> {
+    pub fn nearest(&self, query: &[f32], k: usize, by: By, allowed: Allowed<'_>) -> Vec<Hit> {
         let query = self.blocks.prepare(query);
         let mut ranking = Ranking::new(k, by);
         match allowed {
-            Allowed::All => self.scan(&query, &mut ranking, |_| true),
+            Allowed::All => {
+                if !self.search_graph(&query, &mut ranking, self.slots.live(), |_| true) {
+                    self.scan(&query, &mut ranking, |_| true);
+                }
+            }
             Allowed::Groups(groups) => {
-                let each = self.slots.live() / self.slots.groups().max(1) + 1;
-                if self.is_selective(groups.len() * each) {
-                    groups.iter().for_each(|group| {
-                        self.slots.of_group(group).for_each(|slot| self.compare(&query, slot, &mut ranking));
-                    });
+                let documents = groups.len().saturating_mul(self.documents_of_a_group());
+                if self.is_selective(documents) {
+                    for slot in groups.iter().flat_map(|group| self.slots.of_group(group)) {
+                        self.compare(&query, slot, &mut ranking);
+                    }
                 } else {
-                    self.scan_set(&query, &mut ranking, groups, |slot| self.slots.group(slot));
+                    self.search_set(&query, &mut ranking, documents, groups, |slot| self.slots.group(slot));
                 }
             }
             Allowed::Documents(ids) => {
@@ -27,14 +34,14 @@ impl Contents {
                         self.compare(&query, slot, &mut ranking);
                     }
                 } else {
-                    self.scan_set(&query, &mut ranking, ids, |slot| self.slots.id(slot));
+                    self.search_set(&query, &mut ranking, ids.len(), ids, |slot| self.slots.id(slot));
                 }
             }
         }
         ranking.finish()
     }
 
-    pub(super) fn best_of(&self, query: &[f32], groups: &[i64]) -> Vec<Option<Hit>> {
+    pub fn best_of(&self, query: &[f32], groups: &[i64]) -> Vec<Option<Hit>> {
         let query = self.blocks.prepare(query);
         groups
             .iter()
@@ -46,13 +53,32 @@ impl Contents {
             .collect()
     }
 
-    /// Whether to go to so many documents one by one is quicker than to go through all.
-    fn is_selective(&self, documents: usize) -> bool {
-        documents.saturating_mul(SINGLE_COST) < self.slots.len()
+    fn documents_of_a_group(&self) -> usize {
+        self.slots.live().div_ceil(self.slots.groups().max(1))
     }
 
-    /// Compares all that a set allows.
-    fn scan_set(&self, query: &Query, ranking: &mut Ranking, set: &IdSet, key: impl Fn(u32) -> i64) {
+    /// Whether going to so many documents one by one is quicker than anything else.
+    fn is_selective(&self, documents: usize) -> bool {
+        let all = self.slots.len();
+        if documents.saturating_mul(SINGLE_COST) >= all {
+            return false;
+        }
+        // The graph has to look at the more, the fewer of those that it comes by are allowed.
+        self.graph.is_none() || documents.saturating_mul(documents) < all.saturating_mul(GRAPH_COST)
+    }
+
+    /// Searches among many that a set allows.
+    fn search_set(
+        &self,
+        query: &Query,
+        ranking: &mut Ranking,
+        documents: usize,
+        set: &IdSet,
+        key: impl Fn(u32) -> i64,
+    ) {
+        if self.search_graph(query, ranking, documents, |slot| set.contains(key(slot))) {
+            return;
+        }
         if set.is_bitmap() {
             self.scan(query, ranking, |slot| set.contains(key(slot)));
             return;
@@ -61,9 +87,62 @@ impl Contents {
         for slot in self.live_slots() {
             let distance = 1.0 - self.blocks.cosine(query, slot);
             if ranking.wants(distance) && set.contains(key(slot)) {
-                ranking.add(Hit { id: self.slots.id(slot), group: self.slots.group(slot), distance });
+                self.keep(slot, distance, ranking);
             }
         }
+    }
+
+    /// Searches by the graph, and compares what it does not know yet. `documents` is how many are allowed, about.
+    /// Answers false where there is no graph, or it would be slower than comparing all; nothing is ranked then.
+    fn search_graph(
+        &self,
+        query: &Query,
+        ranking: &mut Ranking,
+        documents: usize,
+        allows: impl Fn(u32) -> bool,
+    ) -> bool {
+        let Some(graph) = &self.graph else { return false };
+        if self.slots.pending() > self.slots.live() / 4 {
+            return false;
+        }
+        // Several documents of a group may be among the nearest.
+        let mut count = ranking.wanted().saturating_mul(ranking.repetition(self.documents_of_a_group()));
+        loop {
+            // Its cost grows with what it has to find, and with what it has to look at in vain.
+            if count.saturating_mul(16) > documents {
+                return false;
+            }
+            let Ok(found) = self.found_by(graph, query, count, &allows) else { return false };
+            let mut candidates = ranking.emptied();
+            let came = found.len();
+            for (slot, distance) in found {
+                self.keep(slot, distance, &mut candidates);
+            }
+            // Of what is nearer than the last of all found nothing is missing: so many groups are the nearest groups.
+            if candidates.is_full() || came < count {
+                if came < count && !candidates.is_full() {
+                    // Not enough of what is allowed was reached; what there is, only a scan tells.
+                    return false;
+                }
+                *ranking = candidates;
+                break;
+            }
+            count = count.saturating_mul(4);
+        }
+        for &slot in self.recent.iter().filter(|&&slot| self.slots.state(slot) == Slot::Pending && allows(slot)) {
+            self.compare(query, slot, ranking);
+        }
+        true
+    }
+
+    fn found_by(
+        &self,
+        graph: &Graph,
+        query: &Query,
+        count: usize,
+        allows: impl Fn(u32) -> bool,
+    ) -> crate::error::Result<Vec<(u32, f32)>> {
+        graph.search(&self.blocks, query, count, |slot| self.slots.state(slot) == Slot::Indexed && allows(slot))
     }
 
     /// Compares all that `allows` lets through, in the order in which they lie in memory.
@@ -83,7 +162,11 @@ impl Contents {
     fn compare(&self, query: &Query, slot: u32, ranking: &mut Ranking) {
         let distance = 1.0 - self.blocks.cosine(query, slot);
         if ranking.wants(distance) {
-            ranking.add(Hit { id: self.slots.id(slot), group: self.slots.group(slot), distance });
+            self.keep(slot, distance, ranking);
         }
+    }
+
+    fn keep(&self, slot: u32, distance: f32, ranking: &mut Ranking) {
+        ranking.add(Hit { id: self.slots.id(slot), group: self.slots.group(slot), distance });
     }
 }

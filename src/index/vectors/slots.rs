@@ -1,5 +1,4 @@
 //! Which document is in which slot, and which slots a group has.
-#![allow(dead_code, reason = "part of it is for the graph")]
 
 use hashbrown::{HashTable, hash_table::Entry};
 

@@ -258,3 +258,360 @@ fn a_damaged_row_is_an_error_and_what_was_there_stays() {
     assert_eq!(index.fill().unwrap_err().code, Code::Corrupt);
     assert_eq!((index.len(), index.state()), (10, State::Exact));
 }
+
+/// Waits until nothing is built any more.
+pub(super) fn settle(index: &VectorIndex) {
+    let start = std::time::Instant::now();
+    while index.shared.builder.is_running() || index.shared.read().work().is_some() {
+        index.shared.build_in_background();
+        assert!(start.elapsed().as_secs() < 300, "the graph is never done");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    assert_eq!(index.failure(), None);
+}
+
+/// An index that has a graph from 300 documents on.
+pub(super) fn graphed(source: Option<Arc<dyn Source>>, dimensions: usize, settings: &settings::Index) -> VectorIndex {
+    VectorIndex::with_threshold(dimensions, settings, source, 300)
+}
+
+/// How many of the expected documents were found.
+fn recalled(hits: &[Hit], expected: &[(i64, f64)]) -> usize {
+    hits.iter().filter(|hit| expected.iter().any(|wanted| wanted.0 == hit.id)).count()
+}
+
+#[test]
+fn a_graph_answers_as_the_model_through_any_course_of_events() {
+    for precision in [Precision::Bf16, Precision::I8] {
+        let index = graphed(None, 48, &settings::Index { precision, ..settings() });
+        let vectors = clustered(1_500, 48, 5);
+        let mut model = BTreeMap::new();
+        let mut random = Random(8);
+        let mut states = HashSet::new();
+        let (mut found, mut wanted) = (0, 0);
+        // Grows, is changed all over, shrinks to a few, and grows again.
+        for (round, (most, removals)) in
+            [(1_500, 0), (1_500, 1), (1_500, 8), (1_500, 1), (200, 40), (60, 60), (1_500, 0), (1_500, 2)]
+                .into_iter()
+                .enumerate()
+        {
+            for _ in 0..1_000 {
+                let id = random.below(most) as i64;
+                if random.below(100) < removals * 5 {
+                    index.remove(&[id]);
+                    model.remove(&id);
+                } else {
+                    let (vector, group) = (&vectors[random.below(1_500)], random.below(400) as i64);
+                    index.put(&[Entry { id, group, vector }]).unwrap();
+                    model.insert(id, (group, vector.clone()));
+                }
+            }
+            if most < 1_500 {
+                let gone: Vec<i64> = model.keys().copied().filter(|&id| id as usize >= most).collect();
+                index.remove(&gone);
+                gone.iter().for_each(|id| _ = model.remove(id));
+            }
+            for settled in [false, true] {
+                if settled {
+                    settle(&index);
+                }
+                states.insert(index.state().as_str());
+                assert_eq!(index.len(), model.len());
+                for _ in 0..6 {
+                    let query = &vectors[random.below(1_500)];
+                    for by in [By::Document, By::Group] {
+                        let half: IdSet = (0..1_500).filter(|id| id % 2 == 0).collect();
+                        let few: IdSet = (0..20).collect();
+                        for (allowed, set) in [
+                            (Allowed::All, None),
+                            (Allowed::Groups(&half), Some(&half)),
+                            (Allowed::Documents(&half), Some(&half)),
+                            (Allowed::Groups(&few), Some(&few)),
+                        ] {
+                            let hits = index.nearest(query, 10, by, allowed).unwrap();
+                            let by_group = matches!(allowed, Allowed::Groups(_));
+                            let expected = expected(&model, query, 10, by, |id, group| {
+                                set.is_none_or(|set| set.contains(if by_group { group } else { id }))
+                            });
+                            assert_eq!(hits.len(), expected.len(), "round {round}, {by:?}");
+                            for hit in &hits {
+                                // Never one that was removed, nor an earlier vector of one.
+                                let (group, vector) = &model[&hit.id];
+                                let cosine: f32 = vector.iter().zip(query).map(|(a, b)| a * b).sum();
+                                assert_eq!(*group, hit.group);
+                                assert!((1.0 - cosine - hit.distance).abs() < 0.006, "round {round}: {hit:?}");
+                            }
+                            found += recalled(&hits, &expected);
+                            wanted += expected.len();
+                        }
+                    }
+                }
+            }
+        }
+        assert!(states.contains("graph") && states.contains("exact"), "{states:?}");
+        // Rounding alone exchanges some.
+        assert!(found * 100 >= wanted * 95, "{precision:?}: {found} of {wanted}");
+    }
+}
+
+#[test]
+fn removed_documents_give_their_memory_back() {
+    let index = graphed(None, 32, &settings());
+    let vectors = clustered(1_500, 32, 1);
+    let entries: Vec<Entry<'_>> = (0..).zip(&vectors).map(|(id, vector)| Entry { id, group: id, vector }).collect();
+    index.put(&entries).unwrap();
+    settle(&index);
+    let full = index.memory();
+    // The same ones again and again: every one leaves a place that leads nowhere.
+    for _ in 0..3 {
+        index.put(&entries).unwrap();
+        settle(&index);
+    }
+    assert!(index.memory().total() < full.total() * 3, "{:?} after {full:?}", index.memory());
+    let ids: Vec<i64> = (0..1_100).collect();
+    index.remove(&ids);
+    settle(&index);
+    assert_eq!((index.len(), index.state()), (400, State::Graph));
+    assert!(index.memory().vectors * 2 <= full.vectors, "{:?} after {full:?}", index.memory());
+    index.remove(&(1_100..1_400).collect::<Vec<_>>());
+    settle(&index);
+    assert_eq!((index.len(), index.state(), index.memory().graph), (100, State::Exact, 0));
+}
+
+#[test]
+fn a_graph_stays_good_when_its_vectors_go_to_eight_bits() {
+    let vectors = clustered(1_100, 64, 9);
+    let entries: Vec<Entry<'_>> = (0..).zip(&vectors).map(|(id, vector)| Entry { id, group: id, vector }).collect();
+    let index = graphed(None, 64, &settings());
+    index.put(&entries[..1_000]).unwrap();
+    settle(&index);
+    let budget = index.memory().total() + 1_000;
+    let index = graphed(None, 64, &settings::Index { memory_budget: budget, ..settings() });
+    index.put(&entries[..1_000]).unwrap();
+    settle(&index);
+    assert_eq!((index.state(), index.precision()), (State::Graph, Precision::Bf16));
+    index.put(&entries[1_000..]).unwrap();
+    assert_eq!((index.state(), index.precision()), (State::Graph, Precision::I8));
+    for (id, vector) in (0..).zip(&vectors) {
+        assert_eq!(index.nearest(vector, 1, By::Document, Allowed::All).unwrap()[0].id, id);
+    }
+}
+
+#[test]
+fn everything_at_once_is_never_wrong_and_never_stuck() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = Arc::new(Table::default());
+    let vectors = clustered(3_000, 32, 6);
+    let index = graphed(Some(Arc::clone(&table) as Arc<dyn Source>), 32, &settings());
+    for (id, vector) in (0..).zip(&vectors[..2_000]) {
+        table.put(id, id / 2, vector);
+    }
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(3);
+    let searched = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for seed in 0..3 {
+            let (index, vectors, searched) = (&index, &vectors, &searched);
+            scope.spawn(move || {
+                let mut random = Random(seed);
+                let set: IdSet = (0..700).collect();
+                while std::time::Instant::now() < until {
+                    let query = &vectors[random.below(3_000)];
+                    for (by, allowed) in [
+                        (By::Document, Allowed::All),
+                        (By::Group, Allowed::All),
+                        (By::Group, Allowed::Groups(&set)),
+                        (By::Document, Allowed::Documents(&set)),
+                    ] {
+                        let hits = index.nearest(query, 10, by, allowed).unwrap();
+                        assert!(hits.is_sorted_by(|a, b| a.distance <= b.distance));
+                        assert!(hits.iter().all(|hit| hit.group == hit.id / 2));
+                        // Ids above are removed before this and never put again.
+                        assert!(hits.iter().all(|hit| hit.id < 10_000));
+                    }
+                    index.best_of(query, &[1, 2, 3]).unwrap();
+                    let _ = (index.get(5), index.memory(), index.state(), index.len());
+                    searched.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                }
+            });
+        }
+        scope.spawn(|| {
+            while std::time::Instant::now() < until {
+                if let Some(info) = index.save(folder.path(), "vectors", "model").unwrap() {
+                    keep_only(folder.path(), "vectors", Some(&info)).unwrap();
+                }
+            }
+        });
+        scope.spawn(|| {
+            let mut random = Random(77);
+            index.fill().unwrap();
+            while std::time::Instant::now() < until {
+                let ids: Vec<i64> = (0..50).map(|_| random.below(3_000) as i64).collect();
+                for &id in &ids {
+                    let vector = &vectors[random.below(3_000)];
+                    table.put(id, id / 2, vector);
+                    index.put(&[Entry { id, group: id / 2, vector }]).unwrap();
+                }
+                index.remove(&ids[..10]);
+                index.remove_groups(&[ids[11] / 2]);
+                let mut table = table.0.lock().unwrap();
+                ids[..10].iter().for_each(|id| _ = table.remove(id));
+                table.retain(|_, (group, _)| *group != ids[11] / 2);
+            }
+        });
+    });
+    assert!(searched.into_inner() > 100);
+    settle(&index);
+    let model: BTreeMap<i64, (i64, Vec<f32>)> = table
+        .0
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|(&id, (group, blob))| (id, (*group, vector::from_blob(blob, 32).unwrap())))
+        .collect();
+    assert_eq!(index.len(), model.len());
+    let (mut found, mut wanted) = (0, 0);
+    for query in &vectors[..100] {
+        let expected = expected(&model, query, 10, By::Document, |_, _| true);
+        found += recalled(&index.nearest(query, 10, By::Document, Allowed::All).unwrap(), &expected);
+        wanted += expected.len();
+    }
+    assert!(found * 100 >= wanted * 95, "{found} of {wanted}");
+}
+
+/// A table of 1,000 documents with a settled index of it and its snapshot in a folder.
+fn saved() -> (tempfile::TempDir, Arc<Table>, Vec<Vec<f32>>, SnapshotInfo) {
+    let folder = tempfile::tempdir().unwrap();
+    let (table, vectors) = (Arc::new(Table::default()), clustered(1_100, 32, 21));
+    for (id, vector) in (0..).zip(&vectors[..1_000]) {
+        table.put(id, id / 2, vector);
+    }
+    let index = graphed(Some(Arc::clone(&table) as Arc<dyn Source>), 32, &settings());
+    assert_eq!(index.save(folder.path(), "vectors", "model").unwrap(), None, "nothing to save yet");
+    index.fill().unwrap();
+    settle(&index);
+    let info = index.save(folder.path(), "vectors", "model").unwrap().unwrap();
+    assert_eq!((info.documents, info.file.as_str()), (1_000, "vectors-1.usearch"));
+    assert_eq!(SnapshotInfo::from_json(&info.to_json()).unwrap(), info);
+    (folder, table, vectors, info)
+}
+
+#[test]
+fn a_snapshot_gives_the_graph_back_and_each_has_a_name_of_its_own() {
+    let (folder, table, vectors, info) = saved();
+    let index = graphed(Some(Arc::clone(&table) as Arc<dyn Source>), 32, &settings());
+    assert_eq!(index.load(folder.path(), &info, "model").unwrap(), 1_000);
+    assert_eq!(index.state(), State::Graph, "at once");
+    for (id, vector) in (0..).zip(&vectors[..1_000]) {
+        let hit = index.nearest(vector, 1, By::Document, Allowed::All).unwrap()[0];
+        assert_eq!((hit.id, hit.group), (id, id / 2));
+    }
+    let next = index.save(folder.path(), "vectors", "model").unwrap().unwrap();
+    assert_eq!(next.file, "vectors-2.usearch");
+    assert_eq!(index.load(folder.path(), &next, "model").unwrap(), 1_000, "over itself");
+    std::fs::write(folder.path().join("vectors-xyz.tmp"), "left behind").unwrap();
+    std::fs::write(folder.path().join("vectors-of-another.usearch"), "not ours").unwrap();
+    keep_only(folder.path(), "vectors", Some(&next)).unwrap();
+    let mut names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["vectors-2.usearch", "vectors-of-another.usearch"]);
+}
+
+#[test]
+fn a_snapshot_older_than_the_table_answers_as_the_table() {
+    let (folder, table, vectors, info) = saved();
+    // 20 have gone, 20 have another vector under the same id, 20 another group, 100 have come.
+    {
+        let mut rows = table.0.lock().unwrap();
+        (0..20).for_each(|id| _ = rows.remove(&id));
+    }
+    (20..40).for_each(|id| table.put(id, id / 2, &vectors[1_000 + id as usize]));
+    (40..60).for_each(|id| table.put(id, 9_000 + id, &vectors[id as usize]));
+    (2_000..2_100).for_each(|id| table.put(id, id / 2, &vectors[id as usize - 1_000]));
+    let index = graphed(Some(Arc::clone(&table) as Arc<dyn Source>), 32, &settings());
+    assert_eq!(index.load(folder.path(), &info, "model").unwrap(), 1_080);
+    for settled in [false, true] {
+        if settled {
+            settle(&index);
+        }
+        assert_eq!(index.state(), State::Graph);
+        let rows = table.0.lock().unwrap().clone();
+        let (mut found, mut wanted) = (0, 0);
+        for query in &vectors {
+            for hit in index.nearest(query, 10, By::Document, Allowed::All).unwrap() {
+                let (group, blob) = &rows[&hit.id];
+                let vector = vector::from_blob(blob, 32).unwrap();
+                let cosine: f32 = vector.iter().zip(query).map(|(a, b)| a * b).sum();
+                assert!(*group == hit.group && (1.0 - cosine - hit.distance).abs() < 0.005, "{hit:?}");
+            }
+        }
+        for (&id, (_, blob)) in &rows {
+            let vector = vector::from_blob(blob, 32).unwrap();
+            wanted += 1;
+            found += i32::from(
+                index.nearest(&vector, 2, By::Document, Allowed::All).unwrap().iter().any(|hit| hit.id == id),
+            );
+        }
+        assert!(found * 100 >= wanted * 99, "{found} of {wanted}");
+    }
+}
+
+#[test]
+fn a_snapshot_of_something_else_is_refused_and_nothing_changes() {
+    let (folder, table, vectors, info) = saved();
+    let source = Arc::clone(&table) as Arc<dyn Source>;
+    let narrow = settings::Index { precision: Precision::I8, ..settings() };
+    for (what, index, info, model) in [
+        ("another model", graphed(Some(Arc::clone(&source)), 32, &settings()), info.clone(), "other"),
+        ("another length", graphed(Some(Arc::clone(&source)), 16, &settings()), info.clone(), "model"),
+        ("another precision", graphed(Some(Arc::clone(&source)), 32, &narrow), info.clone(), "model"),
+        (
+            "no file",
+            graphed(Some(Arc::clone(&source)), 32, &settings()),
+            SnapshotInfo { file: "vectors-7.usearch".into(), ..info.clone() },
+            "model",
+        ),
+        (
+            "another checksum",
+            graphed(Some(Arc::clone(&source)), 32, &settings()),
+            SnapshotInfo { checksum: "00".into(), ..info.clone() },
+            "model",
+        ),
+    ] {
+        let error = index.load(folder.path(), &info, model).unwrap_err();
+        assert_eq!((error.code, index.state()), (Code::Corrupt, State::FromFile), "{what}: {}", error.message);
+    }
+    // Too far behind: 130 of 1,000 have gone.
+    (0..130).for_each(|id| _ = table.0.lock().unwrap().remove(&id));
+    let index = graphed(Some(source), 32, &settings());
+    let error = index.load(folder.path(), &info, "model").unwrap_err();
+    assert!(error.code == Code::Corrupt && error.message.contains("too old"), "{}", error.message);
+    assert_eq!(index.fill().unwrap(), 870, "what is to be done then");
+    assert_eq!(index.nearest(&vectors[500], 1, By::Document, Allowed::All).unwrap()[0].id, 500);
+}
+
+#[test]
+fn a_damaged_snapshot_is_refused_wherever_it_is_damaged() {
+    let (folder, table, _, info) = saved();
+    let path = folder.path().join(&info.file);
+    let whole = std::fs::read(&path).unwrap();
+    let index = graphed(Some(Arc::clone(&table) as Arc<dyn Source>), 32, &settings());
+    let refuses = |bytes: &[u8], what: &str| {
+        std::fs::write(&path, bytes).unwrap();
+        let error = index.load(folder.path(), &info, "model").unwrap_err();
+        assert_eq!((error.code, index.state()), (Code::Corrupt, State::FromFile), "{what}");
+    };
+    for length in (0..whole.len()).step_by(4_096).chain([whole.len() - 1]) {
+        refuses(&whole[..length], &format!("truncated to {length}"));
+    }
+    refuses(&[&whole[..], b"x"].concat(), "longer");
+    refuses(&vec![0; whole.len()], "zeros");
+    let mut random = Random(5);
+    for _ in 0..300 {
+        let mut damaged = whole.clone();
+        let bit = random.below(damaged.len() * 8);
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        refuses(&damaged, &format!("bit {bit} flipped"));
+    }
+    std::fs::write(&path, &whole).unwrap();
+    assert_eq!(index.load(folder.path(), &info, "model").unwrap(), 1_000);
+}

@@ -1,0 +1,205 @@
+//! Building and mending the graph in the background, on a thread that is there only while there is something to do.
+//!
+//! It never holds the lock for longer than one vector takes, except to swap a finished graph in. Whatever it has not
+//! come to yet is compared exactly by the searches, so that no answer waits for it or lacks anything.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+use super::{
+    Shared,
+    graph::{self, Graph},
+    slots::Slot,
+};
+use crate::error::{Error, Result};
+
+/// Vectors that are added between two looks at what else there is to do.
+const BATCH: usize = 64;
+
+/// What there is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// A graph of all documents, in place of the one there is, or the first.
+    Build,
+    /// The graph learns the documents that have come since.
+    Extend,
+    /// Most slots are empty: they are closed up, without a graph.
+    Compact,
+}
+
+/// The thread.
+#[derive(Default)]
+pub struct Builder {
+    thread: Mutex<Option<JoinHandle<()>>>,
+    running: Mutex<bool>,
+    stopped: AtomicBool,
+    /// Held by whoever adds to the graph that searches use, and by whoever writes it down.
+    adding: Mutex<()>,
+}
+
+impl Builder {
+    /// Keeps the graph from growing until the guard is dropped.
+    pub fn hold(&self) -> MutexGuard<'_, ()> {
+        lock(&self.adding)
+    }
+
+    /// Whether the thread is at work.
+    #[cfg(test)]
+    pub fn is_running(&self) -> bool {
+        *lock(&self.running)
+    }
+
+    /// Ends the thread, whatever it is at, and waits for it.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        let thread = lock(&self.thread).take();
+        if let Some(thread) = thread {
+            // It catches what goes wrong in it.
+            let _ = thread.join();
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+}
+
+impl Shared {
+    /// Starts the thread where there is something to do. To be called after every change, without the lock.
+    pub(super) fn build_in_background(self: &Arc<Self>) {
+        if self.builder.is_stopped() || self.read().work().is_none() {
+            return;
+        }
+        // Whether it runs is decided under this lock on both sides: what was changed before this call is either seen
+        // by the thread's last look or has a new one started.
+        let mut running = lock(&self.builder.running);
+        if *running {
+            return;
+        }
+        let shared = Arc::clone(self);
+        let spawned = std::thread::Builder::new().name("cm-graph".into()).spawn(move || shared.work_until_done());
+        // Where no thread can be had answers stay exact; the next change tries again.
+        if let Ok(thread) = spawned {
+            *running = true;
+            // The one before has had its last look, and waits for nothing any more.
+            if let Some(ended) = lock(&self.builder.thread).replace(thread) {
+                let _ = ended.join();
+            }
+        }
+    }
+
+    fn work_until_done(&self) {
+        loop {
+            let work = {
+                let mut running = lock(&self.builder.running);
+                let work = self.read().work().filter(|_| !self.builder.is_stopped());
+                *running = work.is_some();
+                work
+            };
+            let Some(work) = work else { return };
+            let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match work {
+                Work::Build => self.build(),
+                Work::Extend => self.extend(),
+                Work::Compact => {
+                    self.write().compact();
+                    Ok(())
+                }
+            }))
+            .unwrap_or_else(|payload| Err(Error::from_panic("building the vector graph", &*payload)));
+            if let Err(error) = worked {
+                let mut contents = self.write();
+                contents.compact();
+                contents.failure = Some(error);
+            }
+        }
+    }
+
+    /// Builds a graph of all documents there are, beside the one that is in use, and swaps it in.
+    fn build(&self) -> Result<()> {
+        let targets = {
+            let mut contents = self.write();
+            // From here on no slot gets another vector, so that what is known of a slot stays true.
+            contents.building = true;
+            let mut targets: Vec<u32> = contents.slots.all(Slot::Indexed).collect();
+            targets.extend(contents.slots.all(Slot::Pending));
+            contents.under_construction = targets.len() * graph::NODE_BYTES;
+            targets
+        };
+        let graph = Graph::new(self.settings.expansion, targets.len() + targets.len() / 8)?;
+        let mut known = vec![0_u64; targets.iter().max().map_or(0, |&slot| slot as usize / 64 + 1)];
+        for slot in targets {
+            if self.builder.is_stopped() {
+                self.write().abandon_graph();
+                return Ok(());
+            }
+            let contents = self.read();
+            if !contents.building {
+                // All was taken away, or replaced.
+                return Ok(());
+            }
+            if contents.slots.is_live(slot) {
+                graph.add(&contents.blocks, slot)?;
+                known[slot as usize / 64] |= 1 << (slot % 64);
+            }
+        }
+        let knows = |slot: u32| known.get(slot as usize / 64).is_some_and(|word| word >> (slot % 64) & 1 == 1);
+        let mut contents = self.write();
+        if contents.building {
+            contents.replace_graph(graph, knows);
+            if !contents.keep_within(self.settings.memory_budget) {
+                self.give_up_memory(&mut contents);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what has come since to the graph in use.
+    fn extend(&self) -> Result<()> {
+        let _adding = self.builder.hold();
+        let batch: Vec<u32> = {
+            let contents = self.read();
+            contents.recent.iter().copied().filter(|&slot| contents.slots.is_live(slot)).take(BATCH).collect()
+        };
+        {
+            let contents = &mut *self.write();
+            let Some(graph) = &mut contents.graph else { return Ok(()) };
+            let needed = graph.len() + batch.len();
+            if needed > graph.capacity() {
+                // Exclusive: usearch moves what searches read.
+                graph.reserve(needed + needed / 8)?;
+            }
+        }
+        let mut added = Vec::with_capacity(batch.len());
+        for slot in batch {
+            let contents = self.read();
+            // It may have been emptied, or the document removed.
+            let Some(graph) = contents.graph.as_ref() else { return Ok(()) };
+            if self.builder.is_stopped() {
+                break;
+            }
+            if contents.slots.state(slot) == Slot::Pending {
+                graph.add(&contents.blocks, slot)?;
+                added.push(slot);
+            }
+        }
+        let contents = &mut *self.write();
+        if contents.graph.is_some() {
+            added.iter().for_each(|&slot| contents.slots.index(slot));
+            let slots = &contents.slots;
+            contents.recent.retain(|&slot| slots.state(slot) == Slot::Pending);
+            if !contents.keep_within(self.settings.memory_budget) {
+                self.give_up_memory(contents);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

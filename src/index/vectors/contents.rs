@@ -1,0 +1,166 @@
+//! What an index holds, and how it changes. All of it is behind one lock.
+
+use super::{Memory, blocks::Blocks, builder::Work, graph::Graph, slots, slots::Slots};
+use crate::{
+    error::{Error, Result},
+    settings::Precision,
+};
+
+/// A graph that this share of leads nowhere is built anew.
+const DEAD_SHARE: usize = 8;
+
+/// So many documents that the graph does not know are added to it; fewer are compared in passing.
+const WORTH_ADDING: usize = 256;
+
+/// Everything that changes.
+///
+/// Without a graph the slots have no holes: what goes is replaced by the last. With one, or while one is being built,
+/// a vector stays where it is and what it was for as long as the graph leads through it.
+pub struct Contents {
+    /// Whether the vectors are in memory.
+    pub loaded: bool,
+    pub slots: Slots,
+    pub blocks: Blocks,
+    pub graph: Option<Graph>,
+    /// Whether a graph is being built: of slots as they were when it was begun.
+    pub building: bool,
+    /// Bytes that it will have, about.
+    pub under_construction: usize,
+    /// Documents that came after the graph, and some that have gone again.
+    pub recent: Vec<u32>,
+    /// Why there is no graph though there should be one.
+    pub failure: Option<Error>,
+    /// From so many documents on there is a graph.
+    threshold: usize,
+}
+
+impl Contents {
+    pub fn new(dimensions: usize, precision: Precision, threshold: usize) -> Self {
+        Self {
+            loaded: true,
+            slots: Slots::default(),
+            blocks: Blocks::new(dimensions, precision),
+            graph: None,
+            building: false,
+            under_construction: 0,
+            recent: Vec::new(),
+            failure: None,
+            threshold,
+        }
+    }
+
+    /// The same without anything in it.
+    pub fn emptied(&self, precision: Precision) -> Self {
+        let mut empty = Self::new(self.blocks.dimensions(), precision, self.threshold);
+        empty.loaded = self.loaded;
+        empty
+    }
+
+    pub fn memory(&self) -> Memory {
+        Memory {
+            vectors: self.blocks.bytes(),
+            graph: self.graph.as_ref().map_or(0, Graph::bytes) + self.under_construction,
+            maps: self.slots.bytes() + self.recent.capacity() * size_of::<u32>(),
+        }
+    }
+
+    /// Goes to 8 bits a number where that is needed to keep within a budget. Answers whether it is kept.
+    pub fn keep_within(&mut self, budget: usize) -> bool {
+        if self.memory().total() > budget {
+            // The graph stays good: it knows slots, and distances change by rounding only.
+            self.blocks.shrink_to_i8();
+        }
+        self.memory().total() <= budget
+    }
+
+    pub fn put(&mut self, id: i64, group: i64, unit: &[f32]) -> Result<()> {
+        if let Some(slot) = self.slots.of_id(id) {
+            if !self.is_graphed() && self.slots.group(slot) == group {
+                self.blocks.set(slot, unit);
+                return Ok(());
+            }
+            self.remove(slot);
+        }
+        if self.slots.len() == slots::MAX {
+            return Err(Error::invalid(format!("an index holds at most {} vectors", slots::MAX)));
+        }
+        let slot = self.slots.add(id, group);
+        if (slot as usize) < self.blocks.len() {
+            self.blocks.set(slot, unit);
+        } else {
+            self.blocks.push(unit);
+        }
+        if self.graph.is_some() {
+            self.recent.push(slot);
+        }
+        Ok(())
+    }
+
+    pub fn remove(&mut self, slot: u32) {
+        if self.is_graphed() {
+            self.slots.kill(slot);
+            return;
+        }
+        let last = self.slots.swap_remove(slot);
+        if last != slot {
+            self.blocks.copy(last, slot);
+        }
+        self.blocks.truncate(last as usize);
+    }
+
+    fn is_graphed(&self) -> bool {
+        self.graph.is_some() || self.building
+    }
+
+    /// What there is to do in the background.
+    pub fn work(&self) -> Option<Work> {
+        let live = self.slots.live();
+        if !self.loaded || self.building || self.failure.is_some() {
+            return None;
+        }
+        if self.graph.is_none() {
+            return (live >= self.threshold).then_some(Work::Build);
+        }
+        if live < self.threshold / 2 || self.slots.holes() * 2 > self.slots.len() {
+            return Some(Work::Compact);
+        }
+        if self.slots.dead() * DEAD_SHARE > self.slots.len() {
+            return Some(Work::Build);
+        }
+        (self.slots.pending() >= WORTH_ADDING.min(self.threshold)).then_some(Work::Extend)
+    }
+
+    /// Whether a snapshot of the graph would still be good when it is read: enough of it leads to documents.
+    pub fn is_worth_keeping(&self, gone: usize) -> bool {
+        gone * DEAD_SHARE <= self.slots.len()
+    }
+
+    /// Puts a graph in place that knows the slots of which `knows` says so.
+    pub fn replace_graph(&mut self, graph: Graph, knows: impl Fn(u32) -> bool) {
+        self.graph = Some(graph);
+        self.building = false;
+        self.under_construction = 0;
+        self.slots.reindex(knows);
+        self.recent = self.slots.all(slots::Slot::Pending).collect();
+    }
+
+    /// No graph comes of what was being built. The one that there is stays.
+    pub fn abandon_graph(&mut self) {
+        self.building = false;
+        self.under_construction = 0;
+        if self.graph.is_none() {
+            self.compact();
+        }
+    }
+
+    /// Lets the graph go and closes all holes.
+    pub fn compact(&mut self) {
+        self.graph = None;
+        self.building = false;
+        self.under_construction = 0;
+        self.recent = Vec::new();
+        let blocks = &mut self.blocks;
+        self.slots.compact(|from, to| blocks.copy(from, to));
+        self.blocks.truncate(self.slots.len());
+    }
+}
