@@ -461,6 +461,7 @@ impl Memory {
             }
         }
         self.stop_queue();
+        self.stop_embedding();
         self.jobs.cancel();
         let memory = Arc::clone(self);
         // A write that waits for a lock may do so until its deadline.
@@ -483,8 +484,16 @@ impl Memory {
             *closing = Closing::Pending(Vec::new());
         }
         self.stop_queue();
+        self.stop_embedding();
         self.jobs.cancel();
         self.close(bound / 4);
+    }
+
+    /// Whoever waits for vectors of documents is told that there will be none.
+    fn stop_embedding(&self) {
+        if let Some(embedder) = &self.embedder {
+            embedder.close();
+        }
     }
 
     fn stop_queue(&self) {
