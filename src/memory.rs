@@ -85,17 +85,20 @@ enum Closing {
 }
 
 impl Memory {
-    /// Opens a data directory on a thread of its own.
-    pub fn open(settings: Settings, reply: Reply<Arc<Self>>) {
+    /// Opens a data directory on a thread of its own. `activity` tells when that thread and those of the memory have
+    /// ended.
+    pub fn open(settings: Settings, activity: Arc<Activity>, reply: Reply<Arc<Self>>) {
         let shared = Arc::new(Mutex::new(Some(reply)));
         let mine = Arc::clone(&shared);
         let take = |slot: &Mutex<Option<Reply<Arc<Self>>>>| slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let running = activity.thread();
         let spawned = std::thread::Builder::new().name("cm-open".into()).spawn(move || {
-            let opened = catch_unwind(|| Self::open_here(settings))
+            let opened = catch_unwind(AssertUnwindSafe(|| Self::open_with(settings, activity)))
                 .unwrap_or_else(|payload| Err(Error::from_panic("openMemory", &*payload)));
             if let Some(reply) = take(&mine) {
                 reply.settle(opened);
             }
+            drop(running);
         });
         if let Err(error) = spawned
             && let Some(reply) = take(&shared)
@@ -109,15 +112,18 @@ impl Memory {
     /// # Errors
     /// `ERR_LOCKED`, `ERR_SCHEMA_UNSUPPORTED`, `ERR_CORRUPT`, `ERR_IO`, `ERR_DISK_FULL`, `ERR_BUSY`.
     pub fn open_here(settings: Settings) -> Result<Arc<Self>> {
+        Self::open_with(settings, Arc::default())
+    }
+
+    fn open_with(settings: Settings, activity: Arc<Activity>) -> Result<Arc<Self>> {
         if settings.role == Role::Client {
-            return Self::open_client(settings);
+            return Self::open_client(settings, activity);
         }
         let settings = Arc::new(settings);
         let layout = Layout::new(settings.data_dir.clone());
         let owner = Arc::new(Ownership::take(&layout, &settings)?);
         let parts = settings.parts;
         let budget = Arc::new(Budget::new(settings.max_in_flight_bytes));
-        let activity = Arc::new(Activity::default());
         // The lock ends with the last of the threads that write, also where the handle is only
         // garbage-collected.
         let guard: Arc<dyn Any + Send + Sync> = Arc::clone(&owner) as _;
@@ -169,10 +175,9 @@ impl Memory {
     }
 
     /// Opens nothing but what it looks at; see [`client`].
-    fn open_client(settings: Settings) -> Result<Arc<Self>> {
+    fn open_client(settings: Settings, activity: Arc<Activity>) -> Result<Arc<Self>> {
         let settings = Arc::new(settings);
         let budget = Arc::new(Budget::new(settings.max_in_flight_bytes));
-        let activity = Arc::new(Activity::default());
         let client::Parts { store, queue } = client::open(&settings, &budget, &activity)?;
         let sampler = Arc::new(Sampler::new(&Layout::new(settings.data_dir.clone())));
         let store =
@@ -370,7 +375,12 @@ impl Memory {
         let memory = Arc::clone(self);
         // A write that waits for a lock may do so until its deadline.
         let bound = CLOSE_BOUND.max(self.settings.deadline + Duration::from_secs(1));
-        let spawned = std::thread::Builder::new().name("cm-close".into()).spawn(move || memory.close(bound));
+        let running = self.activity.thread();
+        let spawned = std::thread::Builder::new().name("cm-close".into()).spawn(move || {
+            memory.close(bound);
+            drop(memory);
+            drop(running);
+        });
         if spawned.is_err() {
             // No thread to be had: better a short wait here than files left open.
             self.close(bound);

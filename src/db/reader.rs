@@ -101,13 +101,14 @@ impl Readers {
         let (sender, jobs) = crossbeam_channel::unbounded::<Job>();
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(mut source) = sources.pop() {
-            let (jobs, end) = (jobs.clone(), self.end.clone());
+            let (jobs, end, running) = (jobs.clone(), self.end.clone(), self.activity.thread());
             let name = format!("{}-{}", self.name, threads.len());
             threads.push(std::thread::Builder::new().name(name).spawn(move || {
                 for job in jobs {
                     job(&mut source);
                 }
                 drop(source);
+                drop(running);
                 // Nobody listens where the handle was dropped.
                 let _ = end.send(());
             })?);

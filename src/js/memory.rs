@@ -1,6 +1,10 @@
 //! `openMemory` and class `Memory`.
 
-use std::{cell::OnceCell, sync::Arc, time::Duration};
+use std::{
+    cell::OnceCell,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use napi::{Env, Unknown, bindgen_prelude::Reference};
 use napi_derive::napi;
@@ -9,7 +13,7 @@ use super::{
     answer::Answer,
     arguments::Argument,
     call::{Pending, Promised, immediate, promise},
-    environment::{Teardown, watch},
+    environment::{Environment, Teardown, watch},
     health, open_options,
     pages::Pages,
     queue::Queue,
@@ -17,6 +21,7 @@ use super::{
     store::Store,
 };
 use crate::{
+    db::activity::Activity,
     error::{Error, Result},
     memory,
     reply::Reply,
@@ -37,9 +42,13 @@ const TEARDOWN: Duration = Duration::from_secs(2);
 pub fn open_memory<'e>(env: &'e Env, options: Unknown<'e>) -> napi::Result<Promised<'e>> {
     promise(env, Pending::Operation, || {
         let settings = open_options::settings(&Argument::new("options", &options))?;
+        let activity = Arc::new(Activity::default());
+        // Before its memory: what is told to end first is waited for last.
+        Environment::of(env)?.watch(&(Arc::clone(&activity) as Arc<dyn Teardown>));
         Ok(move |reply: Reply<Answer>| {
             memory::Memory::open(
                 settings,
+                activity,
                 Reply::new(move |opened: Result<Arc<memory::Memory>>| {
                     reply.settle(opened.map(|core| Answer::Made(Box::new(move |env| Memory::make(env, core)))));
                 }),
@@ -62,6 +71,14 @@ impl Teardown for memory::Memory {
     fn teardown(&self) {
         // Whatever takes longer ends with its thread; what was acknowledged is safe either way.
         self.dispose_here(TEARDOWN);
+    }
+}
+
+/// A memory that is still opening, is being disposed, or was only garbage-collected has threads that nobody joins.
+/// Each of them keeps this alive.
+impl Teardown for Activity {
+    fn teardown(&self) {
+        self.wait_until_ended(Instant::now() + TEARDOWN);
     }
 }
 
