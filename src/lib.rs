@@ -4,9 +4,9 @@
 //! queues and the session registry. JavaScript keeps only what it is handling right now, and the only thing
 //! that ever crosses back is a settled promise.
 //!
-//! Layers, each importing only what stands below it: [`js`] (the N-API surface), [`deletion`] and [`portable`] (work on a
-//! whole memory: deleting for good, export and import), [`memory`] (opens, wires and closes the parts; [`client`] those of
-//! a client), [`backup`] and [`integrity`] (the files as a whole), [`queue`] and [`sessions`], [`index`] (so far what reads
+//! Layers, each importing only what stands below it: [`js`] (the N-API surface), [`deletion`], [`portable`] and
+//! [`integrity`] (work on a whole memory: deleting for good, export and import, check and repair), [`memory`] (opens, wires
+//! and closes the parts; [`client`] those of a client), [`backup`] (the files as a whole), [`queue`] and [`sessions`], [`index`] (so far what reads
 //! the vectors of a Chroma directory), [`store`] (one file a table), [`db`] (connections, schema, writer and reader
 //! threads), and at the bottom [`settings`], [`parts`], [`error`], [`reply`], [`job`], [`clock`] and [`fault`].
 

@@ -7,7 +7,6 @@ use std::{
     any::Any,
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -17,14 +16,12 @@ use std::{
 
 use self::{ownership::Ownership, shared_database::SharedDatabase};
 use crate::{
-    backup::{self, manifest::Manifest},
     client,
     db::{Budget, Readers, Writer, activity::Activity, connection, layout::Layout},
     error::{Code, Error, Result},
     fault,
     health::{Health, Sampler},
-    integrity::{self, Repaired, Report},
-    job::{Job, Jobs},
+    job::Jobs,
     parts::Part,
     queue::{Directory, OwnFile, Queue, Queues, SharedFile, client::only_the_owner, engine::Parts, open_storage},
     reply::Reply,
@@ -254,20 +251,11 @@ impl Memory {
         &self.jobs
     }
 
-    /// Copies the files into `folder`, which is new or empty; see [`backup::copy`].
-    ///
-    /// # Errors
-    /// `ERR_DISPOSED`, `ERR_IO` where no thread can be started.
-    pub fn backup(&self, folder: PathBuf) -> Result<Job<backup::Progress, Manifest>> {
-        let (layout, parts) = (Layout::new(self.settings.data_dir.clone()), self.settings.parts);
-        self.jobs.start("backup", move |control| backup::copy::run(&layout, parts, &folder, control))
-    }
-
     /// What only the owner of the directory may do.
     ///
     /// # Errors
     /// `ERR_NOT_OPEN` on a client.
-    fn must_own(&self, what: &str) -> Result<()> {
+    pub fn must_own(&self, what: &str) -> Result<()> {
         match self.settings.role {
             Role::Owner => Ok(()),
             Role::Client => Err(only_the_owner(Code::NotOpen, what)),
@@ -282,26 +270,6 @@ impl Memory {
         self.must_own(what)?;
         self.part(Part::Store, self.store.as_ref())?;
         self.part(Part::Queue, self.queue.as_ref()).map(drop)
-    }
-
-    /// Checks the files of the open parts; see [`integrity::check`].
-    pub fn check_integrity(self: &Arc<Self>, reply: Reply<Report>) {
-        if let Err(error) = self.must_own("checkIntegrity()") {
-            return reply.settle(Err(error));
-        }
-        let memory = Arc::clone(self);
-        let job = self.jobs.start("check", move |control| integrity::check::run(&memory, control));
-        answer(job, reply);
-    }
-
-    /// Mends what [`Memory::check_integrity`] finds and can be derived again; see [`integrity::repair`].
-    pub fn repair(self: &Arc<Self>, reply: Reply<Repaired>) {
-        if let Err(error) = self.must_own("repair()") {
-            return reply.settle(Err(error));
-        }
-        let memory = Arc::clone(self);
-        let job = self.jobs.start("repair", move |control| integrity::repair::run(&memory, control));
-        answer(job, reply);
     }
 
     /// Until when a write waits for a lock, where the call says nothing else.
@@ -458,14 +426,6 @@ impl Memory {
     #[must_use]
     pub fn is_disposed(&self) -> bool {
         !matches!(*self.closing.lock().unwrap_or_else(PoisonError::into_inner), Closing::Open)
-    }
-}
-
-/// What a job ends with, as an answer.
-fn answer<R: Clone + Send + 'static>(job: Result<Job<(), R>>, reply: Reply<R>) {
-    match job {
-        Ok(job) => job.result(reply),
-        Err(error) => reply.settle(Err(error)),
     }
 }
 
