@@ -360,7 +360,7 @@ export declare class Memory {
   backup(folder: string): Job<BackupProgress, BackupManifest>
   /**
    * Checks the files: pages, foreign keys, the full-text tables against their rows, triggers, JSON columns, the
-   * queue's counters against its rows. Blocks nobody: it looks at private copies, which need as much free space as
+   * queue's counters against its rows, and its leases and attempts against what they are about. Blocks nobody: it looks at private copies, which need as much free space as
    * the larger file. What it finds is in the report, never an error.
    *
    * Rejects with `ERR_NOT_OPEN` on a client; `ERR_DISPOSED`, `ERR_DISK_FULL`, `ERR_IO`.
@@ -368,7 +368,7 @@ export declare class Memory {
   checkIntegrity(): Promise<IntegrityReport>
   /**
    * Makes again what can be derived: full-text tables and triggers that are missing or wrong, from the rows, and
-   * the queue's counters. One table a transaction; each **keeps everybody from writing** to `claude-mem.db` while it
+   * the queue's counters; leases that nobody holds and attempts of messages that are not there go. One table a transaction; each **keeps everybody from writing** to `claude-mem.db` while it
    * runs, and the report says for how long. Touches nothing where all is well.
    *
    * Rejects with `ERR_NOT_OPEN` on a client; `ERR_DISPOSED`, `ERR_BUSY`, `ERR_DISK_FULL`, `ERR_IO`.
@@ -1546,7 +1546,7 @@ export interface InitializeOptions {
 /** One thing that `memory.checkIntegrity()` found. */
 export interface IntegrityFinding {
   /** What kind of thing. */
-  kind: 'damaged' | 'missing-file' | 'missing-table' | 'missing-index' | 'missing-text-index' | 'text-index-differs' | 'trigger' | 'orphans' | 'not-json' | 'queue-counters' | 'busy'
+  kind: 'damaged' | 'missing-file' | 'missing-table' | 'missing-index' | 'missing-text-index' | 'text-index-differs' | 'trigger' | 'orphans' | 'not-json' | 'queue-counters' | 'dead-letter-counter' | 'stray-leases' | 'stray-attempts' | 'busy'
   /** `'error'`: something is lost or wrong. `'warning'`: somebody should look. `'info'`: legal, and worth knowing. */
   severity: 'error' | 'warning' | 'info'
   /** The file. */

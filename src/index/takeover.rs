@@ -236,12 +236,11 @@ fn judge(document: &Document, target: &mut dyn Target) -> Result<Verdict> {
     })
 }
 
+/// Texts, each with the vector that was stored for it.
+type Pairs = Vec<(String, Vec<f32>)>;
+
 /// Counts the documents, and picks the sample: wanted ones, evenly over the whole collection.
-fn look_through(
-    chroma: &mut Chroma,
-    target: &mut dyn Target,
-    control: &Control<'_, Progress>,
-) -> Result<(u64, Vec<(String, Vec<f32>)>)> {
+fn look_through(chroma: &mut Chroma, target: &mut dyn Target, control: &Control<'_, Progress>) -> Result<(u64, Pairs)> {
     let (mut total, mut wanted, mut stride) = (0_u64, 0_usize, 1_usize);
     let mut sample = Vec::with_capacity(2 * SAMPLE);
     for document in chroma.documents() {
