@@ -71,9 +71,7 @@ export interface Ranked {
 
 /** A row of any kind. */
 export type AnyRow =
-  | (ObservationRow & { kind: 'observation' })
-  | (SummaryRow & { kind: 'summary' })
-  | (PromptRow & { kind: 'prompt' });
+  (ObservationRow & { kind: 'observation' }) | (SummaryRow & { kind: 'summary' }) | (PromptRow & { kind: 'prompt' });
 
 /** Options of `search.timelineByQuery`. */
 export interface TimelineByQueryOptions extends Omit<RankedSearchOptions, 'limit' | 'offset' | 'orderBy'> {
@@ -135,6 +133,18 @@ export interface WhereDocument {
   $not_contains?: string;
   $and?: WhereDocument[];
   $or?: WhereDocument[];
+}
+
+/** A document of a collection. */
+export interface CollectionDocument {
+  /** By which you know it. */
+  id: string;
+  /** Its text; null where it has none, or it was not asked for. */
+  text: string | null;
+  /** Its metadata, likewise. */
+  metadata: Record<string, string | number | boolean | null> | null;
+  /** With `include: ['vector']`: its vector at unit length, with 16 bits a number; null while it is not made yet. */
+  vector?: Float32Array | null;
 }
 
 /**
@@ -837,6 +847,23 @@ export declare class Vectors {
   /** Removes a collection with all its documents. Resolves whether there was one. */
   dropCollection(name: string, options?: { deadlineMs?: number } | null): Promise<boolean>
   /**
+   * Takes over the vectors of a Chroma directory (`chroma.sqlite3` and its index folders), as claude-mem's vector
+   * store left it, without Python and without embedding anything again but a sample. `await` it for the report; `for
+   * await` shows how far it is.
+   *
+   * A vector is taken where its document's row still has the text that the vector store kept with it. First up to 32
+   * documents are embedded with the model in use and compared: where the median cosine is below 0.99 it was another
+   * model, and nothing is taken. The directory is only read, from a private copy, and nothing in it is executed; a
+   * damaged document is left out and counted. Run again, it takes what is still missing; disposed, what it has taken
+   * stays.
+   *
+   * Throws `ERR_INVALID_ARG`, `ERR_NOT_OPEN` on a client and `ERR_DISPOSED`; rejects with `ERR_MODEL_MISMATCH`,
+   * `ERR_NO_MODEL`, `ERR_NOT_FOUND` where there is no such directory or collection (the message names those there
+   * are), `ERR_CORRUPT` naming the file and the place, `ERR_BUSY` while a Chroma process keeps writing, `ERR_IO` and
+   * `ERR_DISK_FULL`.
+   */
+  importChroma(directory: string, options?: ImportChromaOptions | null): Job<ImportChromaProgress, ImportChromaReport>
+  /**
    * Looks at every row, and makes every vector that is owed. `await` it for the report; `for await` shows how far it
    * is. Where texts cannot be embedded it ends with `pending` and `reason` in the report. Disposed, or when the process
    * dies, what it has done stays, and the next one goes on from there.
@@ -972,6 +999,16 @@ export interface ByIdsOptions {
   limit?: number
 }
 
+/** How a sample of the vectors compares with those of the model in use. */
+export interface ChromaSample {
+  /** Documents embedded again. */
+  compared: number
+  /** The median of the cosines; at least 0.99. */
+  median: number
+  /** The least of them. */
+  least: number
+}
+
 /** Options of `collection.count`. */
 export interface CollectionCount {
   /** Only documents whose metadata fits. */
@@ -990,18 +1027,6 @@ export interface CollectionDelete {
   whereDocument?: WhereDocument
   /** How long to wait for a lock that another process holds, ms. Default: `deadlineMs` of `openMemory`. */
   deadlineMs?: number
-}
-
-/** A document of a collection. */
-export interface CollectionDocument {
-  /** By which you know it. */
-  id: string
-  /** Its text; null where it has none, or it was not asked for. */
-  text: string | null
-  /** Its metadata, likewise. */
-  metadata: Record<string, string | number | boolean | null> | null | null
-  /** With `include: ['vector']`: its vector at unit length, with 16 bits a number; null while it is not made yet. */
-  'vector?': Float32Array | null | null
 }
 
 /** Options of `collection.get`; without `ids`, `where` and `whereDocument` it answers all documents. */
@@ -1276,13 +1301,16 @@ export interface DuplicateOptions {
   limit?: number
 }
 
-/** An embedding model. */
+/** An embedding model. Vectors of models that differ in any of this are not compared with each other. */
 export interface EmbeddingModel {
-  /** Its family; vectors of another name are not compared with those of this one. Default `'all-MiniLM-L6-v2'`. */
+  /**
+   * What it is called: letters, digits, `.`, `_` and `-`, at most 100 characters; also the name of its folder.
+   * Default `'all-MiniLM-L6-v2'`.
+   */
   name?: string
   /** Numbers in a vector (1 to 4,096). Default 384. */
   dimensions?: number
-  /** Tokens of a text that count at most (1 to 1,000,000). Default 256. */
+  /** Tokens of a text that count (3 to 8,192); what follows is not embedded. Default 256. */
   maxTokens?: number
 }
 
@@ -1469,6 +1497,45 @@ export interface ImportArrivals {
   duplicate: number
   /** Dead letters beyond `maxDeadLetters` or `deadLetterAgeMs`. */
   skipped: number
+}
+
+/** Options of `vectors.importChroma`. */
+export interface ImportChromaOptions {
+  /** The collection's name. Default `'cm__claude-mem'`. */
+  collection?: string
+  /**
+   * Chroma's database that it is in, where several have one of that name. Default: the only one, else
+   * `'default_database'`.
+   */
+  database?: string
+}
+
+/** How far `vectors.importChroma()` is. */
+export interface ImportChromaProgress {
+  /** Documents looked at. */
+  done: number
+  /** Documents in the collection. */
+  total: number
+}
+
+/** What `vectors.importChroma()` has done. */
+export interface ImportChromaReport {
+  /** Documents in the collection; the sum of the next five. */
+  documents: number
+  /** Vectors taken over. */
+  imported: number
+  /** Documents that had a vector before. */
+  current: number
+  /** Documents whose row has another text than the vector store had. The indexer embeds them. */
+  stale: number
+  /** Documents without a row, or with a name that is none of claude-mem's. */
+  orphaned: number
+  /** Documents that are damaged, or of the wrong size. */
+  rejected: number
+  /** Why documents were not taken over, with examples. */
+  reasons: Array<NotImported>
+  /** The sample; null where nothing was to be taken over. */
+  sample: ChromaSample | null
 }
 
 /** Options of `importFrom`. */
@@ -1700,6 +1767,16 @@ export interface NewDocumentInput {
   metadata?: Record<string, string | number | boolean | null>
   /** Your own vector, of any length but zero; kept at unit length with 16 bits a number. */
   vector?: Float32Array | number[]
+}
+
+/** Documents that were not taken over for one reason. */
+export interface NotImported {
+  /** `'stale'`, `'orphaned'`, or what is wrong with them in a few words. */
+  reason: string
+  /** How many. */
+  count: number
+  /** The first few names. */
+  examples: Array<string>
 }
 
 /** An observation that a search has found. */
@@ -1954,12 +2031,31 @@ export interface OpenOptions {
    */
   vectorMemoryBudget?: number
   /**
-   * Who makes vectors of texts: `'local'`, a model in this process; `'external'`, the caller, who asks
-   * `vectors.pending()` and hands them to `vectors.put()`. Default `'local'`.
+   * Who makes vectors of texts: `'local'`, a model in this process, or `'external'`, you: `vectors.pending()` says which
+   * are wanted, `vectors.put()` takes them, and a call that would embed a text answers `ERR_NO_MODEL`. Default
+   * `'local'`.
    */
   embedder?: 'local' | 'external'
-  /** The model whose vectors they are. Default all-MiniLM-L6-v2. */
+  /** Which model. Default: all-MiniLM-L6-v2. */
   model?: EmbeddingModel
+  /**
+   * The folder of the model's `model.onnx` and, for another model than the default one, of its `tokenizer.json` or
+   * `vocab.txt`; nowhere else is looked then. Default: `CLAUDE_MEM_MODEL_DIR`, else the first of
+   * `models/<name>/` in the data directory, `models/<name>/` beside this module, and Chroma's cache (for the
+   * default model) that has one.
+   */
+  modelDir?: string
+  /**
+   * How long the model stays in memory unused, ms (0 to 3.2e10); it is loaded when it is first needed. Default 5
+   * minutes.
+   */
+  modelIdleMs?: number
+  /** Threads that embed one batch (1 to 64). Default 1. */
+  modelThreads?: number
+  /** Bytes of remembered query vectors at most (0 to 1 GiB); one takes some 1,700. Default 1 MiB. */
+  queryCacheBytes?: number
+  /** For a client: it loads the model where a search needs it; else it searches by keywords. Default false. */
+  clientModel?: boolean
 }
 
 /** The model of vectors that were stored earlier. */
