@@ -71,9 +71,7 @@ export interface Ranked {
 
 /** A row of any kind. */
 export type AnyRow =
-  | (ObservationRow & { kind: 'observation' })
-  | (SummaryRow & { kind: 'summary' })
-  | (PromptRow & { kind: 'prompt' });
+  (ObservationRow & { kind: 'observation' }) | (SummaryRow & { kind: 'summary' }) | (PromptRow & { kind: 'prompt' });
 
 /** Options of `search.timelineByQuery`. */
 export interface TimelineByQueryOptions extends Omit<RankedSearchOptions, 'limit' | 'offset' | 'orderBy'> {
@@ -135,6 +133,18 @@ export interface WhereDocument {
   $not_contains?: string;
   $and?: WhereDocument[];
   $or?: WhereDocument[];
+}
+
+/** A document of a collection. */
+export interface CollectionDocument {
+  /** By which you know it. */
+  id: string;
+  /** Its text; null where it has none, or it was not asked for. */
+  text: string | null;
+  /** Its metadata, likewise. */
+  metadata: Record<string, string | number | boolean | null> | null;
+  /** With `include: ['vector']`: its vector at unit length, with 16 bits a number; null while it is not made yet. */
+  vector?: Float32Array | null;
 }
 
 /**
@@ -585,8 +595,9 @@ export declare class ReadySessions {
  * A search has two legs. By words: rows with any of the query's words in any form, with parts of identifiers and names,
  * and with what a mistyped word may have meant, ranked by bm25. By meaning: rows with a document whose vector is near
  * to that of the query. Each leg has its best hundred rows as candidates (more where a page reaches beyond them), and
- * both rank all of these: `score` is 0.4 × bm25 / the best row's bm25 + 0.6 × the cosine of the row's nearest document,
- * each from 0 to 1. A row is one result, whatever of it matches. A row whose documents have no vector yet is embedded
+ * both rank all of these: `score` is 0.4 × coverage × bm25 / the best row's bm25 + 0.6 × the cosine of the row's nearest
+ * document, each from 0 to 1, where coverage is how much of the query the best row by words has: rare words count more,
+ * and those that no row has count most. A row is one result, whatever of it matches. A row whose documents have no vector yet is embedded
  * for the query (up to 8 documents), or else taken for as near as the middle of the rows found by words.
  *
  * Filters hold before anything is ranked. Where a search is asked of one kind of row, a filter that this kind does not
@@ -992,18 +1003,6 @@ export interface CollectionDelete {
   deadlineMs?: number
 }
 
-/** A document of a collection. */
-export interface CollectionDocument {
-  /** By which you know it. */
-  id: string
-  /** Its text; null where it has none, or it was not asked for. */
-  text: string | null
-  /** Its metadata, likewise. */
-  metadata: Record<string, string | number | boolean | null> | null | null
-  /** With `include: ['vector']`: its vector at unit length, with 16 bits a number; null while it is not made yet. */
-  'vector?': Float32Array | null | null
-}
-
 /** Options of `collection.get`; without `ids`, `where` and `whereDocument` it answers all documents. */
 export interface CollectionGet {
   /** Only these (up to 10,000); those that are not there are left out. */
@@ -1276,13 +1275,16 @@ export interface DuplicateOptions {
   limit?: number
 }
 
-/** An embedding model. */
+/** An embedding model. Vectors of models that differ in any of this are not compared with each other. */
 export interface EmbeddingModel {
-  /** Its family; vectors of another name are not compared with those of this one. Default `'all-MiniLM-L6-v2'`. */
+  /**
+   * What it is called: letters, digits, `.`, `_` and `-`, at most 100 characters; also the name of its folder.
+   * Default `'all-MiniLM-L6-v2'`.
+   */
   name?: string
   /** Numbers in a vector (1 to 4,096). Default 384. */
   dimensions?: number
-  /** Tokens of a text that count at most (1 to 1,000,000). Default 256. */
+  /** Tokens of a text that count (3 to 8,192); what follows is not embedded. Default 256. */
   maxTokens?: number
 }
 
@@ -1954,12 +1956,31 @@ export interface OpenOptions {
    */
   vectorMemoryBudget?: number
   /**
-   * Who makes vectors of texts: `'local'`, a model in this process; `'external'`, the caller, who asks
-   * `vectors.pending()` and hands them to `vectors.put()`. Default `'local'`.
+   * Who makes vectors of texts: `'local'`, a model in this process, or `'external'`, you: `vectors.pending()` says which
+   * are wanted, `vectors.put()` takes them, and a call that would embed a text answers `ERR_NO_MODEL`. Default
+   * `'local'`.
    */
   embedder?: 'local' | 'external'
-  /** The model whose vectors they are. Default all-MiniLM-L6-v2. */
+  /** Which model. Default: all-MiniLM-L6-v2. */
   model?: EmbeddingModel
+  /**
+   * The folder of the model's `model.onnx` and, for another model than the default one, of its `tokenizer.json` or
+   * `vocab.txt`; nowhere else is looked then. Default: `CLAUDE_MEM_MODEL_DIR`, else the first of
+   * `models/<name>/` in the data directory, `models/<name>/` beside this module, and Chroma's cache (for the
+   * default model) that has one.
+   */
+  modelDir?: string
+  /**
+   * How long the model stays in memory unused, ms (0 to 3.2e10); it is loaded when it is first needed. Default 5
+   * minutes.
+   */
+  modelIdleMs?: number
+  /** Threads that embed one batch (1 to 64). Default 1. */
+  modelThreads?: number
+  /** Bytes of remembered query vectors at most (0 to 1 GiB); one takes some 1,700. Default 1 MiB. */
+  queryCacheBytes?: number
+  /** For a client: it loads the model where a search needs it; else it searches by keywords. Default false. */
+  clientModel?: boolean
 }
 
 /** The model of vectors that were stored earlier. */
@@ -2115,6 +2136,11 @@ export interface QueueMetrics {
 
 /** Options of `memory.search`. Numbers may come as decimal strings, as a query string has them. */
 export interface RankedSearchOptions {
+  /**
+   * The query's vector, of the length of the model's, where the caller embeds (`embedder: 'external'`). Default: the
+   * query is embedded here. Ignored by `similar`.
+   */
+  vector?: Float32Array | number[]
   /** Found by words and meaning, by meaning, or by words. Default: `hybrid`. */
   mode?: 'hybrid' | 'semantic' | 'keyword'
   /** Rows at most, up to 1,000. Default: 20. */

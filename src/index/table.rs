@@ -187,7 +187,8 @@ pub fn set_vector(db: &Connection, id: i64, vector: Vec<u8>, changes: &mut Chang
 /// # Errors
 /// What SQLite answers.
 pub fn set_vector_of(db: &Connection, id: i64, text: &Hash, vector: Vec<u8>, changes: &mut Changes) -> Result<bool> {
-    let same = db.prepare_cached("SELECT 1 FROM documents WHERE id = ?1 AND text_hash = ?2")?.exists(params![id, text])?;
+    let same =
+        db.prepare_cached("SELECT 1 FROM documents WHERE id = ?1 AND text_hash = ?2")?.exists(params![id, text])?;
     if same { set_vector(db, id, vector, changes) } else { Ok(false) }
 }
 
