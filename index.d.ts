@@ -370,7 +370,7 @@ export declare class Memory {
   backup(folder: string): Job<BackupProgress, BackupManifest>
   /**
    * Checks the files: pages, foreign keys, the full-text tables against their rows, triggers, JSON columns, the
-   * queue's counters against its rows. Blocks nobody: it looks at private copies, which need as much free space as
+   * queue's counters against its rows, and its leases and attempts against what they are about. Blocks nobody: it looks at private copies, which need as much free space as
    * the larger file. What it finds is in the report, never an error.
    *
    * Rejects with `ERR_NOT_OPEN` on a client; `ERR_DISPOSED`, `ERR_DISK_FULL`, `ERR_IO`.
@@ -378,7 +378,7 @@ export declare class Memory {
   checkIntegrity(): Promise<IntegrityReport>
   /**
    * Makes again what can be derived: full-text tables and triggers that are missing or wrong, from the rows, and
-   * the queue's counters. One table a transaction; each **keeps everybody from writing** to `claude-mem.db` while it
+   * the queue's counters; leases that nobody holds and attempts of messages that are not there go. One table a transaction; each **keeps everybody from writing** to `claude-mem.db` while it
    * runs, and the report says for how long. Touches nothing where all is well.
    *
    * Rejects with `ERR_NOT_OPEN` on a client; `ERR_DISPOSED`, `ERR_BUSY`, `ERR_DISK_FULL`, `ERR_IO`.
@@ -848,6 +848,23 @@ export declare class Vectors {
   /** Removes a collection with all its documents. Resolves whether there was one. */
   dropCollection(name: string, options?: { deadlineMs?: number } | null): Promise<boolean>
   /**
+   * Takes over the vectors of a Chroma directory (`chroma.sqlite3` and its index folders), as claude-mem's vector
+   * store left it, without Python and without embedding anything again but a sample. `await` it for the report; `for
+   * await` shows how far it is.
+   *
+   * A vector is taken where its document's row still has the text that the vector store kept with it. First up to 32
+   * documents are embedded with the model in use and compared: where the median cosine is below 0.99 it was another
+   * model, and nothing is taken. The directory is only read, from a private copy, and nothing in it is executed; a
+   * damaged document is left out and counted. Run again, it takes what is still missing; disposed, what it has taken
+   * stays.
+   *
+   * Throws `ERR_INVALID_ARG`, `ERR_NOT_OPEN` on a client and `ERR_DISPOSED`; rejects with `ERR_MODEL_MISMATCH`,
+   * `ERR_NO_MODEL`, `ERR_NOT_FOUND` where there is no such directory or collection (the message names those there
+   * are), `ERR_CORRUPT` naming the file and the place, `ERR_BUSY` while a Chroma process keeps writing, `ERR_IO` and
+   * `ERR_DISK_FULL`.
+   */
+  importChroma(directory: string, options?: ImportChromaOptions | null): Job<ImportChromaProgress, ImportChromaReport>
+  /**
    * Looks at every row, and makes every vector that is owed. `await` it for the report; `for await` shows how far it
    * is. Where texts cannot be embedded it ends with `pending` and `reason` in the report. Disposed, or when the process
    * dies, what it has done stays, and the next one goes on from there.
@@ -981,6 +998,16 @@ export interface ByIdsOptions {
   orderBy?: 'date_desc' | 'date_asc' | 'relevance'
   /** Rows at most; 0 is all. Default: 0. */
   limit?: number
+}
+
+/** How a sample of the vectors compares with those of the model in use. */
+export interface ChromaSample {
+  /** Documents embedded again. */
+  compared: number
+  /** The median of the cosines; at least 0.99. */
+  median: number
+  /** The least of them. */
+  least: number
 }
 
 /** Options of `collection.count`. */
@@ -1473,6 +1500,45 @@ export interface ImportArrivals {
   skipped: number
 }
 
+/** Options of `vectors.importChroma`. */
+export interface ImportChromaOptions {
+  /** The collection's name. Default `'cm__claude-mem'`. */
+  collection?: string
+  /**
+   * Chroma's database that it is in, where several have one of that name. Default: the only one, else
+   * `'default_database'`.
+   */
+  database?: string
+}
+
+/** How far `vectors.importChroma()` is. */
+export interface ImportChromaProgress {
+  /** Documents looked at. */
+  done: number
+  /** Documents in the collection. */
+  total: number
+}
+
+/** What `vectors.importChroma()` has done. */
+export interface ImportChromaReport {
+  /** Documents in the collection; the sum of the next five. */
+  documents: number
+  /** Vectors taken over. */
+  imported: number
+  /** Documents that had a vector before. */
+  current: number
+  /** Documents whose row has another text than the vector store had. The indexer embeds them. */
+  stale: number
+  /** Documents without a row, or with a name that is none of claude-mem's. */
+  orphaned: number
+  /** Documents that are damaged, or of the wrong size. */
+  rejected: number
+  /** Why documents were not taken over, with examples. */
+  reasons: Array<NotImported>
+  /** The sample; null where nothing was to be taken over. */
+  sample: ChromaSample | null
+}
+
 /** Options of `importFrom`. */
 export interface ImportOptions {
   /**
@@ -1548,7 +1614,7 @@ export interface InitializeOptions {
 /** One thing that `memory.checkIntegrity()` found. */
 export interface IntegrityFinding {
   /** What kind of thing. */
-  kind: 'damaged' | 'missing-file' | 'missing-table' | 'missing-index' | 'missing-text-index' | 'text-index-differs' | 'trigger' | 'orphans' | 'not-json' | 'queue-counters' | 'busy'
+  kind: 'damaged' | 'missing-file' | 'missing-table' | 'missing-index' | 'missing-text-index' | 'text-index-differs' | 'trigger' | 'orphans' | 'not-json' | 'queue-counters' | 'dead-letter-counter' | 'stray-leases' | 'stray-attempts' | 'busy'
   /** `'error'`: something is lost or wrong. `'warning'`: somebody should look. `'info'`: legal, and worth knowing. */
   severity: 'error' | 'warning' | 'info'
   /** The file. */
@@ -1702,6 +1768,16 @@ export interface NewDocumentInput {
   metadata?: Record<string, string | number | boolean | null>
   /** Your own vector, of any length but zero; kept at unit length with 16 bits a number. */
   vector?: Float32Array | number[]
+}
+
+/** Documents that were not taken over for one reason. */
+export interface NotImported {
+  /** `'stale'`, `'orphaned'`, or what is wrong with them in a few words. */
+  reason: string
+  /** How many. */
+  count: number
+  /** The first few names. */
+  examples: Array<string>
 }
 
 /** An observation that a search has found. */

@@ -17,7 +17,8 @@ const LOCK_MS = 3_000;
 /** A memory on a directory of its own with one session. */
 async function opened(t, options) {
   const { directory, database } = dataDirectory(t);
-  const memory = await openMemory({ dataDir: directory, ...options });
+  // On a slow machine a test may hold the lock for longer than the default of 5 s.
+  const memory = await openMemory({ dataDir: directory, deadlineMs: 60_000, ...options });
   t.after(() => memory.dispose());
   const sessionDbId = await memory.store.createSDKSession('claude', 'project', 'prompt');
   return { memory, database, sessionDbId };

@@ -12,8 +12,8 @@ const { runChild } = require('./children/run-child.cjs');
 const { dataDirectory } = require('./data-directory.cjs');
 
 /** Runs a child that must come to a clean end; returns what it printed. */
-async function cleanEnd(script, args) {
-  const { code, signal, stdout, stderr } = await runChild(script, { args, nodeArgs: ['--expose-gc'] });
+async function cleanEnd(script, args, env = {}) {
+  const { code, signal, stdout, stderr } = await runChild(script, { args, env, nodeArgs: ['--expose-gc'] });
   assert.deepEqual({ code, signal, stderr }, { code: 0, signal: null, stderr: '' });
   return stdout.trim();
 }
@@ -54,6 +54,29 @@ describe('a process that has nothing left to do', () => {
         found.waiting.map(({ attempts }) => attempts),
         depth ? [0] : [],
       );
+    });
+  }
+});
+
+describe('threads that nobody joins any more close their files before the end', () => {
+  for (const kind of ['garbage', 'write', 'leased']) {
+    test(`of a process: ${kind}`, async (t) => {
+      const { directory } = dataDirectory(t);
+      const env = { CLAUDE_MEM_NATIVE_FAULT: 'closing:cm-queue=sleep-300,closing:cm-writer=sleep-200' };
+      await cleanEnd('exit-natural.cjs', [kind, directory], env);
+      assert.deepEqual(leftovers(directory), []);
+    });
+  }
+  for (const [how, faults] of [
+    ['collected', 'closing:cm-queue=sleep-300'],
+    ['disposing', 'closing:cm-writer=sleep-300'],
+    ['opening', 'openMemory=sleep-300'],
+    ['client', 'closing:cm-queue=sleep-300'],
+  ]) {
+    test(`of a worker_threads thread: ${how}`, async (t) => {
+      const { directory } = dataDirectory(t);
+      const left = await cleanEnd('exit-detached.cjs', [how, directory], { CLAUDE_MEM_NATIVE_FAULT: faults });
+      assert.deepEqual(JSON.parse(left), []);
     });
   }
 });

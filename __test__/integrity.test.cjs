@@ -98,6 +98,39 @@ test("the queue's counters against its rows", async (t) => {
   assert.equal((await memory.checkIntegrity()).ok, true);
 });
 
+test("the queue's leases, attempts and dead letters against what they are about", async (t) => {
+  const { memory, put, id, queueFile } = await opened(t);
+  const waiting = await put(id, 'a', 'b');
+  const consumer = memory.queue.consume(id, { maxBatch: 1, keepAlive: true });
+  const { value: batch } = await consumer.next();
+  await batch.deadLetter([batch.messages[0].id], 'on purpose');
+  assert.deepEqual((await memory.checkIntegrity()).findings, [], 'a lease that is held, with nothing left in it');
+  await foreign.execute(
+    queueFile,
+    `INSERT INTO leases(session_id, first_id, last_id, token) VALUES (99, 1, 2, 3);
+     INSERT INTO attempts(message_id, session_id, count) VALUES (12345, ${id}, 2);
+     DELETE FROM dead_letters`,
+  );
+  const report = await memory.checkIntegrity();
+  assert.deepEqual(
+    report.findings.map(({ kind, severity, table, count, ids }) => [kind, severity, table, count, ids]),
+    [
+      ['dead-letter-counter', 'error', 'dead_letters', null, []],
+      ['stray-leases', 'warning', 'leases', 1, [99]],
+      ['stray-attempts', 'warning', 'attempts', 1, [12345]],
+    ],
+  );
+  const { actions, blockedMs } = await memory.repair();
+  assert.deepEqual(
+    actions.map(({ table }) => table),
+    ['queue', 'leases', 'attempts'],
+  );
+  assert.equal(blockedMs, 0);
+  assert.deepEqual((await memory.checkIntegrity()).findings, []);
+  assert.ok(waiting);
+  await batch.commit({ observations: [] });
+});
+
 test('a check blocks no writer, and ends with its memory', async (t) => {
   const { memory, database } = await opened(t);
   const writer = await foreign.write(database);

@@ -18,7 +18,9 @@ const NO_BACKOFF = { backoffBaseMs: 1, backoffMaxMs: 1 };
  * `session(name)` creates a session, `put(id, ...names)` enqueues a message for each name, and `reopen(options)`
  * disposes the memory and opens its directory again.
  */
-async function openedMemory(t, options) {
+async function openedMemory(t, given) {
+  // On a slow machine a test may hold a lock for longer than the default of 5 s.
+  const options = { deadlineMs: 60_000, ...given };
   const { directory, database } = dataDirectory(t);
   const opened = { directory, database, memory: await openMemory({ dataDir: directory, ...options }) };
   t.after(() => opened.memory.dispose());

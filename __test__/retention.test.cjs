@@ -4,7 +4,9 @@
 const assert = require('node:assert/strict');
 const { describe, test } = require('node:test');
 
+const path = require('node:path');
 const { openMemory } = require('..');
+const { runChild } = require('./children/run-child.cjs');
 const { dataDirectory, withoutFixtures } = require('./data-directory.cjs');
 const foreign = require('./foreign/index.cjs');
 const { openedMemory } = require('./opened-memory.cjs');
@@ -80,6 +82,29 @@ describe('retention', () => {
       'observations WHERE sdk_session_id NOT IN (SELECT sdk_session_id FROM sdk_sessions WHERE sdk_session_id IS NOT NULL)';
     assert.equal(await count(database, broken), 0);
   });
+
+  for (const stage of ['sessions', 'queue', 'none']) {
+    test(`a process that dies after the ${stage}: nothing worked off comes again, and a repeat finishes`, async (t) => {
+      const { directory, database } = dataDirectory(t);
+      const child = await runChild('retention.cjs', {
+        args: [directory],
+        env: { CLAUDE_MEM_NATIVE_FAULT: `retention:${stage}=abort`, RUST_BACKTRACE: '0' },
+      });
+      assert.equal(child.stdout, stage === 'none' ? 'begun ended 1' : 'begun', child.stderr);
+      assert.equal(await count(database, 'sdk_sessions'), 0);
+      const memory = await openMemory({ dataDir: directory });
+      t.after(() => memory.dispose());
+      assert.equal(memory.queue.depth(), 0);
+      assert.deepEqual(await memory.queue.discover(), []);
+      await memory.retention({ olderThan: Date.now() });
+      assert.deepEqual(await memory.queue.deadLetters(), []);
+      assert.deepEqual((await memory.checkIntegrity()).findings, []);
+      const queue = path.join(directory, 'native', 'queue.db');
+      for (const table of ['messages', 'dead_letters', 'dedupe_keys', 'attempts', 'pauses', 'leases', 'sessions'])
+        assert.equal(await count(queue, table), 0, table);
+      assert.equal(await count(database, 'native_ack'), 0);
+    });
+  }
 
   test('a time that is none, or still to come', async (t) => {
     const { memory } = await openedMemory(t);

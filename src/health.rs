@@ -253,19 +253,31 @@ pub struct Health {
     pub slowest: Vec<Slowest>,
 }
 
+/// What the figures are collected from.
+pub struct Sources<'m> {
+    /// The memory's.
+    pub settings: &'m Settings,
+    /// When it was.
+    pub opened: Instant,
+    /// The queues, where that part is open.
+    pub queue: Option<&'m Queues>,
+    /// The threads of `claude-mem.db`, where the store is open.
+    pub store: Option<(&'m Writer, &'m Readers)>,
+    /// How the index does, where there is one.
+    pub index: Option<index::status::Status>,
+    /// Writes in flight.
+    pub budget: &'m Budget,
+    /// What took long.
+    pub activity: &'m Activity,
+    /// Figures from disk.
+    pub sampler: &'m Sampler,
+}
+
 impl Health {
     /// Collects the figures.
     #[must_use]
-    pub fn collect(
-        settings: &Settings,
-        opened: Instant,
-        queue: Option<&Queues>,
-        store: Option<(&Writer, &Readers)>,
-        index: Option<index::status::Status>,
-        budget: &Budget,
-        activity: &Activity,
-        sampler: &Sampler,
-    ) -> Self {
+    pub fn collect(sources: Sources<'_>) -> Self {
+        let Sources { settings, opened, queue, store, index, budget, activity, sampler } = sources;
         let figures = queue.map(Queues::figures);
         let (database, queue_database) = sampler.last();
         let file = |sample: FileSample, writer: &Writer| {

@@ -17,18 +17,16 @@ use std::{
 
 use self::{ownership::Ownership, shared_database::SharedDatabase};
 use crate::{
-    backup::{self, manifest::Manifest},
     client,
     db::{Budget, Readers, Writer, activity::Activity, connection, layout::Layout},
     embedder::{self, Embedder},
     error::{Code, Error, Result},
     fault,
-    health::{Health, Sampler},
+    health::{self, Health, Sampler},
     index::{
         self, Index,
         collections::{self, Collections},
     },
-    integrity::{self, Repaired, Report},
     job::{Job, Jobs},
     parts::Part,
     queue::{Directory, OwnFile, Queue, Queues, SharedFile, client::only_the_owner, engine::Parts, open_storage},
@@ -97,17 +95,20 @@ enum Closing {
 }
 
 impl Memory {
-    /// Opens a data directory on a thread of its own.
-    pub fn open(settings: Settings, reply: Reply<Arc<Self>>) {
+    /// Opens a data directory on a thread of its own. `activity` tells when that thread and those of the memory have
+    /// ended.
+    pub fn open(settings: Settings, activity: Arc<Activity>, reply: Reply<Arc<Self>>) {
         let shared = Arc::new(Mutex::new(Some(reply)));
         let mine = Arc::clone(&shared);
         let take = |slot: &Mutex<Option<Reply<Arc<Self>>>>| slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let running = activity.thread();
         let spawned = std::thread::Builder::new().name("cm-open".into()).spawn(move || {
-            let opened = catch_unwind(|| Self::open_here(settings))
+            let opened = catch_unwind(AssertUnwindSafe(|| Self::open_with(settings, activity)))
                 .unwrap_or_else(|payload| Err(Error::from_panic("openMemory", &*payload)));
             if let Some(reply) = take(&mine) {
                 reply.settle(opened);
             }
+            drop(running);
         });
         if let Err(error) = spawned
             && let Some(reply) = take(&shared)
@@ -121,15 +122,18 @@ impl Memory {
     /// # Errors
     /// `ERR_LOCKED`, `ERR_SCHEMA_UNSUPPORTED`, `ERR_CORRUPT`, `ERR_IO`, `ERR_DISK_FULL`, `ERR_BUSY`.
     pub fn open_here(settings: Settings) -> Result<Arc<Self>> {
+        Self::open_with(settings, Arc::default())
+    }
+
+    fn open_with(settings: Settings, activity: Arc<Activity>) -> Result<Arc<Self>> {
         if settings.role == Role::Client {
-            return Self::open_client(settings);
+            return Self::open_client(settings, activity);
         }
         let settings = Arc::new(settings);
         let layout = Layout::new(settings.data_dir.clone());
         let owner = Arc::new(Ownership::take(&layout, &settings)?);
         let parts = settings.parts;
         let budget = Arc::new(Budget::new(settings.max_in_flight_bytes));
-        let activity = Arc::new(Activity::default());
         // The lock ends with the last of the threads that write, also where the handle is only
         // garbage-collected.
         let guard: Arc<dyn Any + Send + Sync> = Arc::clone(&owner) as _;
@@ -187,10 +191,9 @@ impl Memory {
     }
 
     /// Opens nothing but what it looks at; see [`client`].
-    fn open_client(settings: Settings) -> Result<Arc<Self>> {
+    fn open_client(settings: Settings, activity: Arc<Activity>) -> Result<Arc<Self>> {
         let settings = Arc::new(settings);
         let budget = Arc::new(Budget::new(settings.max_in_flight_bytes));
-        let activity = Arc::new(Activity::default());
         let client::Parts { store, queue } = client::open(&settings, &budget, &activity)?;
         let sampler = Arc::new(Sampler::new(&Layout::new(settings.data_dir.clone())));
         let store =
@@ -292,6 +295,18 @@ impl Memory {
         self.index()?.sync(&self.jobs, rebuild)
     }
 
+    /// Takes over the vectors of a Chroma directory; see [`index::takeover`].
+    ///
+    /// # Errors
+    /// As [`Memory::index`] and [`Index::import_chroma`].
+    pub fn import_chroma(
+        &self,
+        directory: PathBuf,
+        options: index::chroma::Options,
+    ) -> Result<Job<index::takeover::Progress, index::takeover::Report>> {
+        self.index()?.import_chroma(&self.jobs, directory, options)
+    }
+
     /// The caller's own documents.
     ///
     /// # Errors
@@ -331,20 +346,11 @@ impl Memory {
         &self.jobs
     }
 
-    /// Copies the files into `folder`, which is new or empty; see [`backup::copy`].
-    ///
-    /// # Errors
-    /// `ERR_DISPOSED`, `ERR_IO` where no thread can be started.
-    pub fn backup(&self, folder: PathBuf) -> Result<Job<backup::Progress, Manifest>> {
-        let (layout, parts) = (Layout::new(self.settings.data_dir.clone()), self.settings.parts);
-        self.jobs.start("backup", move |control| backup::copy::run(&layout, parts, &folder, control))
-    }
-
     /// What only the owner of the directory may do.
     ///
     /// # Errors
     /// `ERR_NOT_OPEN` on a client.
-    fn must_own(&self, what: &str) -> Result<()> {
+    pub fn must_own(&self, what: &str) -> Result<()> {
         match self.settings.role {
             Role::Owner => Ok(()),
             Role::Client => Err(only_the_owner(Code::NotOpen, what)),
@@ -359,26 +365,6 @@ impl Memory {
         self.must_own(what)?;
         self.part(Part::Store, self.store.as_ref())?;
         self.part(Part::Queue, self.queue.as_ref()).map(drop)
-    }
-
-    /// Checks the files of the open parts; see [`integrity::check`].
-    pub fn check_integrity(self: &Arc<Self>, reply: Reply<Report>) {
-        if let Err(error) = self.must_own("checkIntegrity()") {
-            return reply.settle(Err(error));
-        }
-        let memory = Arc::clone(self);
-        let job = self.jobs.start("check", move |control| integrity::check::run(&memory, control));
-        answer(job, reply);
-    }
-
-    /// Mends what [`Memory::check_integrity`] finds and can be derived again; see [`integrity::repair`].
-    pub fn repair(self: &Arc<Self>, reply: Reply<Repaired>) {
-        if let Err(error) = self.must_own("repair()") {
-            return reply.settle(Err(error));
-        }
-        let memory = Arc::clone(self);
-        let job = self.jobs.start("repair", move |control| integrity::repair::run(&memory, control));
-        answer(job, reply);
     }
 
     /// Until when a write waits for a lock, where the call says nothing else.
@@ -422,16 +408,16 @@ impl Memory {
     #[must_use]
     pub fn health(&self) -> Health {
         self.sample();
-        Health::collect(
-            &self.settings,
-            self.opened,
-            self.queue.as_deref(),
-            self.store.as_ref().map(|store| (&*store.writer, &*store.readers)),
-            self.index.as_ref().map(|index| index.status()),
-            &self.budget,
-            &self.activity,
-            &self.sampler,
-        )
+        Health::collect(health::Sources {
+            settings: &self.settings,
+            opened: self.opened,
+            queue: self.queue.as_deref(),
+            store: self.store.as_ref().map(|store| (&*store.writer, &*store.readers)),
+            index: self.index.as_ref().map(|index| index.status()),
+            budget: &self.budget,
+            activity: &self.activity,
+            sampler: &self.sampler,
+        })
     }
 
     /// Ends consumers, lets commits finish, closes the files and gives the directory up. Twice without harm:
@@ -449,11 +435,17 @@ impl Memory {
             }
         }
         self.stop_queue();
+        self.stop_embedding();
         self.jobs.cancel();
         let memory = Arc::clone(self);
         // A write that waits for a lock may do so until its deadline.
         let bound = CLOSE_BOUND.max(self.settings.deadline + Duration::from_secs(1));
-        let spawned = std::thread::Builder::new().name("cm-close".into()).spawn(move || memory.close(bound));
+        let running = self.activity.thread();
+        let spawned = std::thread::Builder::new().name("cm-close".into()).spawn(move || {
+            memory.close(bound);
+            drop(memory);
+            drop(running);
+        });
         if spawned.is_err() {
             // No thread to be had: better a short wait here than files left open.
             self.close(bound);
@@ -471,8 +463,16 @@ impl Memory {
             *closing = Closing::Pending(Vec::new());
         }
         self.stop_queue();
+        self.stop_embedding();
         self.jobs.cancel();
         self.close(bound / 4);
+    }
+
+    /// Whoever waits for vectors of documents is told that there will be none.
+    fn stop_embedding(&self) {
+        if let Some(embedder) = &self.embedder {
+            embedder.close();
+        }
     }
 
     fn stop_queue(&self) {
@@ -579,14 +579,6 @@ fn open_index(
         activity: Arc::clone(activity),
         guard,
     })?)))
-}
-
-/// What a job ends with, as an answer.
-fn answer<R: Clone + Send + 'static>(job: Result<Job<(), R>>, reply: Reply<R>) {
-    match job {
-        Ok(job) => job.result(reply),
-        Err(error) => reply.settle(Err(error)),
-    }
 }
 
 /// What is told of a session that becomes active.

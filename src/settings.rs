@@ -188,7 +188,8 @@ impl Settings {
             index: Index {
                 automatic: true,
                 precision: Precision::Bf16,
-                expansion: Expansion { add: 128, search: 64 },
+                // Recall@10 of 200,000 vectors mixed from real ones: .957 with 64, .979 with 128, .991 with 192.
+                expansion: Expansion { add: 128, search: 192 },
                 memory_budget: 512 << 20,
             },
             model: Model {

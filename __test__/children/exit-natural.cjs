@@ -1,7 +1,8 @@
 'use strict';
-// Leaves one thing pending on an open memory and comes to its end: `node --expose-gc exit-natural.cjs <kind> <directory>`.
+// Leaves one thing pending on an open memory and comes to its end: `node --expose-gc exit-natural.cjs <kind> <directory>`,
+// with the test build where a fault is armed.
 
-const { openMemory } = require('../..');
+const { openMemory } = require(process.env.CLAUDE_MEM_NATIVE_FAULT ? '../fault/index.cjs' : '../..');
 
 const [kind, dataDir] = process.argv.slice(2);
 let memory;

@@ -10,6 +10,16 @@ pub mod restore;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
+
+use self::manifest::Manifest;
+use crate::{
+    db::layout::Layout,
+    error::Result,
+    job::{Job, Jobs},
+    settings::Settings,
+};
+
 /// How far a backup or a restore is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
@@ -19,4 +29,13 @@ pub struct Progress {
     pub done: u64,
     /// Bytes of it in all.
     pub total: u64,
+}
+
+/// Copies the files of a memory into `folder`, which is new or empty; see [`copy`]. It ends with the other `jobs`.
+///
+/// # Errors
+/// `ERR_DISPOSED`, `ERR_IO` where no thread can be started.
+pub fn start(jobs: &Jobs, settings: &Settings, folder: PathBuf) -> Result<Job<Progress, Manifest>> {
+    let (layout, parts) = (Layout::new(settings.data_dir.clone()), settings.parts);
+    jobs.start("backup", move |control| copy::run(&layout, parts, &folder, control))
 }

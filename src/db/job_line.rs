@@ -29,6 +29,12 @@ struct State<J> {
     closed: bool,
 }
 
+impl<J> Default for JobLine<J> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<J> JobLine<J> {
     /// An empty line without threads.
     #[must_use]
@@ -75,6 +81,12 @@ impl<J> JobLine<J> {
     pub fn place(self: &Arc<Self>) -> Place<J> {
         self.lock().threads += 1;
         Place { line: Arc::clone(self), lookout: Lookout::new() }
+    }
+}
+
+impl<J> Default for JobLine<J> {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -91,7 +91,7 @@ mod tests {
     fn it_looks_once_after_work_and_only_where_the_last_came_soon() {
         let mut lookout = Lookout { cores: true, ..Lookout::new() };
         assert!(!lookout.looks(), "nothing has come yet");
-        let mut comes = |lookout: &mut Lookout, after: Duration| {
+        let comes = |lookout: &mut Lookout, after: Duration| {
             lookout.worked();
             lookout.came(lookout.worked.unwrap() + after);
         };

@@ -103,11 +103,12 @@ impl Readers {
         let jobs = Arc::new(JobLine::new());
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(mut source) = sources.pop() {
-            let (mut place, end) = (jobs.place(), self.end.clone());
+            let (mut place, end, running) = (jobs.place(), self.end.clone(), self.activity.thread());
             let name = format!("{}-{}", self.name, threads.len());
             let thread = std::thread::Builder::new().name(name).spawn(move || {
                 place.serve(|job: Job| job(Ok(&mut source)));
                 drop((place, source));
+                drop(running);
                 // Nobody listens where the handle was dropped.
                 let _ = end.send(());
             });

@@ -201,8 +201,10 @@ impl Writer {
         source.interrupted_by(&self.interrupts);
         let (sender, commands) = crossbeam_channel::unbounded();
         let (shared, end) = (Arc::clone(&self.shared), self.end.clone());
+        let running = self.shared.activity.thread();
         let thread = std::thread::Builder::new().name(self.shared.name.to_owned()).spawn(move || {
             serve(source, base, &shared, commands, follow);
+            drop(running);
             // Nobody listens where the handle was dropped.
             let _ = end.send(());
         })?;
@@ -307,6 +309,7 @@ fn serve(
         shared.failed.store(true, Ordering::SeqCst);
         worker.reject_all();
     }
+    fault::stage("closing", || std::iter::once(shared.name));
 }
 
 /// The connection, and the command that it was opened for. While it cannot be opened each command is told why.

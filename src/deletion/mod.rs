@@ -54,12 +54,13 @@ const CHUNK: usize = 1_024;
 
 fn remove(memory: &Memory, kind: Kind, ids: Vec<i64>, wait: Duration) -> Result<usize> {
     let mut steps = Steps::new(memory.writer()?, "delete-rows", wait);
-    let (mut left, mut deleted) = (&*ids, 0);
+    let (mut left, mut deleted, mut batch) = (&*ids, 0, removal::FIRST_BATCH);
     while !left.is_empty() {
         go_on(memory)?;
         let chunk = left[..left.len().min(CHUNK)].to_vec();
-        let removed: Removed = steps.run(move |db, until| removal::delete(db, kind, &chunk, until))?;
+        let removed: Removed = steps.run(move |db, until| removal::delete(db, kind, &chunk, batch, until))?;
         deleted += removed.deleted;
+        batch = removed.batch;
         left = &left[removed.done..];
     }
     Ok(deleted)

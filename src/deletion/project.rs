@@ -83,12 +83,10 @@ pub fn delete_project(memory: &Memory, project: &str, wait: Duration) -> Result<
 }
 
 fn erase(memory: &Memory, sessions: &[i64], wait: Duration, deleted: &mut DeletedProject) -> Result<()> {
-    for id in sessions {
-        go_on(memory)?;
-        let erased = memory.queue()?.erase(*id, wait)?;
-        deleted.messages += erased.messages;
-        deleted.dead_letters += erased.dead_letters;
-    }
+    go_on(memory)?;
+    let erased = memory.queue()?.erase(sessions, wait)?;
+    deleted.messages += erased.messages;
+    deleted.dead_letters += erased.dead_letters;
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use crate::{
     clock,
     db::Steps,
     error::Result,
+    fault,
     memory::Memory,
     store::{
         date_range::Bound,
@@ -54,6 +55,12 @@ pub fn retention(memory: &Memory, project: Option<String>, older_than: Bound, wa
         go_on(memory)?;
         retained.sessions += end_sessions(memory, chunk, before, wait)?;
     }
+    // Also what a process that died here before has left.
+    let gone = read(memory, "find-sessions", removal::unfinished)?;
+    for chunk in gone.chunks(CHUNK) {
+        go_on(memory)?;
+        finish_sessions(memory, chunk, wait)?;
+    }
     merge_away(memory, &[Kind::Observations, Kind::Summaries, Kind::Prompts], wait)?;
     forget(memory)?;
     Ok(retained)
@@ -63,7 +70,7 @@ fn end_sessions(memory: &Memory, sessions: &[i64], before: i64, wait: Duration) 
     // Nothing is taken for them while their rows go.
     let (_leaving, idle, newest) = memory.queue()?.take_leave_of_idle(sessions, wait)?;
     let mut steps = Steps::new(memory.writer()?, "delete-sessions", wait);
-    let (mut next, mut deleted) = (0, 0);
+    let (mut next, mut deleted) = (0, Vec::new());
     while next < idle.len() {
         let rest = idle[next..].to_vec();
         let gone: Vec<bool> = steps.run(move |db, until| {
@@ -78,12 +85,39 @@ fn end_sessions(memory: &Memory, sessions: &[i64], before: i64, wait: Duration) 
         })?;
         for (id, gone) in idle[next..].iter().zip(&gone) {
             if *gone {
-                deleted += 1;
-                // Remembered keys, attempts, what is acknowledged and not purged.
-                memory.queue()?.erase_idle(*id, newest, wait)?;
+                deleted.push(*id);
             }
         }
         next += gone.len();
     }
-    Ok(deleted)
+    fault::point("retention:sessions");
+    // Remembered keys, attempts, what is acknowledged and not purged.
+    memory.queue()?.erase_idle(&deleted, newest, wait)?;
+    Ok(deleted.len())
+}
+
+/// Erases what the queue still has of sessions whose row is gone, and then forgets how far they were acknowledged:
+/// until then nothing of them can come again, whenever the process dies. Sessions that something waits for are left
+/// to the queue, which makes dead letters of it.
+fn finish_sessions(memory: &Memory, sessions: &[i64], wait: Duration) -> Result<()> {
+    let (_leaving, idle, newest) = memory.queue()?.take_leave_of_idle(sessions, wait)?;
+    memory.queue()?.erase_idle(&idle, newest, wait)?;
+    fault::point("retention:queue");
+    let mut steps = Steps::new(memory.writer()?, "forget-sessions", wait);
+    let mut next = 0;
+    while next < idle.len() {
+        let rest = idle[next..].to_vec();
+        next += steps.run(move |db, until| {
+            let mut done = 0;
+            for id in &rest {
+                removal::forget_watermark(db, *id)?;
+                done += 1;
+                if Instant::now() >= until {
+                    break;
+                }
+            }
+            Ok(done)
+        })?;
+    }
+    Ok(())
 }

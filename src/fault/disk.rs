@@ -37,6 +37,8 @@ pub struct Log {
     /// Writes that still work before those.
     passing_writes: AtomicI64,
     failing_syncs: AtomicI64,
+    /// Writes and fsyncs up to the one that fails, that included; 0 for none.
+    countdown: AtomicI64,
 }
 
 impl Log {
@@ -59,6 +61,24 @@ impl Log {
     /// As [`Log::fail_writes`], of fsyncs.
     pub fn fail_syncs(&self, count: i64) {
         self.failing_syncs.store(count, Ordering::SeqCst);
+    }
+
+    /// Has `passing` writes and fsyncs pass, and the one behind them fail.
+    pub fn fail_one_behind(&self, passing: i64) {
+        self.countdown.store(passing + 1, Ordering::SeqCst);
+    }
+
+    /// Ends [`Log::fail_one_behind`]; whether that one came.
+    pub fn end_countdown(&self) -> bool {
+        self.countdown.swap(0, Ordering::SeqCst) == 0
+    }
+
+    fn fails(&self, left: &AtomicI64) -> bool {
+        let one_less = |left: i64| (left > 0).then(|| left - 1);
+        match self.countdown.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less) {
+            Ok(left) => left == 1,
+            Err(_) => fails(left),
+        }
     }
 }
 
@@ -164,7 +184,7 @@ unsafe extern "C" fn write(
     offset: ffi::sqlite3_int64,
 ) -> c_int {
     let Some((log, original)) = watched(file) else { return ffi::SQLITE_IOERR_WRITE };
-    if !fails(&log.passing_writes) && fails(&log.failing_writes) {
+    if !fails(&log.passing_writes) && log.fails(&log.failing_writes) {
         return ffi::SQLITE_IOERR_WRITE;
     }
     match original.xWrite {
@@ -176,7 +196,7 @@ unsafe extern "C" fn write(
 
 unsafe extern "C" fn sync(file: *mut ffi::sqlite3_file, flags: c_int) -> c_int {
     let Some((log, original)) = watched(file) else { return ffi::SQLITE_IOERR_FSYNC };
-    if fails(&log.failing_syncs) {
+    if log.fails(&log.failing_syncs) {
         return ffi::SQLITE_IOERR_FSYNC;
     }
     log.syncs.fetch_add(1, Ordering::SeqCst);

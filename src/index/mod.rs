@@ -85,6 +85,9 @@ pub struct Parts {
     pub guard: Option<Arc<dyn Any + Send + Sync>>,
 }
 
+/// What is read of the file; it may be read twice.
+type Read<T> = Arc<dyn Fn(&Connection) -> Result<T> + Send + Sync>;
+
 /// The documents and vectors of one memory's tables.
 pub struct Index {
     shared: Arc<Shared>,
@@ -182,8 +185,9 @@ impl Index {
         let dimensions = embedder.identity().dimensions;
         let vectors = Arc::new(VectorIndex::of(Arc::clone(&table) as _, dimensions, &settings.index));
         let sources = (0..settings.readers.max(1)).map(|_| table.source()).collect();
-        let readers = Readers::on_demand("cm-index-read", sources, activity);
         let owner = settings.role == Role::Owner;
+        let counted = owner.then(|| activity.thread());
+        let readers = Readers::on_demand("cm-index-read", sources, activity);
         let shared = Arc::new(Shared {
             path: layout.index(),
             database: layout.database(),
@@ -202,11 +206,12 @@ impl Index {
         let (end, ended) = crossbeam_channel::bounded(1);
         let (line, thread) = if owner {
             let (sender, commands) = crossbeam_channel::unbounded();
-            let mine = Arc::clone(&shared);
+            let (mine, running) = (Arc::clone(&shared), counted);
             let thread = std::thread::Builder::new().name("cm-index".into()).spawn(move || {
                 indexer::run(&mine, &commands);
                 mine.table.close();
                 drop((mine, commands, guard));
+                drop(running);
                 // Nobody listens where the handle was dropped.
                 let _ = end.send(());
             })?;
@@ -282,13 +287,7 @@ impl Index {
         self.read_again(name, Arc::new(read), reply, 2);
     }
 
-    fn read_again<T: Send + 'static>(
-        self: &Arc<Self>,
-        name: &'static str,
-        read: Arc<dyn Fn(&Connection) -> Result<T> + Send + Sync>,
-        reply: Reply<T>,
-        tries: u32,
-    ) {
+    fn read_again<T: Send + 'static>(self: &Arc<Self>, name: &'static str, read: Read<T>, reply: Reply<T>, tries: u32) {
         let index = Arc::clone(self);
         self.freshen(Reply::new(move |fresh: Result<()>| {
             if let Err(error) = fresh

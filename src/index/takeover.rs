@@ -30,7 +30,7 @@ const SAMPLE: usize = 32;
 /// Bytes of a text in the sample at most: its tokens beyond the model's limit would count for nothing.
 const SAMPLE_TEXT: usize = 4_096;
 /// The least cosine at which two vectors are of one model. The same model stored with other precision keeps to 0.999.
-const SAME_MODEL: f32 = 0.99;
+const SAME_MODEL: f64 = 0.99;
 /// Vectors handed over at once.
 const BATCH: usize = 256;
 /// Names kept as examples for each reason.
@@ -72,9 +72,9 @@ pub struct Sample {
     /// Documents embedded.
     pub compared: usize,
     /// The median of their cosines.
-    pub median: f32,
+    pub median: f64,
     /// The least of them: of a document whose vector is not of its text, say.
-    pub least: f32,
+    pub least: f64,
 }
 
 /// What the index knows of a document.
@@ -236,12 +236,11 @@ fn judge(document: &Document, target: &mut dyn Target) -> Result<Verdict> {
     })
 }
 
+/// Texts, each with the vector that was stored for it.
+type Pairs = Vec<(String, Vec<f32>)>;
+
 /// Counts the documents, and picks the sample: wanted ones, evenly over the whole collection.
-fn look_through(
-    chroma: &mut Chroma,
-    target: &mut dyn Target,
-    control: &Control<'_, Progress>,
-) -> Result<(u64, Vec<(String, Vec<f32>)>)> {
+fn look_through(chroma: &mut Chroma, target: &mut dyn Target, control: &Control<'_, Progress>) -> Result<(u64, Pairs)> {
     let (mut total, mut wanted, mut stride) = (0_u64, 0_usize, 1_usize);
     let mut sample = Vec::with_capacity(2 * SAMPLE);
     for document in chroma.documents() {
@@ -293,7 +292,7 @@ fn compare(
         let made = embedder.embed(&texts, Priority::Document)?;
         cosines.extend(part.iter().zip(made).map(|((_, theirs), ours)| cosine(theirs, &ours)));
     }
-    cosines.sort_by(f32::total_cmp);
+    cosines.sort_by(f64::total_cmp);
     let (Some(&least), Some(&median)) = (cosines.first(), cosines.get(cosines.len() / 2)) else { return Ok(None) };
     if median < SAME_MODEL {
         return Err(mismatch(format!(
@@ -315,11 +314,9 @@ fn mismatch(what: String) -> Error {
 }
 
 /// Both are of finite numbers, and not zero.
-fn cosine(a: &[f32], b: &[f32]) -> f32 {
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
-    #[expect(clippy::cast_possible_truncation, reason = "between -1 and 1")]
-    let cosine = (dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()) as f32;
-    cosine
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
 impl Report {

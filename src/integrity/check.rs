@@ -23,6 +23,7 @@ use crate::{
     job::Control,
     memory::Memory,
     parts::Part,
+    queue::Audit,
 };
 
 /// Lines and ids of one finding at most.
@@ -291,20 +292,42 @@ fn queue(memory: &Memory, file: &str, findings: &mut Vec<Finding>) -> Result<()>
             "the queue was never quiet: its counters were not compared".into(),
             "check again later",
         )),
-        Ok(Some(differences)) => findings.extend(differences.iter().take(SHOWN).map(|difference| {
-            let message = format!(
-                "session {} counts {} messages ({} bytes), and has {} ({} bytes)",
-                difference.session_db_id,
-                difference.counted.0,
-                difference.counted.1,
-                difference.stored.0,
-                difference.stored.1
-            );
-            Finding { ids: vec![difference.session_db_id], ..finding("queue-counters", "error", file, message, REPAIR) }
-        })),
+        Ok(Some(audit)) => audited(&audit, file, findings),
         // What is wrong with the file itself was found above.
         Err(Error { code: Code::Corrupt | Code::Io, .. }) => {}
         Err(error) => return Err(error),
     }
     Ok(())
+}
+
+fn audited(audit: &Audit, file: &str, findings: &mut Vec<Finding>) {
+    findings.extend(audit.counters.iter().take(SHOWN).map(|difference| {
+        let message = format!(
+            "session {} counts {} messages ({} bytes), and has {} ({} bytes)",
+            difference.session_db_id,
+            difference.counted.0,
+            difference.counted.1,
+            difference.stored.0,
+            difference.stored.1
+        );
+        Finding { ids: vec![difference.session_db_id], ..finding("queue-counters", "error", file, message, REPAIR) }
+    }));
+    if let Some((counted, stored)) = audit.dead_letters {
+        let message = format!("health counts {counted} dead letters, and there are {stored}");
+        let table = Some("dead_letters".to_owned());
+        findings.push(Finding { table, ..finding("dead-letter-counter", "error", file, message, REPAIR) });
+    }
+    for (kind, table, ids, what) in [
+        ("stray-leases", "leases", &audit.leases, "leases are held by nobody: the next open would count an attempt"),
+        ("stray-attempts", "attempts", &audit.attempts, "counts of attempts are of messages that are not there"),
+    ] {
+        if !ids.is_empty() {
+            findings.push(Finding {
+                table: Some(table.to_owned()),
+                count: i64::try_from(ids.len()).ok(),
+                ids: ids.iter().take(SHOWN).copied().collect(),
+                ..finding(kind, "warning", file, format!("{} {what}", ids.len()), REPAIR)
+            });
+        }
+    }
 }

@@ -1,7 +1,18 @@
 //! Whether the files are what they should be ([`check`]), and making again what can be derived ([`repair`]).
 
-pub mod check;
-pub mod repair;
+mod check;
+mod repair;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use crate::{
+    error::Result,
+    job::{Control, Job},
+    memory::Memory,
+    reply::Reply,
+};
 
 /// One thing that is not as it should be.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,4 +68,33 @@ pub struct Repaired {
     pub blocked_ms: u64,
     /// What a check finds now.
     pub report: Report,
+}
+
+/// Checks the files of the open parts; see [`check`].
+pub fn check(memory: &Arc<Memory>, reply: Reply<Report>) {
+    start(memory, "check", "checkIntegrity()", check::run, reply);
+}
+
+/// Mends what [`check()`] finds and can be derived again; see [`repair`].
+pub fn repair(memory: &Arc<Memory>, reply: Reply<Repaired>) {
+    start(memory, "repair", "repair()", repair::run, reply);
+}
+
+/// On a thread of its own, which ends with the memory.
+fn start<R: Clone + Send + 'static>(
+    memory: &Arc<Memory>,
+    name: &'static str,
+    call: &str,
+    run: fn(&Memory, &Control<'_, ()>) -> Result<R>,
+    reply: Reply<R>,
+) {
+    let begin = || -> Result<Job<(), R>> {
+        memory.must_own(call)?;
+        let mine = Arc::clone(memory);
+        memory.jobs().start(name, move |control| run(&mine, control))
+    };
+    match begin() {
+        Ok(job) => job.result(reply),
+        Err(error) => reply.settle(Err(error)),
+    }
 }

@@ -15,6 +15,7 @@ use crate::{
     },
     job::Control,
     memory::Memory,
+    queue::{Audit, Difference},
     reply,
 };
 
@@ -56,16 +57,9 @@ pub fn run(memory: &Memory, control: &Control<'_, ()>) -> Result<Repaired> {
         let blocked_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         actions.push(Action { table: index, message: done.join("; "), blocked_ms });
     }
-    if found.findings.iter().any(|finding| finding.kind == "queue-counters") {
-        let mended = memory.queue()?.audit(true)?.unwrap_or_default();
-        actions.extend(mended.iter().map(|difference| Action {
-            table: "queue".to_owned(),
-            message: format!(
-                "session {} counts {} messages, not {}",
-                difference.session_db_id, difference.stored.0, difference.counted.0
-            ),
-            blocked_ms: 0,
-        }));
+    let of_queue = ["queue-counters", "dead-letter-counter", "stray-leases", "stray-attempts"];
+    if found.findings.iter().any(|finding| of_queue.contains(&finding.kind)) {
+        actions.extend(mended(&memory.queue()?.audit(true)?.unwrap_or_default()));
     }
     if found.findings.iter().any(|finding| finding.kind == METADATA_DIFFERS) {
         let rows = reply::wait(|reply| match memory.collections_to_write() {
@@ -98,4 +92,23 @@ pub fn run(memory: &Memory, control: &Control<'_, ()>) -> Result<Repaired> {
     }
     let report = if actions.is_empty() { found } else { check::run(memory, control)? };
     Ok(Repaired { blocked_ms: actions.iter().map(|action| action.blocked_ms).sum(), actions, report })
+}
+
+/// What an audit of the queue has mended. `queue.db` is nobody else's to wait for.
+fn mended(audit: &Audit) -> Vec<Action> {
+    let action = |table: &str, message| Action { table: table.to_owned(), message, blocked_ms: 0 };
+    let counted = |difference: &Difference| {
+        let Difference { session_db_id, counted, stored } = difference;
+        action("queue", format!("session {session_db_id} counts {} messages, not {}", stored.0, counted.0))
+    };
+    let mut actions: Vec<Action> = audit.counters.iter().map(counted).collect();
+    if let Some((counted, stored)) = audit.dead_letters {
+        actions.push(action("queue", format!("health counts {stored} dead letters, not {counted}")));
+    }
+    for (table, ids) in [("leases", &audit.leases), ("attempts", &audit.attempts)] {
+        if !ids.is_empty() {
+            actions.push(action(table, format!("{} rows without what they were about were deleted", ids.len())));
+        }
+    }
+    actions
 }

@@ -149,7 +149,8 @@ impl Environment {
         self.factories.clear();
         drop((self.json.take(), self.scripts.take()));
         let targets = self.teardowns.take();
-        for target in targets.iter().filter_map(Weak::upgrade) {
+        // Last in, first out: a memory is told to end before its threads are waited for.
+        for target in targets.iter().rev().filter_map(Weak::upgrade) {
             target.teardown();
         }
     }

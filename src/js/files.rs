@@ -22,7 +22,7 @@ use crate::{
     },
     db::layout::Layout,
     error::{Error, Result},
-    integrity::{Action, Finding, Repaired, Report},
+    integrity::{self, Action, Finding, Repaired, Report},
     job::Job,
     reply::Reply,
 };
@@ -143,7 +143,7 @@ pub struct RestoreReport {
 pub struct IntegrityFinding {
     /// What kind of thing.
     #[napi(
-        ts_type = "'damaged' | 'missing-file' | 'missing-table' | 'missing-index' | 'missing-text-index' | 'text-index-differs' | 'trigger' | 'orphans' | 'not-json' | 'queue-counters' | 'busy'"
+        ts_type = "'damaged' | 'missing-file' | 'missing-table' | 'missing-index' | 'missing-text-index' | 'text-index-differs' | 'trigger' | 'orphans' | 'not-json' | 'queue-counters' | 'dead-letter-counter' | 'stray-leases' | 'stray-attempts' | 'busy'"
     )]
     pub kind: String,
     /// `'error'`: something is lost or wrong. `'warning'`: somebody should look. `'info'`: legal, and worth knowing.
@@ -201,7 +201,7 @@ pub struct RepairReport {
     pub report: IntegrityReport,
 }
 
-fn path(name: &'static str, value: &Unknown<'_>) -> Result<PathBuf> {
+pub(super) fn path(name: &'static str, value: &Unknown<'_>) -> Result<PathBuf> {
     Ok(std::path::absolute(Argument::new(name, value).nonempty_text()?)?)
 }
 
@@ -217,11 +217,13 @@ impl Memory {
     /// it, `ERR_DISK_FULL`, `ERR_READ_ONLY`, `ERR_IO` and `ERR_CORRUPT`. Nothing half written is left behind.
     #[napi(ts_args_type = "folder: string", ts_return_type = "Job<BackupProgress, BackupManifest>", catch_unwind)]
     pub fn backup<'e>(&self, env: &'e Env, folder: Unknown<'e>) -> napi::Result<Unknown<'e>> {
-        immediate(env, || Ok(JobHandle::answer(self.core.backup(path("folder", &folder)?)?)))
+        immediate(env, || {
+            Ok(JobHandle::answer(backup::start(self.core.jobs(), self.core.settings(), path("folder", &folder)?)?))
+        })
     }
 
     /// Checks the files: pages, foreign keys, the full-text tables against their rows, triggers, JSON columns, the
-    /// queue's counters against its rows. Blocks nobody: it looks at private copies, which need as much free space as
+    /// queue's counters against its rows, and its leases and attempts against what they are about. Blocks nobody: it looks at private copies, which need as much free space as
     /// the larger file. What it finds is in the report, never an error.
     ///
     /// Rejects with `ERR_NOT_OPEN` on a client; `ERR_DISPOSED`, `ERR_DISK_FULL`, `ERR_IO`.
@@ -229,12 +231,12 @@ impl Memory {
     pub fn check_integrity<'e>(&self, env: &'e Env) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {
             let core = Arc::clone(&self.core);
-            Ok(move |reply: Reply<Report>| core.check_integrity(reply))
+            Ok(move |reply: Reply<Report>| integrity::check(&core, reply))
         })
     }
 
     /// Makes again what can be derived: full-text tables and triggers that are missing or wrong, from the rows, and
-    /// the queue's counters. One table a transaction; each **keeps everybody from writing** to `claude-mem.db` while it
+    /// the queue's counters; leases that nobody holds and attempts of messages that are not there go. One table a transaction; each **keeps everybody from writing** to `claude-mem.db` while it
     /// runs, and the report says for how long. Touches nothing where all is well.
     ///
     /// Rejects with `ERR_NOT_OPEN` on a client; `ERR_DISPOSED`, `ERR_BUSY`, `ERR_DISK_FULL`, `ERR_IO`.
@@ -242,7 +244,7 @@ impl Memory {
     pub fn repair<'e>(&self, env: &'e Env) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {
             let core = Arc::clone(&self.core);
-            Ok(move |reply: Reply<Repaired>| core.repair(reply))
+            Ok(move |reply: Reply<Repaired>| integrity::repair(&core, reply))
         })
     }
 }

@@ -1,6 +1,10 @@
 //! `openMemory` and class `Memory`.
 
-use std::{cell::OnceCell, sync::Arc, time::Duration};
+use std::{
+    cell::OnceCell,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use napi::{Env, Unknown, bindgen_prelude::Reference};
 use napi_derive::napi;
@@ -9,7 +13,7 @@ use super::{
     answer::Answer,
     arguments::Argument,
     call::{Pending, Promised, immediate, promise},
-    environment::{Teardown, watch},
+    environment::{Environment, Teardown, watch},
     health,
     module_file::packaged_models,
     open_options,
@@ -21,6 +25,7 @@ use super::{
     vectors::Vectors,
 };
 use crate::{
+    db::activity::Activity,
     error::{Error, Result},
     memory,
     reply::Reply,
@@ -42,9 +47,13 @@ pub fn open_memory<'e>(env: &'e Env, options: Unknown<'e>) -> napi::Result<Promi
     promise(env, Pending::Operation, || {
         let mut settings = open_options::settings(&Argument::new("options", &options))?;
         settings.model.packaged = packaged_models(env);
+        let activity = Arc::new(Activity::default());
+        // Before its memory: what is told to end first is waited for last.
+        Environment::of(env)?.watch(&(Arc::clone(&activity) as Arc<dyn Teardown>));
         Ok(move |reply: Reply<Answer>| {
             memory::Memory::open(
                 settings,
+                activity,
                 Reply::new(move |opened: Result<Arc<memory::Memory>>| {
                     reply.settle(opened.map(|core| Answer::Made(Box::new(move |env| Memory::make(env, core)))));
                 }),
@@ -69,6 +78,14 @@ impl Teardown for memory::Memory {
     fn teardown(&self) {
         // Whatever takes longer ends with its thread; what was acknowledged is safe either way.
         self.dispose_here(TEARDOWN);
+    }
+}
+
+/// A memory that is still opening, is being disposed, or was only garbage-collected has threads that nobody joins.
+/// Each of them keeps this alive.
+impl Teardown for Activity {
+    fn teardown(&self) {
+        self.wait_until_ended(Instant::now() + TEARDOWN);
     }
 }
 

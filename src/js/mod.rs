@@ -113,6 +113,7 @@ pub mod search;
 pub mod sessions;
 pub mod store;
 mod suggestion;
+pub mod takeover;
 mod values;
 pub mod vectors;
 

@@ -27,7 +27,7 @@ use super::{
     message_ids,
 };
 use crate::{
-    db::{Call, Durability},
+    db::{Call, Durability, activity::Running},
     error::Result,
     reply::Reply,
 };
@@ -108,7 +108,7 @@ pub struct Watch {
 
 impl Watch {
     /// Starts it, on a connection of its own that only reads.
-    pub fn start(shared: &Arc<Shared>, db: Connection) -> Result<Self> {
+    pub fn start(shared: &Arc<Shared>, db: Connection, running: Running) -> Result<Self> {
         let (stop, stopped) = crossbeam_channel::bounded(1);
         let (end, ended) = crossbeam_channel::bounded(1);
         let weak = Arc::downgrade(shared);
@@ -121,6 +121,7 @@ impl Watch {
                 }
             }
             drop(db);
+            drop(running);
             // Nobody listens where the queue was only garbage-collected.
             let _ = end.send(());
         })?;

@@ -1,4 +1,4 @@
-//! The counters in native memory against the rows of `queue.db`.
+//! The counters and leases in native memory against the rows of `queue.db`, and these against each other.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -34,15 +34,29 @@ pub struct Difference {
     pub stored: (usize, usize),
 }
 
-type Compared = (Instant, Vec<Difference>);
+/// What does not fit together; nothing of it by default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Audit {
+    /// Sessions whose counters are wrong.
+    pub counters: Vec<Difference>,
+    /// Dead letters as counted and as stored, where these differ.
+    pub dead_letters: Option<(usize, usize)>,
+    /// Sessions with a lease that nobody holds: at the next open it would count an attempt.
+    pub leases: Vec<i64>,
+    /// Messages that are not there and have attempts.
+    pub attempts: Vec<i64>,
+}
+
+type Compared = (Instant, Audit);
 
 impl Queue {
     /// Compares until two comparisons in a row agree, with nothing enqueued or committed in between; none where the
-    /// queue was never quiet for so long. With `mend` the counters are then set to what is stored. Blocks.
+    /// queue was never quiet for so long. With `mend` the counters are then set to what is stored, and stray leases and
+    /// attempts deleted. Blocks.
     ///
     /// # Errors
     /// `ERR_DISPOSED`; what SQLite answers.
-    pub fn audit(&self, mend: bool) -> Result<Option<Vec<Difference>>> {
+    pub fn audit(&self, mend: bool) -> Result<Option<Audit>> {
         let mut before: Option<Compared> = None;
         for _ in 0..TRIES {
             let (shared, expected) = (Arc::clone(self.shared()), before.clone());
@@ -52,7 +66,7 @@ impl Queue {
                 on_queue(&shared, "audit", Durability::Normal, run, reply);
             })?;
             if seen.is_some() && seen == before {
-                return Ok(seen.map(|(_, differences)| differences));
+                return Ok(seen.map(|(_, audit)| audit));
             }
             before = seen;
             std::thread::sleep(PAUSE);
@@ -77,14 +91,38 @@ fn compare(shared: &Shared, db: &Connection, mend: Option<&Compared>) -> Result<
             entry.1 += usize::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
         }
     }
-    Ok(shared.with(|state, effects| {
-        if in_flight(shared) {
-            return None;
-        }
-        let differences = differences(state, &stored);
-        let seen = (state.active, differences);
-        if mend == Some(&seen) {
-            for difference in &seen.1 {
+    let dead: i64 = db.prepare_cached("SELECT count(*) FROM dead_letters")?.query_row([], |row| row.get(0))?;
+    let dead = usize::try_from(dead).unwrap_or(0);
+    let leases: Vec<(i64, i64)> = db
+        .prepare_cached("SELECT session_id, token FROM leases ORDER BY session_id")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let attempts: Vec<i64> = db
+        .prepare_cached(
+            "SELECT message_id FROM attempts WHERE message_id NOT IN (SELECT id FROM messages) ORDER BY message_id",
+        )?
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let seen = shared.read(|state| {
+        // One that is held may have no message left: the holder has sent all of them to the dead letters.
+        let held = |(id, token): (i64, i64)| {
+            state.sessions.get(&id).and_then(|session| session.lease.as_ref()).is_some_and(|lease| lease.token == token)
+        };
+        (!in_flight(shared)).then(|| {
+            let audit = Audit {
+                counters: differences(state, &stored),
+                dead_letters: (state.metrics.dead != dead).then_some((state.metrics.dead, dead)),
+                leases: leases.into_iter().filter(|lease| !held(*lease)).map(|(id, _)| id).collect(),
+                attempts,
+            };
+            (state.active, audit)
+        })
+    });
+    if let Some(seen) = seen.as_ref().filter(|seen| mend == Some(*seen)) {
+        delete_strays(db, &seen.1)?;
+        shared.with(|state, effects| {
+            state.metrics.dead = dead;
+            for difference in &seen.1.counters {
                 let (depth, bytes) = difference.stored;
                 let session = state.session(difference.session_db_id);
                 session.depth = depth;
@@ -95,9 +133,22 @@ fn compare(shared: &Shared, db: &Connection, mend: Option<&Compared>) -> Result<
                 state.bytes = state.bytes + bytes - difference.counted.1.min(state.bytes + bytes);
                 state.follow_up(difference.session_db_id, effects);
             }
+        });
+    }
+    Ok(seen)
+}
+
+fn delete_strays(db: &Connection, audit: &Audit) -> Result<()> {
+    for (sql, ids) in [
+        ("DELETE FROM leases WHERE session_id = ?1", &audit.leases),
+        ("DELETE FROM attempts WHERE message_id = ?1", &audit.attempts),
+    ] {
+        let mut delete = db.prepare_cached(sql)?;
+        for id in ids {
+            delete.execute([id])?;
         }
-        Some(seen)
-    }))
+    }
+    Ok(())
 }
 
 /// Whether an enqueue or a commit is on its way, beside the comparison that is running.

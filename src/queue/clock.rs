@@ -18,7 +18,7 @@ use super::{
     release::{self, ReleaseOptions},
     state::{ALL, State},
 };
-use crate::{clock, error::Result, fault, reply::Reply};
+use crate::{clock, db::activity::Running, error::Result, fault, reply::Reply};
 
 /// How often handles that were only garbage-collected are looked for, and acknowledged messages purged.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -32,9 +32,13 @@ const LOOK: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(60);
 
 /// Starts the clock's thread; it ends with the queue.
-pub fn start(shared: &Arc<Shared>, wakes: Receiver<()>) -> Result<()> {
+pub fn start(shared: &Arc<Shared>, wakes: Receiver<()>, running: Running) -> Result<()> {
     let weak = Arc::downgrade(shared);
-    std::thread::Builder::new().name("cm-clock".into()).spawn(move || run(&weak, &wakes))?;
+    std::thread::Builder::new().name("cm-clock".into()).spawn(move || {
+        run(&weak, &wakes);
+        // It may have been the last to hold the queue.
+        drop(running);
+    })?;
     Ok(())
 }
 

@@ -243,11 +243,12 @@ impl Queue {
             arrivals: Arrivals::default(),
             _guard: guard,
         });
+        let (clock, watch) = (activity.thread(), activity.thread());
         let writer = Writer::start("cm-queue", queue_db, settings.durability, budget, activity, Some(follow))?;
         shared.queue_writer.set(writer).map_err(|_| Error::internal("the queue's writer was started twice"))?;
         effects.run(&shared);
-        clock::start(&shared, wakes)?;
-        *shared.watch.lock().unwrap_or_else(PoisonError::into_inner) = Some(Watch::start(&shared, watched)?);
+        clock::start(&shared, wakes, clock)?;
+        *shared.watch.lock().unwrap_or_else(PoisonError::into_inner) = Some(Watch::start(&shared, watched, watch)?);
         Ok(Self { shared })
     }
 

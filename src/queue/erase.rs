@@ -23,8 +23,12 @@ use crate::{
     reply::{self, Reply},
 };
 
-/// Messages deleted in one transaction: `queue.db` is ours alone, but an enqueue should not wait for long.
+/// Messages of a session deleted in one transaction: `queue.db` is ours alone, but an enqueue should not wait for long.
 const STEP: i64 = 512;
+/// For how long one transaction goes on to the next session.
+const STEP_TIME: Duration = Duration::from_millis(10);
+/// Sessions that one transaction is given: it seldom comes so far.
+const SESSIONS: usize = 256;
 
 /// What was erased of a session.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -130,45 +134,59 @@ impl Queue {
         Ok((leaving, idle, newest))
     }
 
-    /// Erases everything that `queue.db` has of a session that is leaving, in steps. Waits: not for the JS thread.
+    /// Erases everything that `queue.db` has of sessions that are leaving, in steps. Waits: not for the JS thread.
     ///
     /// # Errors
     /// `ERR_BUSY`, `ERR_DISPOSED`, `ERR_IO`; what was erased stays erased.
-    pub fn erase(&self, session_id: i64, wait: Duration) -> Result<Erased> {
-        self.erase_what(session_id, None, wait)
+    pub fn erase(&self, ids: &[i64], wait: Duration) -> Result<Erased> {
+        self.erase_what(ids, None, wait)
     }
 
-    /// As [`Queue::erase`], for a session that was idle when `newest` was the newest message id. What a client, which
+    /// As [`Queue::erase`], for sessions that were idle when `newest` was the newest message id. What a client, which
     /// knows of no leave-taking, has enqueued since was taken and must not vanish: it stays, and becomes dead letters as
     /// its session is gone.
     ///
     /// # Errors
     /// As [`Queue::erase`].
-    pub fn erase_idle(&self, session_id: i64, newest: i64, wait: Duration) -> Result<()> {
-        self.erase_what(session_id, Some(newest), wait).map(drop)
+    pub fn erase_idle(&self, ids: &[i64], newest: i64, wait: Duration) -> Result<()> {
+        self.erase_what(ids, Some(newest), wait).map(drop)
     }
 
-    fn erase_what(&self, session_id: i64, idle_at: Option<i64>, wait: Duration) -> Result<Erased> {
-        let mut sum = Erased::default();
-        loop {
-            let step = reply::wait(|reply| self.erase_step(session_id, idle_at, wait, reply))?;
-            sum.messages += step.waiting;
-            sum.dead_letters += step.dead_letters;
-            if !step.more {
-                return Ok(sum);
+    fn erase_what(&self, ids: &[i64], idle_at: Option<i64>, wait: Duration) -> Result<Erased> {
+        let (mut sum, mut left) = (Erased::default(), ids);
+        while !left.is_empty() {
+            let some = left[..left.len().min(SESSIONS)].to_vec();
+            let steps = reply::wait(|reply| self.erase_step(some, idle_at, wait, reply))?;
+            for step in &steps {
+                sum.messages += step.waiting;
+                sum.dead_letters += step.dead_letters;
             }
+            left = &left[steps.iter().filter(|step| !step.more).count()..];
         }
+        Ok(sum)
     }
 
-    fn erase_step(&self, session_id: i64, idle_at: Option<i64>, wait: Duration, reply: Reply<Step>) {
+    /// One transaction: sessions in their order, until it is full. Only the last of the answer may have more.
+    fn erase_step(&self, ids: Vec<i64>, idle_at: Option<i64>, wait: Duration, reply: Reply<Vec<Step>>) {
         let (shared, settle) = (Arc::clone(self.shared()), Arc::clone(self.shared()));
-        let run = move |db: &Connection| step(&shared, db, session_id, idle_at);
-        let settled = Reply::new(move |outcome: Result<Step>| {
-            settle.with(|state, effects| {
-                if let Ok(step) = &outcome {
-                    apply(state, session_id, step);
+        let run = move |db: &Connection| {
+            let (until, mut steps) = (Instant::now() + STEP_TIME, Vec::new());
+            for id in &ids {
+                let step = step(&shared, db, *id, idle_at)?;
+                let full = step.more || Instant::now() >= until;
+                steps.push(step);
+                if full {
+                    break;
                 }
-                state.follow_up(session_id, effects);
+            }
+            Ok(steps)
+        };
+        let settled = Reply::new(move |outcome: Result<Vec<Step>>| {
+            settle.with(|state, effects| {
+                for step in outcome.iter().flatten() {
+                    apply(state, step);
+                    state.follow_up(step.session_id, effects);
+                }
                 effects.then(move || reply.settle(outcome));
             });
         });
@@ -182,6 +200,7 @@ impl Queue {
 }
 
 struct Step {
+    session_id: i64,
     waiting: usize,
     bytes: usize,
     dead_letters: usize,
@@ -196,7 +215,7 @@ fn step(shared: &Shared, db: &Connection, session_id: i64, idle_at: Option<i64>)
         None => shared.directory.watermark(db, session_id)?.upto,
     };
     let last = idle_at.unwrap_or(i64::MAX);
-    let mut step = Step { waiting: 0, bytes: 0, dead_letters: 0, more: false };
+    let mut step = Step { session_id, waiting: 0, bytes: 0, dead_letters: 0, more: false };
     let mut delete = db.prepare_cached(
         "DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE session_id = ?1 AND id <= ?3 ORDER BY id
            LIMIT ?2) RETURNING id, bytes",
@@ -237,7 +256,8 @@ fn step(shared: &Shared, db: &Connection, session_id: i64, idle_at: Option<i64>)
     Ok(step)
 }
 
-fn apply(state: &mut State, session_id: i64, step: &Step) {
+fn apply(state: &mut State, step: &Step) {
+    let session_id = step.session_id;
     state.count_out(session_id, step.waiting, step.bytes, true);
     state.metrics.dead = state.metrics.dead.saturating_sub(step.dead_letters);
     if !step.more {

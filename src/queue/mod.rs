@@ -46,7 +46,7 @@ mod tests;
 mod text_slice;
 
 pub use self::format::{is_ready as storage_is_ready, open as open_storage, stand_in as stand_in_storage};
-pub use audit::Difference;
+pub use audit::{Audit, Difference};
 pub use by_role::Queues;
 pub use claim::{Batch, Delivered};
 pub use client::ClientQueue;

@@ -173,7 +173,8 @@ impl Worker {
                 self.rollback();
             } else if let Err(error) = committing(|| self.db.execute_batch("COMMIT")).map_err(Error::from) {
                 self.rollback();
-                // How a COMMIT with an I/O error ended the file alone can tell: each command runs again and looks.
+                // How a COMMIT with an I/O error ended the file alone can tell: each command runs again and looks. While
+                // a connection is open nothing of it is there (see the test of second runs).
                 if group.len() == 1 && outcomes.iter().all(Result::is_ok) && error.code != Code::Io {
                     outcomes = vec![Err(error)];
                 } else {

@@ -18,7 +18,7 @@ use crate::{
     settings::Expansion,
 };
 
-/// Neighbours of a node; twice as many on the lowest level. Measured: see `measure` beside this file's tests.
+/// Neighbours of a node; twice as many on the lowest level. The library's default; others were not measured.
 const CONNECTIVITY: usize = 16;
 
 /// Bytes of a node, about: key and level, twice the neighbours and their count, a slot number; and for one in

@@ -54,7 +54,7 @@ use crate::{
 };
 
 /// From so many documents on a graph finds them; up to here each is compared, which misses none, needs no building and
-/// takes half a millisecond.
+/// takes about a millisecond.
 pub const THRESHOLD: usize = 20_000;
 
 /// One document to put.

@@ -56,6 +56,47 @@ fn an_io_error_at_commit_is_nobodys_and_every_command_is_stored_once() {
     bench.close();
 }
 
+/// Whatever write or fsync of a COMMIT fails, its second run sees nothing of the first, and nor does another
+/// connection: a command that counts, deletes or imports needs not know that it has run before. SQLite writes the
+/// header of the log's index last, once nothing can fail any more, and takes everything from it for as long as a
+/// connection is open; only after the death of all of them is the log itself read.
+#[test]
+fn a_second_run_sees_nothing_of_the_first() {
+    let bench = Bench::new();
+    let log = log(&bench);
+    let other = Connection::open(bench.folder.path().join("t.db")).unwrap();
+    let count = |db: &Connection, name: &str| {
+        db.query_row("SELECT count(*) FROM rows WHERE name LIKE ?1 || '%'", [name], |row| row.get::<_, i64>(0))
+    };
+    for passing in 0.. {
+        let name = format!("{passing}-");
+        let (tell, runs) = crossbeam_channel::unbounded();
+        let (mine, looks) = (name.clone(), Connection::open(bench.folder.path().join("t.db")).unwrap());
+        log.fail_one_behind(passing);
+        let stored = wait(|reply| {
+            let run = move |db: &Connection| {
+                tell.send((count(db, &mine)?, count(&looks, &mine)?)).unwrap();
+                // Several pages.
+                for row in 0..3 {
+                    db.execute("INSERT INTO rows(name) VALUES (?1 || ?2 || hex(zeroblob(4000)))", (&mine, row))?;
+                }
+                Ok(())
+            };
+            bench.writer.submit(Call::new("test", Instant::now() + SOON, run, reply).durability(Durability::Full));
+        });
+        stored.unwrap();
+        let met = log.end_countdown();
+        let runs: Vec<_> = runs.try_iter().collect();
+        assert_eq!(runs, vec![(0, 0); if met { 2 } else { 1 }], "behind {passing} writes and fsyncs");
+        assert_eq!(count(&other, &name).unwrap(), 3);
+        if !met {
+            assert!(passing > 8, "a COMMIT writes more than {passing} times");
+            break;
+        }
+    }
+    bench.close();
+}
+
 #[test]
 fn a_disk_that_stays_broken_tells_everybody_and_stores_nothing() {
     let bench = Bench::new();
