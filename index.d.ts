@@ -595,8 +595,9 @@ export declare class ReadySessions {
  * A search has two legs. By words: rows with any of the query's words in any form, with parts of identifiers and names,
  * and with what a mistyped word may have meant, ranked by bm25. By meaning: rows with a document whose vector is near
  * to that of the query. Each leg has its best hundred rows as candidates (more where a page reaches beyond them), and
- * both rank all of these: `score` is 0.4 × bm25 / the best row's bm25 + 0.6 × the cosine of the row's nearest document,
- * each from 0 to 1. A row is one result, whatever of it matches. A row whose documents have no vector yet is embedded
+ * both rank all of these: `score` is 0.4 × coverage × bm25 / the best row's bm25 + 0.6 × the cosine of the row's nearest
+ * document, each from 0 to 1, where coverage is how much of the query the best row by words has: rare words count more,
+ * and those that no row has count most. A row is one result, whatever of it matches. A row whose documents have no vector yet is embedded
  * for the query (up to 8 documents), or else taken for as near as the middle of the rows found by words.
  *
  * Filters hold before anything is ranked. Where a search is asked of one kind of row, a filter that this kind does not
@@ -2211,6 +2212,11 @@ export interface QueueMetrics {
 
 /** Options of `memory.search`. Numbers may come as decimal strings, as a query string has them. */
 export interface RankedSearchOptions {
+  /**
+   * The query's vector, of the length of the model's, where the caller embeds (`embedder: 'external'`). Default: the
+   * query is embedded here. Ignored by `similar`.
+   */
+  vector?: Float32Array | number[]
   /** Found by words and meaning, by meaning, or by words. Default: `hybrid`. */
   mode?: 'hybrid' | 'semantic' | 'keyword'
   /** Rows at most, up to 1,000. Default: 20. */

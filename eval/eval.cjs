@@ -93,12 +93,12 @@ function behind(results) {
 }
 
 function print(results) {
-  console.log(`${'group'.padEnd(14)}${'way'.padEnd(10)}recall@10    MRR  nDCG@10`);
+  console.log(`${'group'.padEnd(20)}${'way'.padEnd(10)}recall@10    MRR  nDCG@10`);
   for (const [group, ways] of Object.entries(results)) {
     for (const [way, { recall, mrr, ndcg }] of Object.entries(ways)) {
       const figures = [recall, mrr, ndcg].map((figure) => figure.toFixed(3));
       console.log(
-        `${group.padEnd(14)}${way.padEnd(10)}${figures[0].padStart(9)}${figures[1].padStart(7)}${figures[2].padStart(9)}`,
+        `${group.padEnd(20)}${way.padEnd(10)}${figures[0].padStart(9)}${figures[1].padStart(7)}${figures[2].padStart(9)}`,
       );
     }
   }

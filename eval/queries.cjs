@@ -1,6 +1,10 @@
 'use strict';
 // What is searched for, by group, and which notes of the corpus answer it. Written beside the corpus and never changed to
 // make a number better: the set is for checking.
+//
+// Its first run had hybrid search behind in `paraphrases` (nDCG 0.651, by meaning 0.733) and three of `typos` not found at
+// all. Scores got their coverage and mistyped words their endings after that, so these two groups have not judged them
+// blindly. The groups `… later` were written afterwards, before they were first run, and nothing was changed for them.
 
 module.exports = {
   // What somebody remembers of it, in other words than it was written down.
@@ -115,5 +119,49 @@ module.exports = {
     ['firewal change', ['ops-certificate']],
     ['encrpytion key lost', ['ops-backup']],
     ['acessibility', ['app-accessibility']],
+  ],
+  'paraphrases later': [
+    ['diacritics make items impossible to find', ['shop-search-index']],
+    ['parcel arrival shown on the wrong day for customers far east', ['shop-timezone']],
+    ['draining resources by polling position', ['app-battery']],
+    ['editing without internet and merging afterwards', ['app-offline']],
+    ['soft input covers the text box', ['app-keyboard']],
+    ['devices stop receiving alerts after migrating to a new handset', ['app-push']],
+    ['launch time of the application was improved', ['app-startup']],
+    ['list lags when there are thousands of messages', ['app-scroll']],
+    ['error underline is in the wrong place', ['lang-diagnostics']],
+    ['variables in hot loops are kept in memory instead of registers', ['lang-regalloc']],
+    ['process dies on too many parentheses', ['lang-stack']],
+    ['integer overflow inside the optimiser', ['lang-fold']],
+    ['remarks vanish when pretty printing source', ['lang-fmt']],
+    ['no space left on the CI servers', ['ops-disk-full']],
+    ['container terminated by the operating system for using too much RAM', ['ops-oom']],
+    ['gradual rollout with automatic reversal', ['ops-canary']],
+    ['bloated relation because cleanup was blocked', ['ops-vacuum']],
+    ['system time differs between servers', ['ops-clock']],
+    ['concurrent transactions fail because of locking', ['mem-busy']],
+    ['journal file keeps growing', ['mem-wal']],
+    ['graph search loses results once entries are removed', ['mem-hnsw']],
+    ['special symbols garbled when data arrives in pieces', ['mem-utf8']],
+    ['reports stopped working after a field got a new name', ['data-schema']],
+    ['missing measurements poison the statistics', ['data-nan']],
+    ['delayed telemetry thrown away', ['data-late']],
+    ['numeric imprecision at large coordinates', ['game-jitter']],
+  ],
+  'typos later': [
+    ['acess token expird', ['shop-token-clock', 'shop-refresh']],
+    ['currancy unit', ['shop-rounding']],
+    ['optimistc concurency', ['shop-cart-race']],
+    ['transactonal outbox', ['shop-mail-queue']],
+    ['acuracy in the background', ['app-battery']],
+    ['oreintation changes', ['app-crash-rotation']],
+    ['rooted phnes', ['app-keychain']],
+    ['confusable identifers', ['lang-unicode']],
+    ['circualr imports', ['lang-modules']],
+    ['formater comments', ['lang-fmt']],
+    ['resolvr dropped questions', ['ops-dns']],
+    ['wieghted by loop depth', ['lang-regalloc']],
+    ['salted partitons', ['data-skew']],
+    ['loding screen', ['game-shader']],
   ],
 };

@@ -26,13 +26,17 @@ use crate::{
     store::{filters::Filters, order::OrderBy},
 };
 
-const OPTIONS: [&str; 10] =
-    ["mode", "limit", "offset", "orderBy", "explain", "project", "type", "concepts", "files", "dateRange"];
+const OPTIONS: [&str; 11] =
+    ["vector", "mode", "limit", "offset", "orderBy", "explain", "project", "type", "concepts", "files", "dateRange"];
 
 /// Options of `memory.search`. Numbers may come as decimal strings, as a query string has them.
 #[napi(object, object_to_js = false)]
 #[derive(Debug)]
 pub struct RankedSearchOptions {
+    /// The query's vector, of the length of the model's, where the caller embeds (`embedder: 'external'`). Default: the
+    /// query is embedded here. Ignored by `similar`.
+    #[napi(ts_type = "Float32Array | number[]")]
+    pub vector: Option<Vec<f64>>,
     /// Found by words and meaning, by meaning, or by words. Default: `hybrid`.
     #[napi(ts_type = "'hybrid' | 'semantic' | 'keyword'")]
     pub mode: Option<String>,
@@ -65,8 +69,9 @@ pub struct RankedSearchOptions {
 /// A search has two legs. By words: rows with any of the query's words in any form, with parts of identifiers and names,
 /// and with what a mistyped word may have meant, ranked by bm25. By meaning: rows with a document whose vector is near
 /// to that of the query. Each leg has its best hundred rows as candidates (more where a page reaches beyond them), and
-/// both rank all of these: `score` is 0.4 × bm25 / the best row's bm25 + 0.6 × the cosine of the row's nearest document,
-/// each from 0 to 1. A row is one result, whatever of it matches. A row whose documents have no vector yet is embedded
+/// both rank all of these: `score` is 0.4 × coverage × bm25 / the best row's bm25 + 0.6 × the cosine of the row's nearest
+/// document, each from 0 to 1, where coverage is how much of the query the best row by words has: rare words count more,
+/// and those that no row has count most. A row is one result, whatever of it matches. A row whose documents have no vector yet is embedded
 /// for the query (up to 8 documents), or else taken for as near as the middle of the rows found by words.
 ///
 /// Filters hold before anything is ranked. Where a search is asked of one kind of row, a filter that this kind does not
@@ -167,8 +172,18 @@ impl Search {
     ) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {
             let text = Argument::new("query", &query).text()?;
-            let known =
-                ["mode", "explain", "project", "type", "concepts", "files", "dateRange", "depthBefore", "depthAfter"];
+            let known = [
+                "vector",
+                "mode",
+                "explain",
+                "project",
+                "type",
+                "concepts",
+                "files",
+                "dateRange",
+                "depthBefore",
+                "depthAfter",
+            ];
             let fields = Argument::new("options", &options).options(&known)?;
             let request = request(text, Kinds::of(&[Kind::Observation]), &fields)?;
             let depth = |name| -> Result<i64> {
@@ -176,13 +191,14 @@ impl Search {
                 Ok(depth.unwrap_or(10))
             };
             let (before, after) = (depth("depthBefore")?, depth("depthAfter")?);
+            let vector = fields.read("vector", Argument::floats)?;
             let search = self.memory.search()?;
             Ok(move |reply: Reply<Around>| {
                 let explain = request.explain;
                 let reply = Reply::new(move |found: Result<Surroundings>| {
                     reply.settle(found.map(|surroundings| Around { surroundings, explain }));
                 });
-                search.timeline(Query::Text(None), request, before, after, reply);
+                search.timeline(Query::Text(vector), request, before, after, reply);
             })
         })
     }
@@ -250,7 +266,7 @@ impl Search {
         self.find(env, kinds == Kinds::ALL, || {
             let text = Argument::new("query", query).text()?;
             let fields = Argument::new("options", options).options(&OPTIONS)?;
-            Ok((Query::Text(None), request(text, kinds, &fields)?))
+            Ok((Query::Text(fields.read("vector", Argument::floats)?), request(text, kinds, &fields)?))
         })
     }
 
@@ -266,7 +282,8 @@ impl Search {
             let known: Vec<&str> = OPTIONS.into_iter().filter(|name| *name != own).chain(["rankBy"]).collect();
             let fields = Argument::new("options", options).options(&known)?;
             let rank_by = fields.read("rankBy", Argument::nonempty_text)?;
-            let query = if rank_by.is_some() { Query::Text(None) } else { Query::Nothing };
+            let vector = fields.read("vector", Argument::floats)?;
+            let query = if rank_by.is_some() { Query::Text(vector) } else { Query::Nothing };
             let mut request = request(rank_by.unwrap_or_default(), kinds, &fields)?;
             narrow(&mut request.filters)?;
             Ok((query, request))

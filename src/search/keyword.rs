@@ -38,8 +38,19 @@ pub struct Scored {
 pub struct Leg {
     /// Every row that has a term, best first; where they are equal by key.
     pub rows: Vec<Scored>,
+    /// How much of what was asked the best row has, from 0 to 1: the worth of the words that it has, of the worth of all
+    /// words of the query. Words that no row has are worth most.
+    pub coverage: f64,
     /// What they were found by.
     pub marks: Marks,
+}
+
+/// What a row is worth.
+#[derive(Debug, Clone, Copy, Default)]
+struct Worth {
+    bm25: f64,
+    /// Worth of the query's words that it has, however often.
+    covered: f64,
 }
 
 /// What rows were found by: to show where.
@@ -61,39 +72,80 @@ pub(super) fn search(db: &Connection, remembered: &mut Remembered, terms: &[Term
         return Ok(leg);
     }
     let phrases: Vec<String> = terms.iter().map(Term::quoted).collect();
+    // The words of a compound are terms themselves.
+    let counted: Vec<bool> = terms.iter().map(|term| term.kind != Kind::Compound).collect();
     let mut index = Index { db, table: Table::Words, figures: &mut remembered.figures[0] };
     let mut scores = HashMap::new();
-    let found = index.add(&phrases, None, scope, &mut scores)?;
+    let found = index.add(&phrases, &Standing::Each(&counted), scope, &mut scores)?;
+    let nowhere = index.worth(0)?;
+    let mut asked = 0.0;
+    let mut unknown = Vec::new();
+    for ((term, &rows), counted) in terms.iter().zip(&found).zip(&counted) {
+        if *counted {
+            asked += index.worth(rows)?;
+        }
+        if rows == 0 && term.kind == Kind::Word && unknown.len() < UNKNOWN && term.text.chars().count() >= PIECE {
+            unknown.push(term.text.as_str());
+        }
+    }
     leg.marks.expressions = phrases;
 
-    let unknown = |(term, rows): (&Term, &u32)| (*rows == 0 && term.kind == Kind::Word).then(|| term.text.clone());
-    let unknown: Vec<String> = terms.iter().zip(&found).filter_map(unknown).take(UNKNOWN).collect();
     if !unknown.is_empty() {
-        let parts: Vec<String> = unknown.into_iter().filter(|word| word.chars().count() >= PIECE).collect();
-        let quoted: Vec<String> = parts.iter().map(|part| format!("\"{part}\"")).collect();
+        let parts: Vec<String> = unknown.iter().map(|part| format!("\"{part}\"")).collect();
         let mut index = Index { db, table: Table::Pieces, figures: &mut remembered.figures[1] };
-        let found = index.add(&quoted, None, scope, &mut scores)?;
-        let has_part = |(part, rows): (&String, &u32)| (*rows > 0).then(|| part.clone());
-        leg.marks.parts = parts.iter().zip(&found).filter_map(has_part).collect();
-        let mistyped = parts.iter().zip(&found).filter(|(_, rows)| **rows == 0).map(|(word, _)| &**word);
-        let mut similar = Vec::new();
-        let mut of_word = Vec::new();
-        for (word, stems) in
-            mistyped.map(|word| Ok((word, spelling::similar(db, word)?))).collect::<Result<Vec<_>>>()?
-        {
-            for stem in stems {
+        let found = index.add(&parts, &Standing::Each(&vec![true; parts.len()]), scope, &mut scores)?;
+        let mut mistyped = Vec::new();
+        for (&part, &rows) in unknown.iter().zip(&found) {
+            if rows > 0 {
+                asked += index.worth(rows)? - nowhere;
+                leg.marks.parts.push(part.to_owned());
+            } else {
+                mistyped.push(part);
+            }
+        }
+        let (mut similar, mut of_word) = (Vec::new(), Vec::new());
+        for word in mistyped {
+            for stem in spelling::similar(db, remembered, word)? {
                 // The stem of a stem may be shorter still; as a beginning it finds what it stands for.
                 similar.push(format!("\"{stem}\" *"));
                 of_word.push(word);
             }
         }
         let mut index = Index { db, table: Table::Words, figures: &mut remembered.figures[0] };
-        index.add(&similar, Some(&of_word), scope, &mut scores)?;
+        let found = index.add(&similar, &Standing::ForWords(&of_word), scope, &mut scores)?;
+        // The least frequent of a word's alternatives is the one that a row is worth most by.
+        let mut fewest: HashMap<&str, u32> = HashMap::new();
+        for (&word, &rows) in of_word.iter().zip(&found).filter(|(_, rows)| **rows > 0) {
+            fewest.entry(word).and_modify(|known| *known = rows.min(*known)).or_insert(rows);
+        }
+        for rows in fewest.into_values() {
+            asked += index.worth(rows)? - nowhere;
+        }
         leg.marks.expressions.extend(similar);
     }
-    leg.rows = scores.into_iter().map(|(key, bm25)| Scored { key: RowKey(key), bm25 }).collect();
-    leg.rows.sort_unstable_by(|a, b| b.bm25.total_cmp(&a.bm25).then(a.key.cmp(&b.key)));
+    let best = |a: &(i64, Worth), b: &(i64, Worth)| b.1.bm25.total_cmp(&a.1.bm25).then(a.0.cmp(&b.0));
+    let mut rows: Vec<(i64, Worth)> = scores.into_iter().collect();
+    rows.sort_unstable_by(best);
+    leg.coverage = rows.first().map_or(0.0, |(_, best)| (best.covered / asked.max(best.covered)).clamp(0.0, 1.0));
+    leg.rows = rows.into_iter().map(|(key, worth)| Scored { key: RowKey(key), bm25: worth.bm25 }).collect();
     Ok(leg)
+}
+
+/// What phrases stand for.
+enum Standing<'a> {
+    /// Each for itself; and whether it is a word that was asked for.
+    Each(&'a [bool]),
+    /// For these words: neighbours with the same word are alternatives, of which the best counts.
+    ForWords(&'a [&'a str]),
+}
+
+impl Worth {
+    fn add(&mut self, more: Option<Self>) {
+        if let Some(more) = more {
+            self.bm25 += more.bm25;
+            self.covered += more.covered;
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -109,14 +161,13 @@ struct Index<'a> {
 }
 
 impl Index<'_> {
-    /// Adds what `phrases` are worth to each row that has one, and answers how many rows have each. Phrases with the
-    /// same word in `of_word` stand for one: the best of them counts.
+    /// Adds what `phrases` are worth to each row that has one, and answers how many rows have each.
     fn add(
         &mut self,
         phrases: &[String],
-        of_word: Option<&[&str]>,
+        standing: &Standing<'_>,
         scope: &Scope,
-        scores: &mut HashMap<i64, f64>,
+        scores: &mut HashMap<i64, Worth>,
     ) -> Result<Vec<u32>> {
         /// FTS5's constants.
         const K1: f64 = 1.2;
@@ -126,37 +177,48 @@ impl Index<'_> {
             return Ok(Vec::new());
         }
         let (keys, counts, found) = self.walk(phrases, scope)?;
-        let (rows, average) = self.size()?;
-        // As FTS5: a phrase that more than half of the rows have is worth next to nothing, never less.
-        let worth: Vec<f64> = found
-            .iter()
-            .map(|&found| {
-                ((rows.max(f64::from(found)) - f64::from(found) + 0.5) / (f64::from(found) + 0.5)).ln().max(1e-6)
-            })
-            .collect();
+        let worth = found.iter().map(|&found| self.worth(found)).collect::<Result<Vec<_>>>()?;
+        let (_, average) = self.size()?;
         for (&key, counts) in keys.iter().zip(counts.chunks_exact(phrases.len())) {
             let length = K1 * (1.0 - B + B * self.length(key)? / average);
-            let mut score = 0.0;
-            let mut best = (0, 0.0_f64);
-            for (place, (&count, worth)) in counts.iter().zip(&worth).enumerate() {
+            let mut row = Worth::default();
+            // The best of alternatives: which word they stand for, and what it adds.
+            let mut best: Option<(&str, Worth)> = None;
+            for (place, (&count, &worth)) in counts.iter().zip(&worth).enumerate() {
                 if count == 0 {
                     continue;
                 }
                 let count = f64::from(count);
-                let adds = worth * count * (K1 + 1.0) / (count + length);
-                match of_word {
-                    None => score += adds,
-                    // Alternatives stand side by side.
-                    Some(words) if words[best.0] == words[place] => best = (place, best.1.max(adds)),
-                    Some(_) => {
-                        score += best.1;
-                        best = (place, adds);
+                let bm25 = worth * count * (K1 + 1.0) / (count + length);
+                match standing {
+                    Standing::Each(counted) => {
+                        row.bm25 += bm25;
+                        row.covered += if counted[place] { worth } else { 0.0 };
                     }
+                    Standing::ForWords(words) => match &mut best {
+                        Some((word, known)) if *word == words[place] => {
+                            if bm25 > known.bm25 {
+                                *known = Worth { bm25, covered: worth };
+                            }
+                        }
+                        _ => {
+                            row.add(best.take().map(|(_, worth)| worth));
+                            best = Some((words[place], Worth { bm25, covered: worth }));
+                        }
+                    },
                 }
             }
-            *scores.entry(key).or_default() += score + best.1;
+            row.add(best.map(|(_, worth)| worth));
+            scores.entry(key).or_default().add(Some(row));
         }
         Ok(found)
+    }
+
+    /// What a phrase that `found` rows have is worth. As FTS5: one that more than half of the rows have is worth next to
+    /// nothing, never less.
+    fn worth(&mut self, found: u32) -> Result<f64> {
+        let (rows, found) = (self.size()?.0, f64::from(found));
+        Ok(((rows.max(found) - found + 0.5) / (found + 0.5)).ln().max(1e-6))
     }
 
     /// Rows within `scope` that have one of `phrases`, how often each phrase occurs in each, and how many rows of all

@@ -28,7 +28,9 @@ use crate::{
 
 /// Candidates of each leg, to begin with.
 pub const DEPTH: usize = 100;
-/// What the best match by words adds to a score.
+/// What the best match by words adds to a score, where it has all that was asked for. Where it has less it adds less:
+/// divided by the best row's bm25, a row with one common word of a question would count as much as one with all of it, and
+/// outweigh the rows that mean what was asked in other words.
 const KEYWORD_WEIGHT: f64 = 0.4;
 /// What the same text as the query adds to a score.
 const SEMANTIC_WEIGHT: f64 = 0.6;
@@ -87,6 +89,7 @@ pub struct Owed {
 pub struct Candidates {
     layers: Vec<Vec<Candidate>>,
     best_bm25: f64,
+    coverage: f64,
     mode: Mode,
     order_by: OrderBy,
     page: (usize, usize),
@@ -140,6 +143,7 @@ pub fn candidates(
             let mut candidates = Candidates {
                 layers: Vec::new(),
                 best_bm25: leg.rows.first().map_or(0.0, |best| best.bm25),
+                coverage: leg.coverage,
                 mode: request.mode,
                 order_by: request.order_by,
                 page: (request.offset, request.limit),
@@ -312,12 +316,13 @@ impl Candidates {
         let unknown = self.median_cosine();
         let total = self.count();
         let (mode, best_bm25) = (self.mode, self.best_bm25);
+        let keyword_weight = KEYWORD_WEIGHT * self.coverage;
         let score = |candidate: &Candidate| {
             let words = candidate.words.map_or(0.0, |words| words.bm25 / best_bm25);
             let cosine =
                 candidate.meaning.map_or(unknown, |meaning| (1.0 - f64::from(meaning.distance)).clamp(0.0, 1.0));
             match mode {
-                Mode::Hybrid => KEYWORD_WEIGHT * words + SEMANTIC_WEIGHT * cosine,
+                Mode::Hybrid => keyword_weight * words + SEMANTIC_WEIGHT * cosine,
                 Mode::Semantic => cosine,
                 Mode::Keyword => words,
             }

@@ -38,6 +38,8 @@ pub(super) struct Remembered {
     pub figures: [Figures; 2],
     /// The rows of some kinds, where nothing else is asked of them; by the kinds.
     pub groups: HashMap<u8, Arc<IdSet>>,
+    /// Stems of `words` by their first letter, with how many rows have each.
+    pub stems: HashMap<char, Vec<(String, i64)>>,
 }
 
 /// Runs `work` with what `db` remembers of the file as it is. Call it within a snapshot.

@@ -129,7 +129,7 @@ impl Search {
             Query::Nothing => (ranking::list(db, request)?, Marks::default(), None, None),
             Query::Text(given) => {
                 let (vector, reason) = match given {
-                    Some(vector) => (Some(vector.clone()), None),
+                    Some(given) => (Some(vector::unit(given, self.index.vectors().dimensions())?), None),
                     None => self.vector_of(request),
                 };
                 self.rank(db, vector.as_deref(), reason, request, None)?
@@ -194,7 +194,7 @@ impl Search {
         match self.index.embedder().availability() {
             Availability::Missing { reason } => Some(reason),
             Availability::External => Some(
-                "texts are embedded by the caller (embedder: 'external'): only words can be searched for".to_owned(),
+                "texts are embedded by the caller (embedder: 'external'): without the query's vector (option 'vector') only words can be searched for".to_owned(),
             ),
             Availability::Loaded | Availability::Unloaded => self.other_model(),
         }

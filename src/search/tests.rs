@@ -332,6 +332,27 @@ fn the_sum_of_both_legs() {
 }
 
 #[test]
+fn words_count_as_much_as_they_cover_of_the_query() {
+    let index = Index::new();
+    index.observe(1, "token refresh");
+    for id in 2..=9 {
+        index.observe(id, "other words of every kind");
+    }
+    let adds = |query: &str| {
+        let ranking = index.search(&observations(query));
+        let hit = ranking.hits.iter().find(|hit| hit.key.row_id() == 1).unwrap();
+        hit.score.unwrap() - 0.6 * (1.0 - f64::from(hit.meaning.unwrap().distance)).max(0.0)
+    };
+    assert!((adds("where is the token refresh") - 0.4).abs() < 1e-6, "all of it");
+    assert!((adds("src/token-refresh") - adds("src token refresh")).abs() < 1e-6, "a compound is its words");
+    // A word that nobody has is worth ln((9 + 0.5) / 0.5), one that one of nine rows has ln((9 - 1 + 0.5) / 1.5).
+    let (nowhere, once) = (19.0_f64.ln(), (8.5_f64 / 1.5).ln());
+    assert!((adds("token xyzzyx") - 0.4 * once / (once + nowhere)).abs() < 1e-6, "{}", adds("token xyzzyx"));
+    assert!((adds("tokne refersh") - 0.4).abs() < 1e-6, "what was mistyped is covered: {}", adds("tokne refersh"));
+    assert!((adds("toke") - 0.4).abs() < 1e-6, "and so is a part: {}", adds("toke"));
+}
+
+#[test]
 fn every_candidate_has_its_exact_cosine() {
     let index = Index::new();
     // More rows near the query than the semantic leg has places for.
