@@ -35,6 +35,106 @@ export interface Job<Progress, Result> extends PromiseLike<Result> {
   [Symbol.asyncIterator](): AsyncIterator<Progress, undefined>;
 }
 
+/** What `memory.search` has found. */
+export interface SearchAnswer<Row> {
+  /** Whole rows, with what the search knows of each. One that was deleted in the meantime is left out. */
+  results: (Row & Ranked)[];
+  /** Rows that were ranked: the candidates of both legs, as deep as this page needs. In a list, all rows there are. */
+  total: number;
+  /** What rows were found by; `list` where nothing was searched for. */
+  mode: 'hybrid' | 'semantic' | 'keyword' | 'list';
+  /** Why `mode` is not what was asked for; else null. */
+  reason: string | null;
+  /** Documents that have no vector yet. */
+  pendingDocuments: number;
+}
+
+/** What a search knows of a row. */
+export interface Ranked {
+  /** From 0 to 1; null in a list. Comparable within one answer only. */
+  score: number | null;
+  /** Why the row is there; with the option `explain`. */
+  explain?: {
+    /** By words: its place among all rows found so, from 1, and the sum over the words; null where no word is in it. */
+    keyword: { rank: number; bm25: number } | null;
+    /**
+     * By meaning: its place from 1 (null where it is not among the candidates of this leg, and its vector was looked
+     * up), and its nearest document with 1 − cosine; null where it has no vector, and in mode `keyword`.
+     */
+    semantic: { rank: number | null; distance: number; documentId: string | null } | null;
+    /** The column that matches best: by words where there are any, else that of the nearest document. */
+    field: string | null;
+    /** Text cut from it. `highlights` are the places that match: from and to, for `text.slice(from, to)`. */
+    snippet: { text: string; highlights: [number, number][] } | null;
+  };
+}
+
+/** A row of any kind. */
+export type AnyRow =
+  (ObservationRow & { kind: 'observation' }) | (SummaryRow & { kind: 'summary' }) | (PromptRow & { kind: 'prompt' });
+
+/** Options of `search.timelineByQuery`. */
+export interface TimelineByQueryOptions extends Omit<RankedSearchOptions, 'limit' | 'offset' | 'orderBy'> {
+  /** Observations before the best match, up to 1,000. Default: 10. */
+  depthBefore?: number;
+  /** Observations after it, up to 1,000. Default: 10. */
+  depthAfter?: number;
+}
+
+/** Options of `search.byConcept`, `byFile` and `byType`; each without the filter that it is itself. */
+export interface ByValueOptions extends RankedSearchOptions {
+  /** A query that the rows are ranked by. Without it they come by date. */
+  rankBy?: string;
+}
+
+/** What `search.timelineByQuery` has found. */
+export interface TimelineByQuery {
+  /** The best match; null where there is none. */
+  anchor: (ObservationRow & Ranked) | null;
+  /** What happened around it. */
+  timeline: Timeline;
+  /** What the match was found by. */
+  mode: 'hybrid' | 'semantic' | 'keyword';
+  /** Why `mode` is not what was asked for; else null. */
+  reason: string | null;
+  /** Documents that have no vector yet. */
+  pendingDocuments: number;
+}
+
+/** A value by which documents are filtered: it equals only values of its own type. */
+export type WhereValue = string | number | boolean;
+
+/** Conditions on one value of metadata; all of them hold. Strings are ordered by their bytes (UTF-8). */
+export interface WhereOperators {
+  $eq?: WhereValue;
+  /** Also where there is no such value, as in Chroma. */
+  $ne?: WhereValue;
+  $gt?: string | number;
+  $gte?: string | number;
+  $lt?: string | number;
+  $lte?: string | number;
+  $in?: WhereValue[];
+  /** Also where there is no such value, as in Chroma. */
+  $nin?: WhereValue[];
+}
+
+/**
+ * Conditions on metadata, as in Chroma: `{project: 'p', year: {$gte: 2020}}`, `{$or: [{a: 1}, {b: 2}]}`. Several names
+ * in one object all hold. A document without the value fits only `$ne` and `$nin`.
+ */
+export type Where = { $and?: Where[]; $or?: Where[] } & {
+  [name: string]: WhereValue | WhereOperators | Where[] | undefined;
+};
+
+/** Conditions on texts, as they are written: `{$contains: 'EACCES'}`. */
+export interface WhereDocument {
+  $contains?: string;
+  /** Also where there is no text. */
+  $not_contains?: string;
+  $and?: WhereDocument[];
+  $or?: WhereDocument[];
+}
+
 /**
  * Which binding artifact the generated loader actually loaded: `'native'` for
  * a native addon, otherwise the `platformArchABI` of the WASI flavor. Every
@@ -110,6 +210,47 @@ export declare class Batch {
   [globalThis.Symbol.dispose](): void
   /** As `dispose()`. */
   [globalThis.Symbol.asyncDispose](): Promise<void>
+}
+
+/**
+ * The caller's own documents, for workers whose tables the engine does not know: texts with metadata, found by what
+ * they say, by vectors, and by conditions as users of Chroma know them. They lie in `native/collections.db`.
+ *
+ * A promise of a write is resolved when it is durable. Clients (`role: 'client'`) read what the owner has committed;
+ * their writes answer `ERR_NOT_OPEN`. A collection that is not there yet is empty.
+ *
+ * Every method rejects with `ERR_INVALID_ARG` for an argument of the wrong form, naming it, with `ERR_DISPOSED` after
+ * the memory was disposed, and with `ERR_NOT_OPEN` where it was opened without the part `'vectors'`.
+ */
+export declare class Collection {
+  /** Its name. */
+  get name(): string
+  /**
+   * Stores up to 10,000 documents, all or none; one whose id is there already is replaced as a whole. The first upsert
+   * makes the collection: for texts of the model; where every document has a vector, and not as many numbers as
+   * the model's (or with `embedder: 'external'`), for vectors of your own.
+   *
+   * The texts are durable before their vectors are made, and the promise resolves when both are: `query` finds them
+   * then. Where there is no model it resolves at once; the vectors are `owed`, and made as soon as there is one.
+   *
+   * Rejects with `ERR_NO_MODEL` for a document without a vector where vectors are your own, `ERR_BUSY`,
+   * `ERR_DISK_FULL`; nothing is stored then.
+   */
+  upsert(documents: NewDocumentInput[], options?: { deadlineMs?: number } | null): Promise<UpsertResult>
+  /**
+   * The documents that are nearest to a text or a vector, nearest first; distance is 1 − cosine (0: the same
+   * direction, 2: the opposite). The filters hold before the ranking.
+   *
+   * Rejects with `ERR_NO_MODEL` (with the reason) for a text where there is no model or vectors are your own,
+   * `ERR_MODEL_MISMATCH` while the vectors are of another model.
+   */
+  query(query: CollectionQuery): Promise<Array<CollectionDocument & { distance: number }>>
+  /** Documents in the order in which they first came. */
+  get(options?: CollectionGet | null): Promise<CollectionDocument[]>
+  /** Removes documents. Resolves how many there were. */
+  delete(options: CollectionDelete): Promise<number>
+  /** How many documents there are; with a filter, how many fit. */
+  count(options?: CollectionCount | null): Promise<number>
 }
 
 /**
@@ -243,6 +384,10 @@ export declare class Memory {
   get queue(): Queue
   /** The active sessions; its calls answer `ERR_NOT_OPEN` without the part `'queue'`. */
   get sessions(): Sessions
+  /** Search by words and by meaning; its calls answer `ERR_NOT_OPEN` without the parts `'store'` and `'vectors'`. */
+  get search(): Search
+  /** The documents and vectors of the tables; its calls answer `ERR_NOT_OPEN` without the parts `'store'` and `'vectors'`. */
+  get vectors(): Vectors
   /**
    * How this memory does: one object that a `/health` route can send as it is. Waits for no disk and no lock;
    * figures from disk are sampled and carry their age.
@@ -433,6 +578,64 @@ export declare class ReadySessions {
 }
 
 /**
+ * Search in observations, summaries and prompts, of all that was committed before the call, by whomever.
+ *
+ * A search has two legs. By words: rows with any of the query's words in any form, with parts of identifiers and names,
+ * and with what a mistyped word may have meant, ranked by bm25. By meaning: rows with a document whose vector is near
+ * to that of the query. Each leg has its best hundred rows as candidates (more where a page reaches beyond them), and
+ * both rank all of these: `score` is 0.4 × bm25 / the best row's bm25 + 0.6 × the cosine of the row's nearest document,
+ * each from 0 to 1. A row is one result, whatever of it matches. A row whose documents have no vector yet is embedded
+ * for the query (up to 8 documents), or else taken for as near as the middle of the rows found by words.
+ *
+ * Filters hold before anything is ranked. Where a search is asked of one kind of row, a filter that this kind does not
+ * have is ignored; in `all`, such rows do not pass.
+ *
+ * Without a model, or while all vectors are made anew for another one, a search goes on by words: `mode` says what it
+ * was, and `reason` why.
+ *
+ * Any text is a query. `limit` and `offset` are pieces of one ranking, which stays the same as long as nothing is
+ * written. Every method rejects with `ERR_INVALID_ARG` for an argument of the wrong form, naming it, with `ERR_DISPOSED`
+ * after the memory was disposed, and with `ERR_NOT_OPEN` where it was opened without the parts `'store'` and
+ * `'vectors'`.
+ */
+export declare class Search {
+  /** Observations for a query, the best first. */
+  observations(query: string, options?: RankedSearchOptions | null): Promise<SearchAnswer<ObservationRow>>
+  /** Session summaries for a query, the best first. */
+  summaries(query: string, options?: RankedSearchOptions | null): Promise<SearchAnswer<SummaryRow>>
+  /** Prompts for a query, the best first. */
+  prompts(query: string, options?: RankedSearchOptions | null): Promise<SearchAnswer<PromptRow>>
+  /** Observations, summaries and prompts in one ranking; each row says with `kind` what it is. */
+  all(query: string, options?: RankedSearchOptions | null): Promise<SearchAnswer<AnyRow>>
+  /**
+   * Observations that mean something like one observation, the nearest first, without itself. Where it has no vector
+   * yet one is made; without a model its words are searched for. `mode` of the options is ignored. Rejects with
+   * `ERR_NOT_FOUND` where there is no such observation.
+   */
+  similar(observationId: number, options?: RankedSearchOptions | null): Promise<SearchAnswer<ObservationRow>>
+  /**
+   * The best observation for a query, and what happened around it, as `store.getTimelineAroundObservation`. Where
+   * nothing is found `anchor` is null and the timeline empty. `limit`, `offset` and `orderBy` have no place here.
+   */
+  timelineByQuery(query: string, options?: TimelineByQueryOptions | null): Promise<TimelineByQuery>
+  /**
+   * Observations with a concept: ranked by `rankBy` where it is given, else the newest first. `concepts` of the
+   * options has no place here.
+   */
+  byConcept(concept: string, options?: ByValueOptions | null): Promise<SearchAnswer<ObservationRow>>
+  /**
+   * Observations and summaries with a path that contains `file`, as in SQL's LIKE: ranked by `rankBy` where it is
+   * given, else the newest first; each row says with `kind` what it is. `files` of the options has no place here.
+   */
+  byFile(file: string, options?: ByValueOptions | null): Promise<SearchAnswer<AnyRow>>
+  /**
+   * Observations of one of some types: ranked by `rankBy` where it is given, else the newest first. `type` of the
+   * options has no place here.
+   */
+  byType(type: string | string[], options?: ByValueOptions | null): Promise<SearchAnswer<ObservationRow>>
+}
+
+/**
  * Active sessions: bounded in number (`maxSessions`) and in time (`sessionTtlMs` without activity). Enqueue
  * registers a session by itself; enqueue, claim and commit refresh it. One that expires or goes at the cap ends its
  * consumer (`'expired'`) and leaves its messages queued. It is the owner's: on a client everything answers
@@ -603,6 +806,82 @@ export declare class Store {
   findDuplicates(): Promise<{ observations: number[][]; summaries: number[][] }>
 }
 
+/**
+ * The documents of observations, summaries and prompts, each a field with a vector of its own: `obs_<id>_narrative`,
+ * `obs_<id>_text`, `obs_<id>_fact_<n>`, `summary_<id>_<request | investigated | learned | completed | next_steps | notes>`
+ * and `prompt_<id>`. They lie in `native/index.db`, with the text indexes of `memory.search`: all derived from the tables,
+ * and made anew on any doubt.
+ *
+ * With `indexing: 'auto'` whatever this memory, a hook or anybody else stores, changes or deletes is picked up within a
+ * second, and embedded in the background where there is a model. With `'manual'` nothing happens by itself; a search
+ * still finds rows by their words as they are, and vectors are made by `sync()` alone.
+ *
+ * Every method rejects (`sync` and `rebuild` throw) with `ERR_INVALID_ARG` for an argument of the wrong form, naming it,
+ * with `ERR_DISPOSED` after the memory was disposed, and with `ERR_NOT_OPEN` where it was opened without the parts
+ * `'store'` and `'vectors'`. On a client `search`, `get` and `status` read what the owner has committed; the others answer
+ * `ERR_NOT_OPEN`.
+ */
+export declare class Vectors {
+  /** The collection with this name (1 to 512 bytes), whether or not it is there yet: the first `upsert` makes it. */
+  collection(name: string): Collection
+  /**
+   * Makes a collection where there is none of this name. Only needed for vectors of your own that have as many numbers
+   * as the model's: else the first `upsert` tells. Rejects with `ERR_INVALID_ARG` where there is one with other
+   * vectors.
+   */
+  createCollection(name: string, options?: CreateCollectionOptions | null): Promise<void>
+  /** All collections, by name. */
+  collections(): Promise<CollectionInfo[]>
+  /** Removes a collection with all its documents. Resolves whether there was one. */
+  dropCollection(name: string, options?: { deadlineMs?: number } | null): Promise<boolean>
+  /**
+   * Looks at every row, and makes every vector that is owed. `await` it for the report; `for await` shows how far it
+   * is. Where texts cannot be embedded it ends with `pending` and `reason` in the report. Disposed, or when the process
+   * dies, what it has done stays, and the next one goes on from there.
+   *
+   * Rejects with `ERR_DISK_FULL`, `ERR_IO`, `ERR_CORRUPT` (of `claude-mem.db`), `ERR_DISPOSED`.
+   */
+  sync(): Job<SyncProgress, SyncReport>
+  /**
+   * As `sync()`, but throws `native/index.db` away first: every document and vector is made anew, those that the caller
+   * has removed come back, and those that the caller has made are owed again.
+   */
+  rebuild(): Job<SyncProgress, SyncReport>
+  /** How it does. Looks at the tables first; where that fails the status says so. */
+  status(): Promise<VectorsStatus>
+  /**
+   * The documents nearest to a vector or a text, nearest first, of all that was committed before the call, by
+   * whomever. Filters hold before anything is ranked. Documents that have no vector yet are not found.
+   *
+   * Rejects with `ERR_NO_MODEL` for a text that cannot be embedded, and with `ERR_MODEL_MISMATCH` while the stored
+   * vectors are of another model.
+   */
+  search(options: VectorSearchOptions): Promise<NearDocument[]>
+  /**
+   * The vector of a document, at unit length, as exactly as it is stored (16 bits a number); null where there is no such
+   * document, or it has no vector yet.
+   */
+  get(documentId: string): Promise<Float32Array | null>
+  /**
+   * Takes documents out: no search finds them by their vectors any more. They stay out until their text changes, or
+   * `rebuild()`; the words of their rows are found as before. Answers how many there were.
+   */
+  remove(documentIds: string[]): Promise<number>
+  /**
+   * Documents that wait for a vector, newest first, with their texts: with `embedder: 'external'` embed them, and hand
+   * the vectors to `put`. `limit`: 1 to 10,000, by default 100.
+   */
+  pending(options?: { limit?: number } | null): Promise<PendingDocument[]>
+  /**
+   * Stores vectors that the caller has made, with `embedder: 'external'`; each in place of the one that is there. All of
+   * them in one transaction: where one is refused (`ERR_INVALID_ARG`, naming its document) none is stored.
+   *
+   * Rejects with `ERR_MODEL_MISMATCH` where the engine embeds itself: its vectors and those of another model are near
+   * to nothing of each other.
+   */
+  put(vectors: GivenVector[]): Promise<PutVectors>
+}
+
 /** An active session. */
 export interface ActiveSession {
   /** Row id in `sdk_sessions`. */
@@ -638,7 +917,7 @@ export interface ActiveSessionRow {
 /** One file of a backup. */
 export interface BackupFile {
   /** Its name in the backup's folder. */
-  name: 'queue.db' | 'claude-mem.db'
+  name: 'queue.db' | 'collections.db' | 'claude-mem.db'
   /** Where it lies in a data directory. */
   place: string
   /** Its length. */
@@ -666,7 +945,7 @@ export interface BackupManifest {
 /** How far a backup or a restore is. */
 export interface BackupProgress {
   /** The file it is at, by its name in the backup. */
-  file: 'queue.db' | 'claude-mem.db'
+  file: 'queue.db' | 'collections.db' | 'claude-mem.db'
   /** Bytes of it that are done. */
   done: number
   /** Bytes of it in all; a restore reads each file twice. */
@@ -689,6 +968,88 @@ export interface ByIdsOptions {
   orderBy?: 'date_desc' | 'date_asc' | 'relevance'
   /** Rows at most; 0 is all. Default: 0. */
   limit?: number
+}
+
+/** Options of `collection.count`. */
+export interface CollectionCount {
+  /** Only documents whose metadata fits. */
+  where?: Where
+  /** Only documents whose text fits. */
+  whereDocument?: WhereDocument
+}
+
+/** Options of `collection.delete`: one of `ids`, `where` and `whereDocument` at least; documents that fit all go. */
+export interface CollectionDelete {
+  /** Only these (up to 10,000). */
+  ids?: Array<string>
+  /** Only documents whose metadata fits. */
+  where?: Where
+  /** Only documents whose text fits. */
+  whereDocument?: WhereDocument
+  /** How long to wait for a lock that another process holds, ms. Default: `deadlineMs` of `openMemory`. */
+  deadlineMs?: number
+}
+
+/** A document of a collection. */
+export interface CollectionDocument {
+  /** By which you know it. */
+  id: string
+  /** Its text; null where it has none, or it was not asked for. */
+  text: string | null
+  /** Its metadata, likewise. */
+  metadata: Record<string, string | number | boolean | null> | null | null
+  /** With `include: ['vector']`: its vector at unit length, with 16 bits a number; null while it is not made yet. */
+  'vector?': Float32Array | null | null
+}
+
+/** Options of `collection.get`; without `ids`, `where` and `whereDocument` it answers all documents. */
+export interface CollectionGet {
+  /** Only these (up to 10,000); those that are not there are left out. */
+  ids?: Array<string>
+  /** Only documents whose metadata fits. */
+  where?: Where
+  /** Only documents whose text fits. */
+  whereDocument?: WhereDocument
+  /** At most so many (1 to 100,000). Default 10,000. */
+  limit?: number
+  /** Skip so many. Default 0. */
+  offset?: number
+  /** What is answered beside the id. Default `['text', 'metadata']`. */
+  include?: Array<'text' | 'metadata' | 'vector'>
+}
+
+/** A collection, as it is listed. */
+export interface CollectionInfo {
+  /** Its name. */
+  name: string
+  /** Documents in it. */
+  count: number
+  /** Those of them whose vectors are not made yet, so that `query` does not find them. */
+  owed: number
+  /** Numbers in a vector. */
+  dimensions: number
+  /** The model that makes vectors of its texts; null where every vector is the caller's own. */
+  model: string | null
+  /** When it was made, epoch ms. */
+  createdAtEpoch: number
+}
+
+/** Options of `collection.query`: `text` or `vector`. */
+export interface CollectionQuery {
+  /** Documents near to what this says. */
+  text?: string
+  /** Documents near to this. */
+  vector?: Float32Array | number[]
+  /** At most so many (1 to 10,000). Default 10. */
+  k?: number
+  /** Only documents whose metadata fits. */
+  where?: Where
+  /** Only documents whose text fits. */
+  whereDocument?: WhereDocument
+  /** Only documents up to this distance (0 to 2). */
+  maxDistance?: number
+  /** What is answered beside id and distance. Default `['text', 'metadata']`. */
+  include?: Array<'text' | 'metadata' | 'vector'>
 }
 
 /** What the agent made of a batch. All absent is normal: a model that had nothing to note is done, not failed. */
@@ -750,6 +1111,14 @@ export interface ContextOptions {
   observations?: number
   /** Summaries at most. Default: 11. */
   summaries?: number
+}
+
+/** Options of `createCollection`. */
+export interface CreateCollectionOptions {
+  /** For vectors of your own: how many numbers each has (1 to 4,096). Without it texts are embedded by the model. */
+  dimensions?: number
+  /** How long to wait for a lock that another process holds, ms. Default: `deadlineMs` of `openMemory`. */
+  deadlineMs?: number
 }
 
 /** One database file. Sizes are sampled at most every two seconds, when health is asked for. */
@@ -1007,6 +1376,16 @@ export interface ExportSummary {
   deadLetters: number
 }
 
+/** A vector that the caller has made. */
+export interface GivenVector {
+  /** Of which document. */
+  documentId: string
+  /** Its numbers: as many as option `model.dimensions` says, finite, not all 0. Of any length; it is stored at unit length. */
+  vector: Float32Array
+  /** As `pending` told it. Without it the vector is taken for that of the document's present text. */
+  revision?: number
+}
+
 /** What is open, by kind. */
 export interface Handles {
   /** Memories of this process. */
@@ -1056,6 +1435,8 @@ export interface Health {
   database: DatabaseHealth | null
   /** `native/queue.db`; null where the part `'queue'` is not open. */
   queueDatabase: DatabaseHealth | null
+  /** Documents and vectors of the tables; null where the parts `'store'` and `'vectors'` are not open. */
+  index: VectorsStatus | null
   /** What is open, by kind. */
   handles: Handles
   /** Slowest operations of the last ten minutes, slowest first; at most ten names. */
@@ -1265,6 +1646,21 @@ export interface ListedSummaryRow {
   created_at_epoch: number
 }
 
+/** An embedding model. */
+export interface ModelStatus {
+  /** Its family. */
+  name: string
+  /** Numbers in a vector. */
+  dimensions: number
+  /**
+   * Whether texts can be embedded: `'loaded'` and `'unloaded'` (a file was found, and is loaded when it is needed);
+   * `'missing'`; or `'external'`, where the caller hands vectors over.
+   */
+  availability: 'loaded' | 'unloaded' | 'missing' | 'external'
+  /** Why there is none; else null. */
+  reason: string | null
+}
+
 /** Native memory by part, bytes. */
 export interface NativeMemory {
   /** The sum. */
@@ -1275,6 +1671,36 @@ export interface NativeMemory {
   inFlightWriteBytes: number
   /** Counters, leases, timers and the session registry. */
   queueIndexBytes: number
+  /** Vectors of documents, their graph and maps. */
+  vectorBytes: number
+  /** The embedding model, while it is loaded, and remembered vectors of queries. */
+  modelBytes: number
+}
+
+/** One document that `vectors.search` has found. */
+export interface NearDocument {
+  /** Its name: `obs_<id>_narrative`, `obs_<id>_text`, `obs_<id>_fact_<n>`, `summary_<id>_<field>` or `prompt_<id>`. */
+  documentId: string
+  /** What kind of row it is a field of. */
+  kind: 'observation' | 'summary' | 'prompt'
+  /** The row's number in its table. */
+  rowId: number
+  /** Which field. */
+  field: 'narrative' | 'text' | 'fact' | 'request' | 'investigated' | 'learned' | 'completed' | 'next_steps' | 'notes' | 'prompt'
+  /** 1 − cosine: 0 for the same direction, 2 for the opposite. */
+  distance: number
+}
+
+/** A document that is handed over: a text, a vector, or both. */
+export interface NewDocumentInput {
+  /** By which you know it: 1 to 512 bytes, unique in its collection. One that is there already is replaced as a whole. */
+  id: string
+  /** What it says (up to 1 MiB); embedded by the model, where no vector is handed over. */
+  text?: string
+  /** By which it is filtered: up to 256 values and 64 KiB of JSON. Null counts as missing in filters. */
+  metadata?: Record<string, string | number | boolean | null>
+  /** Your own vector, of any length but zero; kept at unit length with 16 bits a number. */
+  vector?: Float32Array | number[]
 }
 
 /** An observation that a search has found. */
@@ -1444,12 +1870,13 @@ export interface OpenOptions {
   /** For a client: it writes nothing, and where there is no database it reads an empty memory. Default false. */
   readOnly?: boolean
   /**
-   * What of it is opened: `'store'` (`claude-mem.db`: the tables and pages) and `'queue'` (`native/queue.db`: the
-   * queues and sessions). What is left out is not looked at, and calls that need it answer `ERR_NOT_OPEN`. With
-   * `['queue']` the queues work beside a `claude-mem.db` of any version; commits are `external` then. Default:
-   * `['store', 'queue']`.
+   * What of it is opened: `'store'` (`claude-mem.db`: the tables and pages), `'queue'` (`native/queue.db`: the queues
+   * and sessions) and `'vectors'` (`native/collections.db`: the caller's own documents; with the store also
+   * `native/index.db`: documents, vectors and search, made of the tables). What is left out is not looked at, and calls
+   * that need it answer `ERR_NOT_OPEN`. Without `'store'` the others work beside a `claude-mem.db` of any version:
+   * commits are `external` then, and only collections can be searched. Default: all.
    */
-  parts?: ('store' | 'queue')[]
+  parts?: ('store' | 'queue' | 'vectors')[]
   /** How long to wait for another owner of the directory to go away, ms (0 to 600,000). Default 10,000. */
   lockWaitMs?: number
   /**
@@ -1509,6 +1936,25 @@ export interface OpenOptions {
    */
   secureDelete?: boolean
   /**
+   * `'auto'`: whatever is stored, changed or deleted, by whomever, is indexed and embedded in the background.
+   * `'manual'`: a search finds rows by their words as they are, but vectors are made by `vectors.sync()` alone.
+   * Default `'auto'`.
+   */
+  indexing?: 'auto' | 'manual'
+  /** How vectors are kept in memory: with 16 bits a number, or with 8. Default `'bf16'`. */
+  vectorPrecision?: 'bf16' | 'i8'
+  /**
+   * How many candidates the graph of vectors looks at, where there are so many that there is one: when a vector is
+   * added (4 to 4,096), and when one is searched for (1 to 4,096). More finds more, and takes longer. Default
+   * 128 and 64.
+   */
+  vectorExpansion?: VectorExpansion
+  /**
+   * Bytes of vectors in memory at most (1 MiB to 1 TiB). Above it they are kept as `'i8'`, above that each search
+   * reads them from the file, and `health()` says so. Default 512 MiB.
+   */
+  vectorMemoryBudget?: number
+  /**
    * Who makes vectors of texts: `'local'`, a model in this process, or `'external'`, you: vectors are handed over,
    * and a call that would embed a text answers `ERR_NO_MODEL`. Default `'local'`.
    */
@@ -1535,6 +1981,14 @@ export interface OpenOptions {
   clientModel?: boolean
 }
 
+/** The model of vectors that were stored earlier. */
+export interface OtherModel {
+  /** Its family. */
+  name: string
+  /** Numbers in a vector. */
+  dimensions: number
+}
+
 /** How deliveries are paused. */
 export interface PauseOptions {
   /**
@@ -1544,6 +1998,16 @@ export interface PauseOptions {
   untilEpoch?: number
   /** Why, for people. */
   reason?: string
+}
+
+/** A document that waits for a vector of the caller. */
+export interface PendingDocument {
+  /** Its name. */
+  documentId: string
+  /** Of its text: hand it back to `put`, which then knows whether the text has changed since. */
+  revision: number
+  /** What to embed. */
+  text: string
 }
 
 /** Median and 99th percentile, ms. */
@@ -1620,6 +2084,16 @@ export interface PurgeDeadLettersOptions {
   olderThanEpoch?: number
 }
 
+/** What became of vectors that the caller has made. */
+export interface PutVectors {
+  /** How many were stored. */
+  stored: number
+  /** Documents whose text has changed since `revision`: not stored, `pending` hands out the new text. */
+  stale: Array<string>
+  /** Names that no document has: not stored. */
+  unknown: Array<string>
+}
+
 /** Figures of the queue: of all sessions, or of one. */
 export interface QueueMetrics {
   /** Messages waiting or leased. */
@@ -1656,6 +2130,30 @@ export interface QueueMetrics {
   dedupeEvicted: number
   /** Dead letters that went for age or number since open. */
   deadEvicted: number
+}
+
+/** Options of `memory.search`. Numbers may come as decimal strings, as a query string has them. */
+export interface RankedSearchOptions {
+  /** Found by words and meaning, by meaning, or by words. Default: `hybrid`. */
+  mode?: 'hybrid' | 'semantic' | 'keyword'
+  /** Rows at most, up to 1,000. Default: 20. */
+  limit?: number
+  /** Rows to leave out first, up to 1,000,000. Default: 0. */
+  offset?: number
+  /** Best match first; or the candidates newest first, or oldest first. Default: `relevance`; in lists `date_desc`. */
+  orderBy?: 'relevance' | 'date_desc' | 'date_asc'
+  /** Whether each row tells why it is there, as `explain`. Default: false. */
+  explain?: boolean
+  /** Only rows of this project; '' is any. */
+  project?: string
+  /** Only observations of one of these types; an empty list lets none through. Ignored by `summaries` and `prompts`. */
+  type?: string | string[]
+  /** Only observations with one of these concepts. Ignored by `summaries` and `prompts`. */
+  concepts?: string | string[]
+  /** Only observations and summaries with a path that contains one of these, as in SQL's LIKE. Ignored by `prompts`. */
+  files?: string | string[]
+  /** Only rows of this time. */
+  dateRange?: DateRange
 }
 
 /** How `queue.ready()` iterates. */
@@ -1773,7 +2271,7 @@ export declare function restore(folder: string, dataDir: string, options?: Resto
 /** What became of one file. */
 export interface RestoredFile {
   /** Its name in the backup. */
-  name: 'queue.db' | 'claude-mem.db'
+  name: 'queue.db' | 'collections.db' | 'claude-mem.db'
   /** Where it lies now. */
   path: string
   /** Its length. */
@@ -1790,7 +2288,7 @@ export interface RestoreOptions {
    */
   overwrite?: boolean
   /** Restore only these. Default: all that the backup has. */
-  files?: Array<'queue.db' | 'claude-mem.db'>
+  files?: Array<'queue.db' | 'collections.db' | 'claude-mem.db'>
   /**
    * How long to wait for the directory's owner, and for others who have a database open, ms (0 to 600,000).
    * Default 10,000.
@@ -2139,6 +2637,38 @@ export interface SummaryRow {
   created_at_epoch: number
 }
 
+/** How far `vectors.sync()` and `vectors.rebuild()` are. */
+export interface SyncProgress {
+  /** Documents that have their vector. */
+  done: number
+  /** Documents there are, as far as rows have been read. */
+  total: number
+  /** Vectors made a second, on average since it began. */
+  documentsPerSecond: number
+  /** How long the rest takes at that speed, ms; null before the first vector is there. */
+  etaMs: number | null
+}
+
+/** What `vectors.sync()` and `vectors.rebuild()` have done. */
+export interface SyncReport {
+  /** Observations, summaries and prompts in the index. */
+  rows: number
+  /** Documents they are made into. */
+  documents: number
+  /** Vectors made meanwhile. */
+  embedded: number
+  /** Documents that went meanwhile: their rows were deleted, or have other texts. */
+  removed: number
+  /** Documents that had their vector before. */
+  unchanged: number
+  /** Documents that still owe theirs. */
+  pending: number
+  /** Why they do: there is no model, or the caller embeds. Else null. */
+  reason: string | null
+  /** How long it took. */
+  seconds: number
+}
+
 /** The rows inside a window of time, each kind oldest first. */
 export interface Timeline {
   /** Observations. */
@@ -2183,6 +2713,111 @@ export interface TimelineSummaryRow {
   created_at: string
   /** Epoch ms. */
   created_at_epoch: number
+}
+
+/** What an upsert has done. */
+export interface UpsertResult {
+  /** Documents that are stored. */
+  stored: number
+  /**
+   * Those of them whose vectors are not made yet: `get` finds them, `query` does not. They are made as soon as there
+   * is a model, also after a restart.
+   */
+  owed: number
+  /** Why vectors are owed; null where none is. */
+  reason: string | null
+}
+
+/** How many candidates the graph of vectors looks at. */
+export interface VectorExpansion {
+  /** When a vector is added. */
+  add?: number
+  /** When one is searched for. */
+  search?: number
+}
+
+/**
+ * What rows the documents of `vectors.search` may be of. A row that does not have what is asked for does not pass: with
+ * `type` only observations do.
+ */
+export interface VectorFilter {
+  /** Of this project; '' is any. A prompt is of its session's project. */
+  project?: string
+  /** Observations of one of these types. */
+  type?: string | string[]
+  /** Observations with one of these concepts. */
+  concepts?: string | string[]
+  /** Observations and summaries with a path that contains one of these, as in SQL's LIKE. */
+  files?: string | string[]
+  /** Of this time. */
+  dateRange?: DateRange
+}
+
+/** Options of `vectors.search`: a `vector` or a `text`, and what may be found. */
+export interface VectorSearchOptions {
+  /** Near to this vector: of any length above 0, with as many numbers as those of the model. */
+  vector?: Float32Array
+  /** Near to this text, which is embedded. */
+  text?: string
+  /** Documents at most (1 to 1,000). Default 10. */
+  k?: number
+  /** Only documents of rows that this lets through, before anything is ranked. */
+  filter?: VectorFilter
+  /** Only documents of these kinds of row. Default: all. */
+  kinds?: ('observation' | 'summary' | 'prompt')[]
+}
+
+/** How the documents and vectors of the tables do. */
+export interface VectorsStatus {
+  /**
+   * `'current'`: every document has its vector. `'embedding'`: they are being made. `'waiting'`: some are owed and not
+   * made now, see `reason`. `'failing'`: the index cannot be written or the tables not read; it is tried again, see
+   * `reason`. `'unopened'`: nothing has been looked at yet.
+   */
+  state: 'unopened' | 'current' | 'embedding' | 'waiting' | 'failing'
+  /** Why it waits or fails; else null. */
+  reason: string | null
+  /** Observations, summaries and prompts in the index. */
+  rows: number
+  /** Documents they are made into. */
+  documents: number
+  /** Documents that have their vector. */
+  embedded: number
+  /** Documents that owe it. */
+  pending: number
+  /** The model in use. */
+  model: ModelStatus
+  /**
+   * The model that the stored vectors are of, where it is not the one in use, which cannot make others now: they are
+   * kept, and not searched. Else null.
+   */
+  otherModel: OtherModel | null
+  /**
+   * How a search by vectors is answered at present: `'exact'`, every vector in memory is compared; `'graph'`, by a graph
+   * above them; `'rebuilding'`, exactly until that graph is there again; `'fromFile'`, read from the file for each
+   * search: before they are loaded, on a client, and where they would be more than `vectorMemoryBudget`.
+   */
+  answers: 'exact' | 'graph' | 'rebuilding' | 'fromFile'
+  /** How vectors are kept in memory. */
+  precision: 'bf16' | 'i8'
+  /** Vectors in memory. */
+  inMemory: number
+  /** Bytes of vectors in memory. */
+  vectorBytes: number
+  /** Bytes of their graph. */
+  graphBytes: number
+  /** Bytes of what tells which vector is whose. */
+  mapBytes: number
+  /** Bytes of the model, while it is loaded, and of remembered vectors of queries. */
+  modelBytes: number
+  /** Bytes of `native/index.db` and its log. */
+  fileBytes: number
+  /** When the tables were last looked at for changes, epoch ms; null before the first time. */
+  lastFeedEpoch: number | null
+  /** How often the file was made anew since open, the first time included. */
+  remade: number
+  /** What was wrong with the file when it was last made anew; null where nothing was. */
+  lastDoubt: string | null
 }
 
 /** A session with waiting messages. */

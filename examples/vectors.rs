@@ -174,7 +174,10 @@ fn measure(count: usize, settings: &Index, real: Option<&[Vec<f32>]>, uniform: b
                 found += hits.iter().filter(|hit| truth.contains(&hit.id)).count();
             }
             let took = timed(&queries, |query| index.nearest(query, K, By::Document, Allowed::All).map(drop))?;
-            println!("  search expansion {search}: recall@{K} {:.4}, median {took:.2?}", found as f64 / (QUERIES * K) as f64);
+            println!(
+                "  search expansion {search}: recall@{K} {:.4}, median {took:.2?}",
+                found as f64 / (QUERIES * K) as f64
+            );
         }
         keep_only(folder.path(), "vectors", None)?;
     }
