@@ -426,8 +426,10 @@ impl Memory {
             &self.settings,
             self.opened,
             self.queue.as_deref(),
-            self.store.as_ref().map(|store| (&*store.writer, &*store.readers)),
-            self.index.as_ref().map(|index| index.status()),
+            (
+                self.store.as_ref().map(|store| (&*store.writer, &*store.readers)),
+                self.index.as_ref().map(|index| index.status()),
+            ),
             &self.budget,
             &self.activity,
             &self.sampler,

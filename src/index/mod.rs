@@ -84,6 +84,9 @@ pub struct Parts {
     pub guard: Option<Arc<dyn Any + Send + Sync>>,
 }
 
+/// Reads the index; more than once where the first file turns out to be damaged.
+type Look<T> = dyn Fn(&Connection) -> Result<T> + Send + Sync;
+
 /// The documents and vectors of one memory's tables.
 pub struct Index {
     shared: Arc<Shared>,
@@ -287,7 +290,7 @@ impl Index {
     fn read_again<T: Send + 'static>(
         self: &Arc<Self>,
         name: &'static str,
-        read: Arc<dyn Fn(&Connection) -> Result<T> + Send + Sync>,
+        read: Arc<Look<T>>,
         reply: Reply<T>,
         tries: u32,
     ) {

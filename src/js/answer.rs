@@ -81,7 +81,7 @@ impl Answer {
 }
 
 fn weight_of(values: &[Answer]) -> usize {
-    values.len() * size_of::<Answer>() + values.iter().map(Answer::weight).sum::<usize>()
+    size_of_val(values) + values.iter().map(Answer::weight).sum::<usize>()
 }
 
 impl std::fmt::Debug for Answer {
