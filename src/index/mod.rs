@@ -182,7 +182,7 @@ impl Index {
     pub fn open(parts: Parts) -> Result<Self> {
         let Parts { settings, embedder, own_commits, activity, guard } = parts;
         let layout = Layout::new(settings.data_dir.clone());
-        let table = Arc::new(Table::new(layout.index(), settings.read_only, embedder.identity().clone()));
+        let table = Arc::new(Table::new(layout.index(), &settings, embedder.identity().clone()));
         let dimensions = embedder.identity().dimensions;
         let vectors = Arc::new(VectorIndex::of(Arc::clone(&table) as _, dimensions, &settings.index));
         let sources = (0..settings.readers.max(1)).map(|_| table.source()).collect();
