@@ -10,10 +10,22 @@ const FIXTURES = path.join(__dirname, '../../shared/fixtures');
 /** A new data directory, removed after the test `t`; with a copy of the reference database where one is named. */
 function dataDirectory(t, fixture) {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'claude-mem-native-test-'));
-  t.after(() => fs.rmSync(directory, { recursive: true, force: true, maxRetries: 5 }));
+  t.after(() => remove(directory));
   const database = path.join(directory, 'claude-mem.db');
   if (fixture) fs.writeFileSync(database, fs.readFileSync(path.join(FIXTURES, fixture)));
   return { directory, database };
+}
+
+/** Removes a directory in which somebody may just be making a file: a memory that is disposed after this. */
+async function remove(directory) {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return fs.rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
+    } catch (error) {
+      if (error.code !== 'ENOTEMPTY' || tries === 20) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
 }
 
 /** What `test` takes as its `skip` option: why, where one of the reference databases is absent. */

@@ -54,7 +54,14 @@ const SHAPE = {
     usedOfAllocated: NUMBER,
   },
   rssBytes: NUMBER,
-  native: { totalBytes: NUMBER, sqliteBytes: NUMBER, inFlightWriteBytes: NUMBER, queueIndexBytes: NUMBER },
+  native: {
+    totalBytes: NUMBER,
+    sqliteBytes: NUMBER,
+    inFlightWriteBytes: NUMBER,
+    queueIndexBytes: NUMBER,
+    vectorBytes: NUMBER,
+    modelBytes: NUMBER,
+  },
   queue: {
     depth: NUMBER,
     bytes: NUMBER,
@@ -77,16 +84,40 @@ const SHAPE = {
   sessions: { active: NUMBER, consumers: NUMBER },
   database: FILE,
   queueDatabase: FILE,
+  index: {
+    state: 'string',
+    reason: 'null',
+    rows: NUMBER,
+    documents: NUMBER,
+    embedded: NUMBER,
+    pending: NUMBER,
+    model: { name: 'string', dimensions: NUMBER, availability: 'string', reason: 'null' },
+    otherModel: 'null',
+    answers: 'string',
+    precision: 'string',
+    inMemory: NUMBER,
+    vectorBytes: NUMBER,
+    graphBytes: NUMBER,
+    mapBytes: NUMBER,
+    modelBytes: NUMBER,
+    fileBytes: NUMBER,
+    lastFeedEpoch: NUMBER,
+    remade: NUMBER,
+    lastDoubt: 'null',
+  },
   handles: { memories: NUMBER, consumers: NUMBER, batches: NUMBER, ready: NUMBER, jobs: NUMBER },
   slowest: 'array',
 };
 
 test('is one object that survives JSON as it is', async (t) => {
-  const { memory, session, put, directory, database } = await openedMemory(t);
+  const { memory, session, put, directory, database } = await openedMemory(t, { embedder: 'external' });
   const id = await session();
   await put(id, 'a', 'b');
   await (await next(memory.queue.consume(id, { maxBatch: 1 }))).commit();
-  await until(async () => (await memory.health()).queueDatabase.sampledAtEpoch !== null);
+  await until(async () => {
+    const { queueDatabase, index } = await memory.health();
+    return queueDatabase.sampledAtEpoch !== null && index.lastFeedEpoch !== null;
+  });
   const health = await memory.health();
   assert.deepEqual(shape(health), SHAPE);
   assert.deepEqual(JSON.parse(JSON.stringify(health)), health);

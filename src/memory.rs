@@ -571,11 +571,14 @@ fn open_index(
     guard: Option<Arc<dyn Any + Send + Sync>>,
 ) -> Result<Option<Arc<Index>>> {
     let (Some(embedder), Some(store)) = (embedder, store) else { return Ok(None) };
-    let writer = Arc::clone(&store.writer);
+    // Weakly: a memory that is only garbage-collected lets its writer end first.
+    let writer = Arc::downgrade(&store.writer);
     Ok(Some(Arc::new(Index::open(index::Parts {
         settings: Arc::clone(settings),
         embedder: Arc::clone(embedder),
-        own_commits: Box::new(move || writer.figures().commits.load(Ordering::Relaxed)),
+        own_commits: Box::new(move || {
+            writer.upgrade().map_or(0, |writer| writer.figures().commits.load(Ordering::Relaxed))
+        }),
         activity: Arc::clone(activity),
         guard,
     })?)))

@@ -24,7 +24,11 @@ use super::{
     storage,
     table::{self, Changes},
     takeover::Taken,
-    vectors::vector,
+    vectors::{
+        State,
+        snapshot::{self, SnapshotInfo},
+        vector,
+    },
 };
 use crate::{
     clock,
@@ -53,6 +57,12 @@ const WINDOW: usize = 128;
 const BATCH: usize = 16;
 /// Bytes of text of one batch, about: a model looks at some thousand bytes of a text only, but reads all.
 const BATCH_BYTES: usize = 256 << 10;
+
+/// The least time between two snapshots.
+const SAVE: Duration = Duration::from_secs(10);
+/// Where the last snapshot is noted, and what its files are called.
+const SNAPSHOT: &str = "snapshot";
+const VECTORS: &str = "vectors";
 
 /// What the thread is asked for.
 pub enum Command {
@@ -93,6 +103,9 @@ pub struct Indexer {
     remade: u32,
     /// When something was written that still lies in the log.
     logged: Option<Instant>,
+    /// Changes of the vectors that the last snapshot has, and when it was made or tried.
+    saved: u64,
+    saved_at: Instant,
 }
 
 /// The thread's life.
@@ -126,6 +139,8 @@ impl Indexer {
             model_retry: None,
             remade: 0,
             logged: None,
+            saved: 0,
+            saved_at: Instant::now(),
         }
     }
 
@@ -165,6 +180,10 @@ impl Indexer {
                 self.next_tick = Instant::now() + TICK;
                 if self.logged.is_some_and(|at| at.elapsed() > TICK) {
                     self.move_log();
+                }
+                // A snapshot saves the next open some time; one that cannot be written costs nothing else.
+                if self.save_vectors().is_err() {
+                    self.saved_at = Instant::now();
                 }
             }
             self.embed_more();
@@ -298,8 +317,44 @@ impl Indexer {
         self.meet_model(db)?;
         self.shared.next_generation();
         if !self.other_model {
-            self.shared.vectors.fill()?;
+            self.load_vectors(db)?;
         }
+        Ok(())
+    }
+
+    /// Brings the vectors into memory, with the graph of the last snapshot where that is as it was written.
+    fn load_vectors(&mut self, db: &Connection) -> Result<()> {
+        (self.saved, self.saved_at) = (self.shared.vector_changes(), Instant::now());
+        if let (Some(note), Some(native)) = (table::note(db, SNAPSHOT)?, self.shared.path.parent()) {
+            let loaded = SnapshotInfo::from_json(&note)
+                .and_then(|info| self.shared.vectors.load(native, &info, &self.shared.embedder.identity().name));
+            if loaded.is_ok() {
+                return Ok(());
+            }
+            // On any doubt the graph is built anew, from the table.
+            table::set_note(db, SNAPSHOT, None)?;
+            snapshot::keep_only(native, VECTORS, None)?;
+        }
+        self.shared.vectors.fill()?;
+        Ok(())
+    }
+
+    /// Keeps the graph, where there is one, in a file for the next open: once nothing has changed for a while.
+    fn save_vectors(&mut self) -> Result<()> {
+        let (changes, rest) = (self.shared.vector_changes(), self.saved_at.elapsed() > SAVE);
+        let (Some(file), Some(native)) = (&self.file, self.shared.path.parent()) else { return Ok(()) };
+        let graph = self.shared.vectors.state() == State::Graph && self.embedding.is_none();
+        let noted = || table::note(&file.db, SNAPSHOT).map(|note| note.is_some());
+        if !graph || !rest || (changes == self.saved && noted()?) {
+            return Ok(());
+        }
+        let saved = self.shared.vectors.save(native, VECTORS, &self.shared.embedder.identity().name)?;
+        if let Some(info) = saved {
+            table::set_note(&file.db, SNAPSHOT, Some(&info.to_json()))?;
+            snapshot::keep_only(native, VECTORS, Some(&info))?;
+        }
+        (self.saved, self.saved_at) = (changes, Instant::now());
+        self.logged = Some(Instant::now());
         Ok(())
     }
 

@@ -114,6 +114,8 @@ struct Shared {
     generation: AtomicU64,
     closing: AtomicBool,
     verified: AtomicBool,
+    /// Transactions that changed vectors.
+    vector_changes: AtomicU64,
     /// Jobs that want everything embedded.
     syncs: AtomicUsize,
     interrupt: Mutex<Option<InterruptHandle>>,
@@ -181,7 +183,7 @@ impl Index {
     pub fn open(parts: Parts) -> Result<Self> {
         let Parts { settings, embedder, own_commits, activity, guard } = parts;
         let layout = Layout::new(settings.data_dir.clone());
-        let table = Arc::new(Table::new(layout.index(), settings.read_only, embedder.identity().clone()));
+        let table = Arc::new(Table::new(layout.index(), &settings, embedder.identity().clone()));
         let dimensions = embedder.identity().dimensions;
         let vectors = Arc::new(VectorIndex::of(Arc::clone(&table) as _, dimensions, &settings.index));
         let sources = (0..settings.readers.max(1)).map(|_| table.source()).collect();
@@ -200,6 +202,7 @@ impl Index {
             generation: AtomicU64::new(0),
             closing: AtomicBool::new(false),
             verified: AtomicBool::new(false),
+            vector_changes: AtomicU64::new(0),
             syncs: AtomicUsize::new(0),
             interrupt: Mutex::default(),
         });
@@ -439,6 +442,7 @@ impl Index {
     pub fn close(&self, bound: Duration) {
         self.shared.closing.store(true, Ordering::Release);
         drop(self.line.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.shared.vectors.stop();
         self.readers.close(bound);
         let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return self.shared.table.close();
@@ -484,6 +488,9 @@ impl Shared {
             figures.removed += changes.gone.len() as u64;
         });
         self.vectors.remove(&changes.gone);
+        if !(changes.gone.is_empty() && changes.placed.is_empty()) {
+            self.vector_changes.fetch_add(1, Ordering::AcqRel);
+        }
         if changes.placed.is_empty() || self.figures().other_model.is_some() {
             return Ok(());
         }
@@ -498,6 +505,10 @@ impl Shared {
 
     fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
+    }
+
+    fn vector_changes(&self) -> u64 {
+        self.vector_changes.load(Ordering::Acquire)
     }
 
     fn is_syncing(&self) -> bool {
@@ -531,9 +542,20 @@ impl Shared {
     }
 
     fn interrupt(&self) {
-        if let Some(handle) = &*self.interrupt.lock().unwrap_or_else(PoisonError::into_inner) {
+        // Held for moments only, while the file is opened or closed; then there is no statement to interrupt.
+        if let Ok(interrupt) = self.interrupt.try_lock()
+            && let Some(handle) = &*interrupt
+        {
             handle.interrupt();
         }
+    }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        // Where the handle is only garbage-collected: the threads end by themselves, as soon as they can.
+        self.shared.closing.store(true, Ordering::Release);
+        self.shared.interrupt();
     }
 }
 

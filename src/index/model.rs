@@ -36,7 +36,9 @@ pub fn store(db: &Connection, model: &Identity) -> Result<()> {
     let Identity { name, dimensions, pooling, max_tokens } = model;
     let note = json!({"name": name, "dimensions": dimensions, "pooling": pooling, "maxTokens": max_tokens});
     table::set_note(db, "model", Some(&note.to_string()))?;
-    table::set_note(db, "probes", None)
+    table::set_note(db, "probes", None)?;
+    // Of its vectors, too: a graph of another model's is of no use.
+    table::set_note(db, "snapshot", None)
 }
 
 /// What the model of the stored vectors made of [`probes::TEXTS`](crate::embedder::probes::TEXTS).

@@ -15,7 +15,8 @@ use super::{
 use crate::{
     db::{self, Opened, connection::Identity},
     embedder,
-    error::Result,
+    error::{Code, Error, Result},
+    settings::{Role, Settings},
 };
 
 /// Connections kept for the next search at most.
@@ -25,6 +26,8 @@ const KEPT: usize = 2;
 pub struct Table {
     path: PathBuf,
     read_only: bool,
+    /// Whether this memory can make the file anew: then it must hear of any doubt.
+    owner: bool,
     model: embedder::Identity,
     kept: Mutex<Kept>,
 }
@@ -37,8 +40,9 @@ struct Kept {
 
 impl Table {
     /// The file at `path`; only vectors of `model` are read.
-    pub fn new(path: PathBuf, read_only: bool, model: embedder::Identity) -> Self {
-        Self { path, read_only, model, kept: Mutex::default() }
+    pub fn new(path: PathBuf, settings: &Settings, model: embedder::Identity) -> Self {
+        let owner = settings.role == Role::Owner;
+        Self { path, read_only: settings.read_only, owner, model, kept: Mutex::default() }
     }
 
     /// A connection for a reader thread. Before each read it is looked whether the file is still the same one; where
@@ -81,10 +85,13 @@ impl Table {
                 let identity = Identity::of(&db);
                 Ok(Some((db, identity)))
             }
+            Ok((false, _)) if self.owner => {
+                Err(Error::new(Code::Corrupt, format!("{}: no index of this engine", self.path.display())))
+            }
             // Of another engine, or just being made.
             Ok((false, _)) => Ok(None),
             // The owner makes another; until then there is none.
-            Err(error) if storage::is_doubt(&error) => Ok(None),
+            Err(error) if storage::is_doubt(&error) && !self.owner => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -89,7 +89,7 @@ pub struct OpenOptions {
     pub vector_precision: Option<String>,
     /// How many candidates the graph of vectors looks at, where there are so many that there is one: when a vector is
     /// added (4 to 4,096), and when one is searched for (1 to 4,096). More finds more, and takes longer. Default
-    /// `{ add: 128, search: 192 }`.
+    /// 128 and 192.
     pub vector_expansion: Option<VectorExpansion>,
     /// Bytes of vectors in memory at most (1 MiB to 1 TiB). Above it they are kept as `'i8'`, above that each search
     /// reads them from the file, and `health()` says so. Default 512 MiB.

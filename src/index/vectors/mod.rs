@@ -32,7 +32,7 @@ mod kernel;
 mod ranking;
 mod search;
 mod slots;
-mod snapshot;
+pub mod snapshot;
 mod source;
 #[cfg(test)]
 pub(crate) mod testing;
