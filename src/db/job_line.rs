@@ -78,12 +78,6 @@ impl<J> JobLine<J> {
     }
 }
 
-impl<J> Default for JobLine<J> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// Where a thread takes its jobs.
 pub struct Place<J> {
     line: Arc<JobLine<J>>,
