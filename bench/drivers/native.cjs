@@ -4,10 +4,11 @@
 const { setTimeout: sleep } = require('node:timers/promises');
 const { openMemory } = require('../..');
 const { prepare } = require('../data.cjs');
+const { DIMENSIONS } = require('../vectors/data.cjs');
 
 module.exports = {
   title: 'claude-mem-native',
-  provides: ['queue', 'durable', 'claims', 'wake-up', 'store', 'open'],
+  provides: ['queue', 'durable', 'claims', 'wake-up', 'store', 'open', 'vectors'],
   unavailable: () => null,
 
   /** Opens the queue of a directory; `options` are those of openMemory. */
@@ -51,5 +52,19 @@ module.exports = {
   async openStore(directory) {
     const memory = await openMemory({ dataDir: directory });
     return { store: memory.store, pages: memory.pages, close: () => memory.dispose() };
+  },
+
+  /** A collection of vectors that the caller hands over. */
+  async openVectors(directory) {
+    const model = { name: 'bench', dimensions: DIMENSIONS };
+    const memory = await openMemory({ dataDir: directory, parts: ['vectors'], embedder: 'external', model });
+    const collection = memory.vectors.collection('bench');
+    return {
+      add: (first, vectors) =>
+        collection.upsert(vectors.map((vector, place) => ({ id: String(first + place), vector }))),
+      built: async () => {},
+      search: async (vector, k) => (await collection.query({ vector, k, include: [] })).map(({ id }) => Number(id)),
+      close: () => memory.dispose(),
+    };
   },
 };

@@ -11,6 +11,7 @@ const { Gauges } = require('./gauges.cjs');
 const { closeConnections, requestJson } = require('./http-client.cjs');
 const { toolCalls, MARK, ROOT } = require('./input.cjs');
 const { report } = require('./report.cjs');
+const { indexed, searches } = require('./searches.cjs');
 const { Sender } = require('./sender.cjs');
 const { WorkerProcess } = require('./worker-process.cjs');
 
@@ -131,6 +132,8 @@ async function demonstrate(dataDir, worker) {
   gauges.stop();
 
   const audit = compare(sender.acknowledged, await countStored(worker.port));
+  say('Waiting, a minute at most, until what was stored is embedded …');
+  const found = { waiting: await indexed(worker.port, sleep), answers: await searches(worker.port) };
   closeConnections();
   const exitCode = await worker.end('SIGTERM');
   say('');
@@ -148,6 +151,8 @@ async function demonstrate(dataDir, worker) {
       seconds: (performance.now() - startedAt) / 1000,
     }),
   );
+  say(`\nSearch in what was stored${found.waiting > 0 ? `, ${found.waiting} documents not embedded yet` : ''}:`);
+  say(found.answers);
   if (exitCode !== 0) throw new Error(`The worker ended with exit code ${exitCode} after SIGTERM.`);
   if (audit.lost.length > 0 || audit.duplicated.length > 0 || audit.stored !== sender.sent) {
     throw new Error(

@@ -11,8 +11,8 @@ async function indexed(port, sleep) {
   const giveUpAt = Date.now() + INDEXED_MS;
   for (;;) {
     const { index } = await requestJson(port, 'GET', '/health');
-    const pending = index?.pending ?? 0;
-    if (pending === 0 || index.model?.state === 'missing' || Date.now() > giveUpAt) return pending;
+    const { pending, state } = index;
+    if (pending === 0 || state === 'waiting' || state === 'failing' || Date.now() > giveUpAt) return pending;
     await sleep(500);
   }
 }
