@@ -16,15 +16,18 @@ function dataDirectory(t, fixture) {
   return { directory, database };
 }
 
-/** Removes a directory in which somebody may just be making a file: a memory that is disposed after this. */
-async function remove(directory) {
-  for (let tries = 1; ; tries += 1) {
-    try {
-      return fs.rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
-    } catch (error) {
-      if (error.code !== 'ENOTEMPTY' || tries === 20) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
+/** Directories in which somebody was still making a file: a memory that is disposed only after this. */
+const left = new Set();
+process.once('exit', () => {
+  for (const directory of left) fs.rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
+});
+
+function remove(directory) {
+  try {
+    fs.rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
+  } catch (error) {
+    if (error.code !== 'ENOTEMPTY') throw error;
+    left.add(directory);
   }
 }
 
