@@ -2023,7 +2023,7 @@ export interface OpenOptions {
   /**
    * How many candidates the graph of vectors looks at, where there are so many that there is one: when a vector is
    * added (4 to 4,096), and when one is searched for (1 to 4,096). More finds more, and takes longer. Default
-   * `{ add: 128, search: 192 }`.
+   * 128 and 192.
    */
   vectorExpansion?: VectorExpansion
   /**
