@@ -26,10 +26,13 @@ const FLAGS = [
 const SCREENSHOTS = process.env.WORKER_PAGE_SCREENSHOTS;
 
 /** A browser page on a new worker; `problems` gathers errors, refused requests and anything asked of another host. */
-async function openPage(t, { sessions = 2, prompt, width = 1360, height = 900, colorScheme = 'light' } = {}) {
+async function openPage(
+  t,
+  { sessions = 2, prompt, width = 1360, height = 900, colorScheme = 'light', environment } = {},
+) {
   const dataDir = temporaryDirectory(t);
   const ids = await createSessions(dataDir, sessions, { prompt });
-  const worker = await new WorkerUnderTest(t, { dataDir }).start();
+  const worker = await new WorkerUnderTest(t, { dataDir, environment }).start();
   const { chromium } = require('playwright-core');
   const browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
   t.after(() => browser.close());
@@ -116,7 +119,9 @@ test('what happens appears by itself; markup in it stays text', { skip: SKIP }, 
 });
 
 test('the search box finds, filters, and comes back', { skip: SKIP }, async (t) => {
-  const { page, worker, ids, problems } = await openPage(t);
+  // Without a model: meaning would find something for any words.
+  const environment = { CLAUDE_MEM_MODEL_DIR: temporaryDirectory(t) };
+  const { page, worker, ids, problems } = await openPage(t, { environment });
   for (const mark of ['tokenCache', 'leaseTable', 'cursorPool'])
     await worker.post(`/sessions/${ids[0]}/observations`, readCall(mark));
   await page.locator('#observations > li').nth(2).waitFor();
@@ -126,7 +131,7 @@ test('the search box finds, filters, and comes back', { skip: SKIP }, async (t) 
   await page.locator('#search-text').fill('leaseTable');
   await shows(1);
   assert.deepEqual(await titles(), ['leaseTable.js defines leaseTable']);
-  assert.match(await text(page, '#memories-note'), /1 observation for “leaseTable”/);
+  assert.match(await text(page, '#memories-note'), /1 observation for “leaseTable”, best first, by words only/);
   await page.locator('#search-text').fill('nowhere to be found');
   await page.locator('#observations-empty:visible').waitFor();
   assert.match(await text(page, '#observations-empty'), /Nothing found/);
