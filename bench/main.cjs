@@ -3,7 +3,7 @@
 // The drivers take turns (A B A B …), so that a busy moment of the machine meets all of them; ratios are of pairs.
 //
 //   npm run bench                              everything; writes the table into README.md
-//   npm run bench -- cycle claim               the trials named
+//   npm run bench -- cycle claim               the trials named, with those of their variants that take long
 //   npm run bench -- cycle --driver native     the drivers named
 //   --repetitions 3    how often each cell is run, long trials less often    --quick    tiny sizes, once: whether it runs, not how fast
 //   --no-peers         without packages of others, and without installing them
@@ -82,11 +82,11 @@ function runCell(trial, driver, variant, repetition, quick) {
 }
 
 /** All cells of a trial. A cell that failed is not run again. */
-function runTrial(trial, drivers, { quick, repetitions }) {
+function runTrial(trial, drivers, { quick, repetitions, trials }) {
   const cells = [];
   // A trial that says how often is a long one.
   const times = quick ? 1 : Math.min(Number(repetitions ?? REPETITIONS), trial.repetitions ?? Infinity);
-  for (const variant of trial.variants) {
+  for (const variant of trial.variants.filter(({ named }) => !named || trials.includes(trial.id))) {
     const out = new Set();
     const startedAt = performance.now();
     for (let repetition = 0; repetition < times; repetition += 1) {

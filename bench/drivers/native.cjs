@@ -6,6 +6,9 @@ const { openMemory } = require('../..');
 const { prepare } = require('../data.cjs');
 const { DIMENSIONS } = require('../vectors/data.cjs');
 
+// What the peers have as well: nothing is indexed or embedded beside it.
+const PARTS = ['store', 'queue'];
+
 module.exports = {
   title: 'claude-mem-native',
   provides: ['queue', 'durable', 'claims', 'wake-up', 'store', 'open', 'vectors'],
@@ -14,7 +17,7 @@ module.exports = {
   /** Opens the queue of a directory; `options` are those of openMemory. */
   async open(directory, options = {}) {
     await prepare(directory);
-    const memory = await openMemory({ dataDir: directory, ...options });
+    const memory = await openMemory({ dataDir: directory, parts: PARTS, ...options });
     const { queue } = memory;
     return {
       createSession: (name) => memory.store.createSDKSession(name, 'bench', 'a prompt'),
@@ -49,8 +52,8 @@ module.exports = {
   },
 
   /** Opens the tables of a directory: `{store, pages}` with the methods of this module. */
-  async openStore(directory) {
-    const memory = await openMemory({ dataDir: directory });
+  async openStore(directory, { whole = false } = {}) {
+    const memory = await openMemory({ dataDir: directory, ...(whole ? {} : { parts: PARTS }) });
     return { store: memory.store, pages: memory.pages, close: () => memory.dispose() };
   },
 

@@ -20,7 +20,7 @@ module.exports = {
     const { process } = await observe(async () => {
       for (let run = 0; run < (quick ? 2 : 8); run += 1) {
         const startedAt = performance.now();
-        const opened = await driver.openStore(directory);
+        const opened = await driver.openStore(directory, { whole: true });
         if (run === 0) times.push(performance.now() - startedAt);
         await opened.store.getObservationById(1);
         if (run > 0) times.push(performance.now() - startedAt);
