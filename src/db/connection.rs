@@ -1,6 +1,10 @@
 //! Opening connections with the pragmas that every part relies on.
 
-use std::{ffi::OsStr, path::Path, time::Duration};
+use std::{
+    ffi::{CStr, OsStr},
+    path::Path,
+    time::Duration,
+};
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
@@ -28,8 +32,21 @@ pub fn open_writer(path: &Path, before_wal: &str) -> Result<Connection> {
 /// # Errors
 /// As [`open_writer`].
 pub fn open_writer_waiting(path: &Path, before_wal: &str, wait: Duration) -> Result<Connection> {
+    open(path, before_wal, wait, None)
+}
+
+/// As [`open_writer`], for a file without virtual tables: the frames of a COMMIT are written together. A full-text table
+/// is another matter: it writes rows, and reads them, in the middle of the COMMIT itself.
+///
+/// # Errors
+/// As [`open_writer`].
+pub fn open_gathering_writer(path: &Path, before_wal: &str) -> Result<Connection> {
+    open(path, before_wal, Duration::from_secs(5), wal_file::vfs())
+}
+
+fn open(path: &Path, before_wal: &str, wait: Duration, vfs: Option<&CStr>) -> Result<Connection> {
     naming(path, || {
-        let db = match wal_file::vfs() {
+        let db = match vfs {
             Some(vfs) => Connection::open_with_flags_and_vfs(path, OpenFlags::default(), vfs)?,
             None => Connection::open(path)?,
         };

@@ -28,7 +28,8 @@ impl Format {
         // auto_vacuum must stand before the first table, and before WAL. Said again of a file that has it, it would be a
         // transaction with all its fsyncs.
         let fresh = std::fs::metadata(path).is_ok_and(|file| file.len() == 0);
-        let mut db = connection::open_writer(path, if fresh { "PRAGMA auto_vacuum=INCREMENTAL" } else { "" })?;
+        let mut db =
+            connection::open_gathering_writer(path, if fresh { "PRAGMA auto_vacuum=INCREMENTAL" } else { "" })?;
         naming(path, || {
             db.execute_batch(if secure_delete { "PRAGMA secure_delete=ON" } else { "PRAGMA secure_delete=OFF" })?;
             self.bring_up(&mut db)

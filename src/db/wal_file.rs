@@ -10,7 +10,9 @@
 //! Whatever else comes first throws it away, and the COMMIT fails. Pages that a transaction spills into the log before
 //! its COMMIT are never gathered.
 //!
-//! It is the platform's own VFS in all but how a log is opened. Only write connections use it.
+//! It is the platform's own VFS in all but how a log is opened. Only write connections use it, and only those of files
+//! without virtual tables: a full-text table writes and reads rows within the COMMIT, and a read there would throw away
+//! what is gathered.
 
 use std::{
     cell::Cell,
@@ -378,7 +380,7 @@ mod tests {
     fn a_commit_is_in_the_file_when_it_answers() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.db");
-        let db = connection::open_writer(&path, "").unwrap();
+        let db = connection::open_gathering_writer(&path, "").unwrap();
         assert_eq!(super::vfs(), Some(super::NAME));
         db.execute_batch("CREATE TABLE t(id INTEGER PRIMARY KEY, x)").unwrap();
         let other = Connection::open(&path).unwrap();
@@ -399,7 +401,7 @@ mod tests {
     fn a_transaction_larger_than_the_cache_writes_its_pages_again_and_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.db");
-        let db = connection::open_writer(&path, "").unwrap();
+        let db = connection::open_gathering_writer(&path, "").unwrap();
         // Pages are spilled into the log before the COMMIT, read back from it and written over in their places.
         db.execute_batch(
             "PRAGMA cache_size=10; PRAGMA wal_autocheckpoint=0; CREATE TABLE t(id INTEGER PRIMARY KEY, x); CREATE INDEX i ON t(x)",
@@ -431,7 +433,7 @@ mod tests {
     fn writers_take_turns() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.db");
-        let ours = connection::open_writer(&path, "").unwrap();
+        let ours = connection::open_gathering_writer(&path, "").unwrap();
         ours.execute_batch("CREATE TABLE t(id INTEGER PRIMARY KEY, x)").unwrap();
         let theirs = Connection::open(&path).unwrap();
         for round in 0..60_i64 {
@@ -455,7 +457,7 @@ mod tests {
     fn nothing_of_a_transaction_that_was_taken_back_is_written_later() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.db");
-        let ours = connection::open_writer(&path, "").unwrap();
+        let ours = connection::open_gathering_writer(&path, "").unwrap();
         ours.execute_batch(
             "PRAGMA cache_size=10; PRAGMA wal_autocheckpoint=0; CREATE TABLE t(id INTEGER PRIMARY KEY, x); CREATE INDEX i ON t(x)",
         )
@@ -498,7 +500,7 @@ mod tests {
     fn nothing_of_a_commit_that_failed_is_written_later() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.db");
-        let ours = connection::open_writer(&path, "").unwrap();
+        let ours = connection::open_gathering_writer(&path, "").unwrap();
         ours.execute_batch("PRAGMA wal_autocheckpoint=0; CREATE TABLE t(id INTEGER PRIMARY KEY, x)").unwrap();
         crate::fault::watch(&ours);
         let log = crate::fault::disk::log(&path).unwrap();

@@ -34,7 +34,7 @@ impl Bench {
     /// `setup` runs on the write connection, after the tables were made.
     fn with(budget: usize, setup: &str, follow: Option<Box<dyn Follow>>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let db = connection::open_writer(&folder.path().join("t.db"), "").unwrap();
+        let db = connection::open_gathering_writer(&folder.path().join("t.db"), "").unwrap();
         db.execute_batch(
             "CREATE TABLE parents(id INTEGER PRIMARY KEY);
              CREATE TABLE rows(name TEXT UNIQUE, parent INTEGER REFERENCES parents(id) DEFERRABLE INITIALLY DEFERRED)",
