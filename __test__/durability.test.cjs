@@ -53,6 +53,14 @@ const WRITES = {
     exportTo: ({ memory, file }) => memory.exportTo(`${file}.again`, SHORT).result,
     importFrom: ({ memory, file }) => memory.importFrom(file, SHORT).result,
   },
+  Vectors: {
+    createCollection: ({ vectors }) => vectors.createCollection('late', SHORT),
+    dropCollection: ({ vectors }) => vectors.dropCollection('kept', SHORT),
+  },
+  Collection: {
+    upsert: ({ vectors }) => vectors.collection('kept').upsert([{ id: 'late', vector: [1, 2] }], SHORT),
+    delete: ({ vectors }) => vectors.collection('kept').delete({ ids: ['early'], ...SHORT }),
+  },
 };
 
 describe('deadlineMs', () => {
@@ -64,7 +72,11 @@ describe('deadlineMs', () => {
       .filter((name) => name !== 'OpenOptions');
     const found = [...types.matchAll(/export declare class (\w+) \{\n(.*?)\n\}/gs)].flatMap(([, owner, body]) =>
       [...body.matchAll(/^ {2}(\w+)\((.*)\): /gm)]
-        .filter(([, , parameters]) => withDeadline.some((type) => new RegExp(`: ${type}\\b`).test(parameters)))
+        .filter(
+          ([, , parameters]) =>
+            /\bdeadlineMs\?:/.test(parameters) ||
+            withDeadline.some((type) => new RegExp(`: ${type}\\b`).test(parameters)),
+        )
         .map(([, method]) => `${owner}.${method}`),
     );
     const listed = Object.entries(WRITES).flatMap(([owner, calls]) =>
@@ -75,8 +87,9 @@ describe('deadlineMs', () => {
 
   test('too short for a lock rejects with ERR_BUSY and its figures, and what was rejected never runs', async (t) => {
     const { memory, session, put, directory, database } = await openedMemory(t, NO_BACKOFF);
-    const { store, queue } = memory;
+    const { store, queue, vectors } = memory;
     const id = await session();
+    await vectors.collection('kept').upsert([{ id: 'early', vector: [2, 1] }]);
     await foreign.execute(
       database,
       `INSERT INTO sdk_sessions (claude_session_id, project, started_at, started_at_epoch, status)
@@ -95,12 +108,14 @@ describe('deadlineMs', () => {
     const seen = async () => [
       ...(await Promise.all(tables.map((table) => foreign.query(database, `SELECT * FROM ${table}`)))),
       await foreign.query(path.join(directory, 'native', 'queue.db'), 'SELECT id, type FROM messages'),
+      (await vectors.collections()).map(({ name, documents }) => [name, documents]),
     ];
     const before = await seen();
-    const locks = [await foreign.hold(database), await foreign.hold(path.join(directory, 'native', 'queue.db'))];
+    const own = ['queue.db', 'collections.db'].map((name) => path.join(directory, 'native', name));
+    const locks = await Promise.all([database, ...own].map((file) => foreign.hold(file)));
     for (const call of Object.values(WRITES).flatMap((calls) => Object.values(calls))) {
       await assert.rejects(
-        settled(call({ memory, store, queue, batch, id, unnamed, observation, summary, file })),
+        settled(call({ memory, store, queue, vectors, batch, id, unnamed, observation, summary, file })),
         (error) => {
           assert.equal(error.code, 'ERR_BUSY', `${call}: ${error.message}`);
           assert.ok(error.waitedMs > 0 && /deadlineMs/.test(error.message), error.message);
