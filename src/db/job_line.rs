@@ -29,6 +29,12 @@ struct State<J> {
     closed: bool,
 }
 
+impl<J> Default for JobLine<J> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<J> JobLine<J> {
     /// An empty line without threads.
     #[must_use]
