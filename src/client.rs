@@ -13,8 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::Connection;
-
+use crate::db::Database;
 use crate::{
     db::{
         Budget, Opened, Readers, Source, Writer,
@@ -149,11 +148,11 @@ impl Files {
         Source::on_demand(move |_| files.open_or_create_queue().map(Opened::File))
     }
 
-    fn open_to_read(&self, path: &Path) -> Result<Connection> {
+    fn open_to_read(&self, path: &Path) -> Result<Database> {
         if self.settings.read_only { connection::open_read_only(path) } else { connection::open_reader(path) }
     }
 
-    fn open_or_create_database(&self) -> Result<Connection> {
+    fn open_or_create_database(&self) -> Result<Database> {
         let path = self.layout.database();
         let deadline = Instant::now() + self.settings.deadline;
         loop {
@@ -179,7 +178,7 @@ impl Files {
     }
 
     /// The database, where there is one.
-    fn open_database(&self, path: &Path) -> Result<Option<Connection>> {
+    fn open_database(&self, path: &Path) -> Result<Option<Database>> {
         if !connection::has_content(path)? {
             return Ok(None);
         }
@@ -188,7 +187,7 @@ impl Files {
         Ok(suits.then_some(db))
     }
 
-    fn open_or_create_queue(&self) -> Result<Connection> {
+    fn open_or_create_queue(&self) -> Result<Database> {
         let (native, path) = (self.layout.native(), self.layout.queue());
         connection::naming(&native, || owner::create_private_directory(&native))?;
         let deadline = Instant::now() + self.settings.deadline;

@@ -2,7 +2,10 @@
 
 use std::{
     ffi::{CStr, OsStr},
+    mem::ManuallyDrop,
+    ops::{Deref, DerefMut},
     path::Path,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -18,12 +21,48 @@ const WRITER_CACHE_KIB: i64 = 8 << 10;
 /// Page cache of a read connection, KiB.
 const READER_CACHE_KIB: i64 = 4 << 10;
 
+/// Held while a connection is closed. Of two that were closed at the same moment each would find the other one still
+/// there, and neither would move the log into the file and remove it.
+static CLOSING: Mutex<()> = Mutex::new(());
+
+/// A connection of ours. They close one after the other.
+#[derive(Debug)]
+pub struct Database(ManuallyDrop<Connection>);
+
+impl From<Connection> for Database {
+    fn from(db: Connection) -> Self {
+        Self(ManuallyDrop::new(db))
+    }
+}
+
+impl Deref for Database {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.0
+    }
+}
+
+impl DerefMut for Database {
+    fn deref_mut(&mut self) -> &mut Connection {
+        &mut self.0
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let _turn = CLOSING.lock().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: this is the only place that takes the connection out, it runs once, and nothing looks at it later.
+        unsafe { ManuallyDrop::drop(&mut self.0) }
+    }
+}
+
 /// A read-write connection in WAL mode, foreign keys on, `synchronous=NORMAL`; the file is created where it
 /// is missing. `before_wal` runs before the journal mode is set: what must stand before the first table.
 ///
 /// # Errors
 /// `ERR_IO`, `ERR_CORRUPT`, `ERR_BUSY`: the message names the file.
-pub fn open_writer(path: &Path, before_wal: &str) -> Result<Connection> {
+pub fn open_writer(path: &Path, before_wal: &str) -> Result<Database> {
     open_writer_waiting(path, before_wal, Duration::from_secs(5))
 }
 
@@ -31,7 +70,7 @@ pub fn open_writer(path: &Path, before_wal: &str) -> Result<Connection> {
 ///
 /// # Errors
 /// As [`open_writer`].
-pub fn open_writer_waiting(path: &Path, before_wal: &str, wait: Duration) -> Result<Connection> {
+pub fn open_writer_waiting(path: &Path, before_wal: &str, wait: Duration) -> Result<Database> {
     open(path, before_wal, wait, None)
 }
 
@@ -40,11 +79,11 @@ pub fn open_writer_waiting(path: &Path, before_wal: &str, wait: Duration) -> Res
 ///
 /// # Errors
 /// As [`open_writer`].
-pub fn open_gathering_writer(path: &Path, before_wal: &str) -> Result<Connection> {
+pub fn open_gathering_writer(path: &Path, before_wal: &str) -> Result<Database> {
     open(path, before_wal, Duration::from_secs(5), wal_file::vfs())
 }
 
-fn open(path: &Path, before_wal: &str, wait: Duration, vfs: Option<&CStr>) -> Result<Connection> {
+fn open(path: &Path, before_wal: &str, wait: Duration, vfs: Option<&CStr>) -> Result<Database> {
     naming(path, || {
         let db = match vfs {
             Some(vfs) => Connection::open_with_flags_and_vfs(path, OpenFlags::default(), vfs)?,
@@ -57,7 +96,7 @@ fn open(path: &Path, before_wal: &str, wait: Duration, vfs: Option<&CStr>) -> Re
             "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON; PRAGMA temp_store=MEMORY;
              PRAGMA cache_size=-{WRITER_CACHE_KIB}; PRAGMA journal_size_limit={JOURNAL_SIZE_LIMIT};"
         ))?;
-        Ok(db)
+        Ok(db.into())
     })
 }
 
@@ -66,7 +105,7 @@ fn open(path: &Path, before_wal: &str, wait: Duration, vfs: Option<&CStr>) -> Re
 ///
 /// # Errors
 /// As [`open_writer`].
-pub fn open_reader(path: &Path) -> Result<Connection> {
+pub fn open_reader(path: &Path) -> Result<Database> {
     naming(path, || {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(path, flags)?;
@@ -76,7 +115,7 @@ pub fn open_reader(path: &Path) -> Result<Connection> {
         db.execute_batch(&format!(
             "PRAGMA query_only=ON; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-{READER_CACHE_KIB};"
         ))?;
-        Ok(db)
+        Ok(db.into())
     })
 }
 
@@ -85,9 +124,9 @@ pub fn open_reader(path: &Path) -> Result<Connection> {
 ///
 /// # Errors
 /// As [`open_writer`].
-pub fn open_read_only(path: &Path) -> Result<Connection> {
+pub fn open_read_only(path: &Path) -> Result<Database> {
     naming(path, || {
-        let open = |name: &Path, more: OpenFlags| -> Result<Connection> {
+        let open = |name: &Path, more: OpenFlags| -> Result<Database> {
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
             let db = Connection::open_with_flags(name, flags)?;
             tune(&db)?;
@@ -95,7 +134,7 @@ pub fn open_read_only(path: &Path) -> Result<Connection> {
             db.execute_batch(&format!("PRAGMA temp_store=MEMORY; PRAGMA cache_size=-{READER_CACHE_KIB};"))?;
             // The first read is what needs the log and its index.
             db.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
-            Ok(db)
+            Ok(db.into())
         };
         match open(path, OpenFlags::empty()) {
             Err(error)
@@ -223,4 +262,38 @@ pub fn naming<T>(path: &Path, open: impl FnOnce() -> Result<T>) -> Result<T> {
         let message = format!("{}: {}", path.display(), error.message);
         Error { message, ..error }.with("path", path.display().to_string())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Barrier};
+
+    use super::*;
+
+    #[test]
+    fn the_log_goes_with_the_last_of_connections_that_close_at_once() {
+        const AT_ONCE: usize = 4;
+        let folder = tempfile::tempdir().unwrap();
+        for round in 0..100 {
+            let path = folder.path().join(format!("{round}.db"));
+            let writer = open_writer(&path, "").unwrap();
+            writer.execute_batch("CREATE TABLE t(x); INSERT INTO t VALUES(1)").unwrap();
+            let barrier = Arc::new(Barrier::new(AT_ONCE));
+            let mut open = vec![writer];
+            open.extend((1..AT_ONCE).map(|_| open_reader(&path).unwrap()));
+            let threads = open.into_iter().map(|db| {
+                let barrier = Arc::clone(&barrier);
+                let rows: i64 = db.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap();
+                assert_eq!(rows, 1);
+                std::thread::spawn(move || {
+                    barrier.wait();
+                    drop(db);
+                })
+            });
+            for thread in threads.collect::<Vec<_>>() {
+                thread.join().unwrap();
+            }
+            assert!(!beside(&path, "-wal").exists(), "round {round}");
+        }
+    }
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+use super::Database;
 use super::connection::{self, naming};
 use crate::error::{Code, Error, Result};
 
@@ -23,7 +24,7 @@ impl Format {
     ///
     /// # Errors
     /// `ERR_SCHEMA_UNSUPPORTED` where a later engine wrote it; as [`connection::open_writer`].
-    pub fn open(&self, path: &Path, secure_delete: bool) -> Result<Connection> {
+    pub fn open(&self, path: &Path, secure_delete: bool) -> Result<Database> {
         connection::create_private(path)?;
         // auto_vacuum must stand before the first table, and before WAL. Said again of a file that has it, it would be a
         // transaction with all its fsyncs.
@@ -41,10 +42,10 @@ impl Format {
     ///
     /// # Errors
     /// What SQLite answers.
-    pub fn stand_in(&self) -> Result<Connection> {
+    pub fn stand_in(&self) -> Result<Database> {
         let mut db = Connection::open_in_memory()?;
         self.bring_up(&mut db)?;
-        Ok(db)
+        Ok(db.into())
     }
 
     /// Whether the open file at `path` can be read as it is; not yet where somebody is just creating it.

@@ -22,6 +22,7 @@ pub mod writer;
 
 pub use budget::Budget;
 pub use command::{Call, Durability, Follow, Write};
+pub use connection::Database;
 pub use format::Format;
 pub use holding::Holding;
 pub use reader::Readers;

@@ -14,6 +14,7 @@ use std::{
 use crossbeam_channel::{Receiver, Sender};
 use rusqlite::Connection;
 
+use super::Database;
 use crate::{
     db::{
         activity::Activity,
@@ -58,7 +59,7 @@ impl Readers {
     ///
     /// # Errors
     /// `ERR_IO` where no thread can be started.
-    pub fn start(name: &'static str, connections: Vec<Connection>, activity: Arc<Activity>) -> Result<Self> {
+    pub fn start(name: &'static str, connections: Vec<Database>, activity: Arc<Activity>) -> Result<Self> {
         let readers = Self::on_demand(name, connections.into_iter().map(Source::of).collect(), activity);
         readers.jobs()?;
         Ok(readers)

@@ -4,27 +4,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, InterruptHandle};
 
+use super::Database;
 use crate::error::{Error, Result};
 
 /// What opening came to.
 pub enum Opened {
     /// The file.
-    File(Connection),
+    File(Database),
     /// The file is missing: an empty database in memory stands in for it, and the file is looked for again
     /// before each job.
-    StandIn(Connection),
+    StandIn(Database),
     /// A file that may be thrown away and made anew at any time: it is looked for again before each job, and `new` says
     /// whether this is another connection than the one that was given back.
     Watched {
         /// The connection.
-        db: Connection,
+        db: Database,
         /// Whether it was opened just now.
         new: bool,
     },
 }
 
 /// Opens, or looks again; it is given the stand-in of the last time back.
-type Open = Box<dyn FnMut(Option<Connection>) -> Result<Opened> + Send>;
+type Open = Box<dyn FnMut(Option<Database>) -> Result<Opened> + Send>;
 
 /// By which whoever closes the thread ends what it is at.
 #[derive(Clone, Default)]
@@ -45,7 +46,7 @@ impl Interrupts {
 
 /// A connection, or how to get one.
 pub struct Source {
-    db: Option<Connection>,
+    db: Option<Database>,
     stands_in: bool,
     open: Option<Open>,
     interrupts: Interrupts,
@@ -54,14 +55,14 @@ pub struct Source {
 impl Source {
     /// A connection that is open already.
     #[must_use]
-    pub fn of(db: Connection) -> Self {
+    pub fn of(db: Database) -> Self {
         Self { db: Some(db), stands_in: false, open: None, interrupts: Interrupts::default() }
     }
 
     /// One that `open` opens when it is first needed. Where that fails the job is told, and the next one tries
     /// again.
     #[must_use]
-    pub fn on_demand(open: impl FnMut(Option<Connection>) -> Result<Opened> + Send + 'static) -> Self {
+    pub fn on_demand(open: impl FnMut(Option<Database>) -> Result<Opened> + Send + 'static) -> Self {
         Self { db: None, stands_in: false, open: Some(Box::new(open)), interrupts: Interrupts::default() }
     }
 
@@ -87,14 +88,14 @@ impl Source {
         if self.db.is_none() || self.stands_in {
             self.look()?;
         }
-        self.db.as_ref().ok_or_else(|| Error::disposed("memory"))
+        self.db.as_deref().ok_or_else(|| Error::disposed("memory"))
     }
 
     /// The connection to keep.
     ///
     /// # Errors
     /// As [`Source::get`]. It may be called again after an error.
-    pub fn take(&mut self) -> Result<Connection> {
+    pub fn take(&mut self) -> Result<Database> {
         self.get()?;
         self.db.take().ok_or_else(|| Error::disposed("memory"))
     }
@@ -132,9 +133,9 @@ mod tests {
             looks += 1;
             match looks {
                 1 => Err(Error::internal("not yet")),
-                2 => Ok(Opened::StandIn(Connection::open_in_memory()?)),
+                2 => Ok(Opened::StandIn(Connection::open_in_memory()?.into())),
                 3 => Ok(Opened::StandIn(stand_in.unwrap())),
-                4 => Ok(Opened::File(Connection::open_in_memory()?)),
+                4 => Ok(Opened::File(Connection::open_in_memory()?.into())),
                 _ => Err(Error::internal("asked again of a file that is open")),
             }
         });

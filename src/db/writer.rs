@@ -22,6 +22,7 @@ use rusqlite::Connection;
 
 use self::group::Worker;
 use super::{
+    Database,
     activity::Activity,
     budget::Budget,
     command::{Call, Durability, Follow, Write},
@@ -142,7 +143,7 @@ impl Writer {
     /// `ERR_IO` where no thread can be started.
     pub fn start(
         name: &'static str,
-        db: Connection,
+        db: Database,
         base: Durability,
         budget: Arc<Budget>,
         activity: Arc<Activity>,
@@ -313,7 +314,7 @@ fn serve(
 }
 
 /// The connection, and the command that it was opened for. While it cannot be opened each command is told why.
-fn open(source: &mut Source, shared: &Shared, commands: &Receiver<Queued>) -> Option<(Connection, Option<Queued>)> {
+fn open(source: &mut Source, shared: &Shared, commands: &Receiver<Queued>) -> Option<(Database, Option<Queued>)> {
     let mut first = None;
     loop {
         if source.is_on_demand() {

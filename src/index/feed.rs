@@ -20,6 +20,7 @@ use super::{
     row::{self, Hash, SourceRow},
     table::{self, Changes},
 };
+use crate::db::Database;
 use crate::{
     db::connection::{self, Identity},
     error::{Error, Result},
@@ -86,7 +87,7 @@ pub struct Fed {
 /// The feed: a connection that reads `claude-mem.db`, and what was seen there.
 pub struct Feed {
     path: PathBuf,
-    source: Option<(Connection, Option<Identity>)>,
+    source: Option<(Database, Option<Identity>)>,
     /// `data_version` at the last look, and the own writer's commits.
     seen: Option<(i64, i64)>,
     /// Count and highest id of each kind in the index.
@@ -178,7 +179,10 @@ impl Feed {
             (self.seen, self.swept) = (None, None);
             self.source = Some((db, identity));
         }
-        self.source.as_ref().map(|(db, _)| db).ok_or_else(|| Error::internal("no connection to read rows with").into())
+        self.source
+            .as_ref()
+            .map(|(db, _)| &**db)
+            .ok_or_else(|| Error::internal("no connection to read rows with").into())
     }
 
     /// Gives the connection back: there is nothing to do for long.

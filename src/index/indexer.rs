@@ -30,6 +30,7 @@ use super::{
         vector,
     },
 };
+use crate::db::Database;
 use crate::{
     clock,
     db::{
@@ -76,7 +77,7 @@ pub enum Command {
 
 /// The file, open.
 struct File {
-    db: Connection,
+    db: Database,
     identity: Option<Identity>,
 }
 
@@ -434,7 +435,7 @@ impl Indexer {
         let done = self.freshen(Depth::Fresh);
         self.note(done.clone());
         done?;
-        self.file.as_ref().map(|file| &file.db).ok_or_else(|| Error::disposed("memory"))
+        self.file.as_ref().map(|file| &*file.db).ok_or_else(|| Error::disposed("memory"))
     }
 
     /// Changes documents in one transaction, and then what is in memory.

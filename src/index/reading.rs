@@ -12,6 +12,7 @@ use super::{
     model, schema, storage, table,
     vectors::{Row, Source},
 };
+use crate::db::Database;
 use crate::{
     db::{self, Opened, connection::Identity},
     embedder,
@@ -35,7 +36,7 @@ pub struct Table {
 #[derive(Default)]
 struct Kept {
     closed: bool,
-    connections: Vec<(Connection, Option<Identity>)>,
+    connections: Vec<(Database, Option<Identity>)>,
 }
 
 impl Table {
@@ -75,7 +76,7 @@ impl Table {
     }
 
     /// The file, where there is one of this format with its tables.
-    fn open(&self) -> Result<Option<(Connection, Option<Identity>)>> {
+    fn open(&self) -> Result<Option<(Database, Option<Identity>)>> {
         if std::fs::metadata(&self.path).map_or(0, |file| file.len()) == 0 {
             return Ok(None);
         }

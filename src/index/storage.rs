@@ -11,6 +11,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags};
 
 use super::schema;
+use crate::db::Database;
 use crate::{
     db::{
         connection::{self, naming},
@@ -29,7 +30,7 @@ pub const WAIT: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// `ERR_IO`, `ERR_DISK_FULL`, `ERR_READ_ONLY`.
-pub fn open(path: &Path, secure_delete: bool) -> Result<(Connection, bool)> {
+pub fn open(path: &Path, secure_delete: bool) -> Result<(Database, bool)> {
     if let Some(native) = path.parent() {
         naming(native, || owner::create_private_directory(native))?;
     }
@@ -46,7 +47,7 @@ pub fn open(path: &Path, secure_delete: bool) -> Result<(Connection, bool)> {
 }
 
 /// The file that is there, where it is one of ours.
-fn open_known(path: &Path, secure_delete: bool) -> Result<Option<Connection>> {
+fn open_known(path: &Path, secure_delete: bool) -> Result<Option<Database>> {
     match fs::metadata(path) {
         // Neither an empty file nor a folder in its place is an index.
         Ok(file) if file.is_file() && file.len() > 0 => {}
@@ -59,7 +60,7 @@ fn open_known(path: &Path, secure_delete: bool) -> Result<Option<Connection>> {
     Ok(known.then_some(db))
 }
 
-fn open_file(path: &Path, secure_delete: bool) -> Result<Connection> {
+fn open_file(path: &Path, secure_delete: bool) -> Result<Database> {
     connection::create_private(path)?;
     let db = connection::open_writer_waiting(path, "", WAIT)?;
     naming(path, || {
@@ -77,7 +78,7 @@ fn open_file(path: &Path, secure_delete: bool) -> Result<Connection> {
 ///
 /// # Errors
 /// `ERR_IO`, `ERR_CORRUPT`; where it is missing `ERR_IO` as well.
-pub fn open_reader(path: &Path, read_only: bool) -> Result<Connection> {
+pub fn open_reader(path: &Path, read_only: bool) -> Result<Database> {
     let db = if read_only { connection::open_read_only(path)? } else { connection::open_reader(path)? };
     naming(path, || {
         db.execute_batch("PRAGMA cell_size_check=ON")?;
@@ -90,12 +91,12 @@ pub fn open_reader(path: &Path, read_only: bool) -> Result<Connection> {
 ///
 /// # Errors
 /// What SQLite answers.
-pub fn stand_in() -> Result<Connection> {
+pub fn stand_in() -> Result<Database> {
     let db = Connection::open_in_memory_with_flags(
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
     schema::create(&db)?;
-    Ok(db)
+    Ok(db.into())
 }
 
 /// Whether an error says that the file is not what it should be, so that a new one helps.

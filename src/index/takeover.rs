@@ -5,8 +5,6 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use rusqlite::Connection;
-
 use super::{
     Index,
     chroma::{self, Chroma, Document, LeftOut},
@@ -18,6 +16,7 @@ use super::{
     sync::wait_for,
     table,
 };
+use crate::db::Database;
 use crate::{
     embedder::{Embedder, Priority},
     error::{Code, Error, Result},
@@ -146,7 +145,7 @@ impl Index {
 
 /// The index as a target.
 struct Table<'i> {
-    db: Connection,
+    db: Database,
     index: &'i Index,
 }
 
@@ -416,7 +415,7 @@ mod tests {
     }
 
     fn documents_of(database: &Path) -> Documents {
-        let db = Connection::open_with_flags(database, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        let db = rusqlite::Connection::open_with_flags(database, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
         let mut documents = Documents::default();
         for kind in Kind::ALL {
             let mut statement = db.prepare(query(kind)).unwrap();

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use crate::db::Database;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use serde_json::{json, value::RawValue};
 
@@ -143,7 +144,7 @@ fn refuse_own_files(layout: &Layout, folder: &Path, path: &Path) -> Result<()> {
 }
 
 /// A connection that sees the file as it is now for as long as it lives.
-fn snapshot(path: &Path) -> Result<Connection> {
+fn snapshot(path: &Path) -> Result<Database> {
     let db = open_reader(path)?;
     naming(path, || {
         db.execute_batch("BEGIN")?;
@@ -175,8 +176,8 @@ struct Exporter<'a> {
     memory: &'a Memory,
     options: &'a ExportOptions,
     control: &'a Control<'a, Progress>,
-    queue: Connection,
-    main: Connection,
+    queue: Database,
+    main: Database,
     out: Output<'a>,
     total: u64,
     lines: u64,
@@ -299,7 +300,7 @@ impl Exporter<'_> {
         let (tests, values) = self.only(kind);
         let sql = format!("SELECT id, {} FROM {table} WHERE {tests} ORDER BY id", columns.list());
         // Apart from `self`, which writes while it is read. It reads the same moment.
-        let main = std::mem::replace(&mut self.main, Connection::open_in_memory()?);
+        let main = std::mem::replace(&mut self.main, Connection::open_in_memory()?.into());
         let written = (|| {
             let mut statement = main.prepare(&sql)?;
             let mut rows = statement.query(params_from_iter(values))?;
@@ -405,7 +406,7 @@ impl Exporter<'_> {
         mut look: impl FnMut(&Self, &Row<'_>) -> Result<Option<Look>>,
     ) -> Result<()> {
         // As in `rows`.
-        let queue = std::mem::replace(&mut self.queue, Connection::open_in_memory()?);
+        let queue = std::mem::replace(&mut self.queue, Connection::open_in_memory()?.into());
         let written = (|| {
             let mut remembered: Vec<(i64, Identity)> = Vec::new();
             let mut statement = queue.prepare(sql)?;

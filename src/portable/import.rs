@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::db::Database;
 use crossbeam_channel::Receiver;
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::value::RawValue;
@@ -149,8 +150,8 @@ struct Importer<'a> {
     memory: &'a Memory,
     options: &'a ImportOptions,
     steps: Steps<'a>,
-    main: Connection,
-    queue: Connection,
+    main: Database,
+    queue: Database,
     columns: BTreeMap<&'static str, Columns>,
     renamed: Arc<Mutex<Renamed>>,
     rows: Vec<Row>,

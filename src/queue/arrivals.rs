@@ -26,6 +26,7 @@ use super::{
     engine::{Queue, Shared, on_queue},
     message_ids,
 };
+use crate::db::Database;
 use crate::{
     db::{Call, Durability, activity::Running},
     error::Result,
@@ -108,7 +109,7 @@ pub struct Watch {
 
 impl Watch {
     /// Starts it, on a connection of its own that only reads.
-    pub fn start(shared: &Arc<Shared>, db: Connection, running: Running) -> Result<Self> {
+    pub fn start(shared: &Arc<Shared>, db: Database, running: Running) -> Result<Self> {
         let (stop, stopped) = crossbeam_channel::bounded(1);
         let (end, ended) = crossbeam_channel::bounded(1);
         let weak = Arc::downgrade(shared);

@@ -30,6 +30,7 @@ use super::{
     state::{State, Waiting},
     storage,
 };
+use crate::db::Database;
 use crate::{
     db::{Budget, Call, Durability, Follow, Write, Writer, activity::Activity},
     error::{Error, Result},
@@ -201,9 +202,9 @@ pub struct Parts {
     /// Options.
     pub settings: Arc<Settings>,
     /// The write connection of `queue.db`.
-    pub queue_db: Connection,
+    pub queue_db: Database,
     /// A read-only connection to `queue.db`, by which messages of other processes are seen.
-    pub watched: Connection,
+    pub watched: Database,
     /// What is known of sessions, and where acknowledgements are kept.
     pub directory: Box<dyn Directory>,
     /// Bytes in flight, shared with the main writer.

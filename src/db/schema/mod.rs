@@ -21,6 +21,7 @@ use std::{fs, path::Path, time::Duration};
 use rusqlite::Connection;
 
 use self::shape::Shape;
+use crate::db::Database;
 use crate::{
     db::{
         connection::{naming, open_writer_waiting},
@@ -82,10 +83,10 @@ pub fn suits_client(db: &Connection) -> Result<bool> {
 ///
 /// # Errors
 /// What SQLite answers.
-pub fn stand_in() -> Result<Connection> {
+pub fn stand_in() -> Result<Database> {
     let db = Connection::open_in_memory()?;
     steps::run(&db, Path::new(""))?;
-    Ok(db)
+    Ok(db.into())
 }
 
 fn look_and_hold(path: &Path) -> Result<(Option<Shape>, Held)> {
@@ -123,7 +124,7 @@ fn is_current(shape: &Shape) -> Result<()> {
 /// # Errors
 /// Those of [`check`]; `ERR_BUSY` where a lock was not free in time, `ERR_DISK_FULL` where there is no room
 /// for the copy (nothing is changed then), `ERR_IO` where the file or its directory cannot be written.
-pub fn prepare(path: &Path, wait: Duration) -> Result<Connection> {
+pub fn prepare(path: &Path, wait: Duration) -> Result<Database> {
     check(path)?;
     if let Some(directory) = path.parent() {
         naming(directory, || Ok(fs::create_dir_all(directory)?))?;

@@ -58,7 +58,7 @@ impl DataDir {
         self.path().join("claude-mem.db.pre-native")
     }
 
-    fn prepare(&self) -> crate::error::Result<Connection> {
+    fn prepare(&self) -> crate::error::Result<crate::db::Database> {
         super::prepare(&self.database(), WAIT)
     }
 

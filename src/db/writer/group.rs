@@ -14,6 +14,7 @@ use super::{Queued, Shared, WAL_PAGES, failed};
 use crate::{
     clock,
     db::{
+        Database,
         command::{Durability, Follow, Write},
         connection::{Identity, about_file},
         lookout::Lookout,
@@ -38,7 +39,7 @@ const IDLE_MAX: Duration = Duration::from_secs(16);
 const LOCK_RETRY: Duration = Duration::from_millis(1);
 
 pub(super) struct Worker {
-    db: Connection,
+    db: Database,
     /// The file that was opened.
     identity: Option<Identity>,
     base: Durability,
@@ -58,7 +59,7 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) fn new(
-        db: Connection,
+        db: Database,
         base: Durability,
         shared: Arc<Shared>,
         commands: Receiver<Queued>,

@@ -13,6 +13,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
+use crate::db::Database;
 use crate::{db::Format, error::Result};
 
 /// `STEPS[n]` makes format n + 1 out of format n. A step that was released never changes.
@@ -59,7 +60,7 @@ const FORMAT: Format = Format { steps: &STEPS, fresh: "no collections" };
 ///
 /// # Errors
 /// As [`Format::open`].
-pub fn open(path: &Path, secure_delete: bool) -> Result<Connection> {
+pub fn open(path: &Path, secure_delete: bool) -> Result<Database> {
     FORMAT.open(path, secure_delete)
 }
 
@@ -67,7 +68,7 @@ pub fn open(path: &Path, secure_delete: bool) -> Result<Connection> {
 ///
 /// # Errors
 /// What SQLite answers.
-pub fn stand_in() -> Result<Connection> {
+pub fn stand_in() -> Result<Database> {
     FORMAT.stand_in()
 }
 

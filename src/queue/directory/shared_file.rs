@@ -12,6 +12,7 @@ use super::{
     Acknowledged, Acknowledgement, Directory, Known, Sessions, SharedSessions, Told, Watermark, Watermarks,
     shared_sessions,
 };
+use crate::db::Database;
 use crate::{
     clock,
     db::{Call, Durability, Writer},
@@ -29,7 +30,7 @@ pub struct SharedFile {
 
 impl SharedFile {
     /// Reads on `db`, a read-only connection; writes through `writer`.
-    pub fn new(db: Connection, writer: Arc<Writer>) -> Self {
+    pub fn new(db: Database, writer: Arc<Writer>) -> Self {
         Self { sessions: SharedSessions::new(db), writer }
     }
 }

@@ -11,6 +11,7 @@ use std::{
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{Known, Sessions, Told, Watermark, Watermarks, all_own_watermarks, own_watermarks, unknown};
+use crate::db::Database;
 use crate::{
     db::Source,
     error::{Error, Result},
@@ -43,7 +44,7 @@ struct Remembered {
 
 impl SharedSessions {
     /// For the owner, who has created our tables. `db` is a read-only connection.
-    pub fn new(db: Connection) -> Self {
+    pub fn new(db: Database) -> Self {
         Self { source: Mutex::new(Some(Source::of(db))), remembered: Mutex::default(), owned: true }
     }
 
@@ -194,7 +195,7 @@ mod tests {
              INSERT INTO sdk_sessions VALUES (1, 'first', NULL, 'p')",
         )
         .unwrap();
-        let sessions = SharedSessions::new(Connection::open(&path).unwrap());
+        let sessions = SharedSessions::new(Connection::open(&path).unwrap().into());
         (folder, hook, sessions)
     }
 

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// `a`: 1, `b`: 2.5, `c`: "x" with a text, `d`: true, `e`: nothing, `f`: n is the string "1".
-fn stored() -> (Connection, i64) {
+fn stored() -> (crate::db::Database, i64) {
     let db = format::stand_in().unwrap();
     let other = create(&db, "other", &Space::Given { dimensions: 2 }, 0).unwrap();
     let info = create(&db, "mine", &Space::Given { dimensions: 2 }, 0).unwrap();
