@@ -4,6 +4,10 @@
 //! It runs at normal priority and never waits for a model, so that a search is not kept waiting for either: embedding
 //! is done by [`Embedding`]'s own thread.
 
+mod backlog;
+mod commands;
+mod graph_file;
+
 use std::{
     collections::{HashSet, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
@@ -14,31 +18,28 @@ use std::{
 use crossbeam_channel::{Receiver, select};
 use rusqlite::Connection;
 
+pub use self::{
+    backlog::Progress,
+    commands::{Given, Put},
+};
 use super::{
-    Pending, Shared,
-    document::{DocumentId, RowKey},
-    embedding::{Batch, Embedding, Made},
+    Shared,
+    document::RowKey,
+    embedding::{Batch, Embedding},
     feed::{Depth, Failure, Fed, Feed, Sink},
     model,
     row::SourceRow,
     storage,
     table::{self, Changes},
-    takeover::Taken,
-    vectors::{
-        State,
-        snapshot::{self, SnapshotInfo},
-        vector,
-    },
 };
-use crate::db::Database;
 use crate::{
     clock,
     db::{
+        Database,
         connection::{self, Identity},
         layout::beside,
     },
-    embedder::probes::same_model,
-    error::{Code, Error, Result},
+    error::{Error, Result},
     fault,
     reply::Reply,
 };
@@ -48,22 +49,8 @@ const TICK: Duration = Duration::from_secs(1);
 /// The first wait after a failure, and the longest.
 const RETRY: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
-/// How long without a model before it is looked for again.
-const MODEL_RETRY: Duration = Duration::from_secs(30);
 /// Files made anew in a row before it waits: the disk itself may be at fault.
 const REMADE_AT_ONCE: u32 = 3;
-/// Documents whose texts are read at once, to be sorted by length.
-const WINDOW: usize = 128;
-/// Documents of one batch.
-const BATCH: usize = 16;
-/// Bytes of text of one batch, about: a model looks at some thousand bytes of a text only, but reads all.
-const BATCH_BYTES: usize = 256 << 10;
-
-/// The least time between two snapshots.
-const SAVE: Duration = Duration::from_secs(10);
-/// Where the last snapshot is noted, and what its files are called.
-const SNAPSHOT: &str = "snapshot";
-const VECTORS: &str = "vectors";
 
 /// What the thread is asked for.
 pub enum Command {
@@ -323,42 +310,6 @@ impl Indexer {
         Ok(())
     }
 
-    /// Brings the vectors into memory, with the graph of the last snapshot where that is as it was written.
-    fn load_vectors(&mut self, db: &Connection) -> Result<()> {
-        (self.saved, self.saved_at) = (self.shared.vector_changes(), Instant::now());
-        if let (Some(note), Some(native)) = (table::note(db, SNAPSHOT)?, self.shared.path.parent()) {
-            let loaded = SnapshotInfo::from_json(&note)
-                .and_then(|info| self.shared.vectors.load(native, &info, &self.shared.embedder.identity().name));
-            if loaded.is_ok() {
-                return Ok(());
-            }
-            // On any doubt the graph is built anew, from the table.
-            table::set_note(db, SNAPSHOT, None)?;
-            snapshot::keep_only(native, VECTORS, None)?;
-        }
-        self.shared.vectors.fill()?;
-        Ok(())
-    }
-
-    /// Keeps the graph, where there is one, in a file for the next open: once nothing has changed for a while.
-    fn save_vectors(&mut self) -> Result<()> {
-        let (changes, rest) = (self.shared.vector_changes(), self.saved_at.elapsed() > SAVE);
-        let (Some(file), Some(native)) = (&self.file, self.shared.path.parent()) else { return Ok(()) };
-        let graph = self.shared.vectors.state() == State::Graph && self.embedding.is_none();
-        let noted = || table::note(&file.db, SNAPSHOT).map(|note| note.is_some());
-        if !graph || !rest || (changes == self.saved && noted()?) {
-            return Ok(());
-        }
-        let saved = self.shared.vectors.save(native, VECTORS, &self.shared.embedder.identity().name)?;
-        if let Some(info) = saved {
-            table::set_note(&file.db, SNAPSHOT, Some(&info.to_json()))?;
-            snapshot::keep_only(native, VECTORS, Some(&info))?;
-        }
-        (self.saved, self.saved_at) = (changes, Instant::now());
-        self.logged = Some(Instant::now());
-        Ok(())
-    }
-
     /// Compares the model in use with that of the vectors.
     fn meet_model(&mut self, db: &Connection) -> Result<()> {
         let (mine, stored) = (self.shared.embedder.identity(), model::stored(db)?);
@@ -414,112 +365,6 @@ impl Indexer {
         self.shared.next_generation();
     }
 
-    /// Makes everything anew.
-    ///
-    /// # Errors
-    /// What SQLite and the disk answer.
-    pub fn rebuild(&mut self) -> Result<()> {
-        self.close_file();
-        self.shared.vectors.clear();
-        storage::throw_away(&self.shared.path)?;
-        self.shared.next_generation();
-        self.retry = None;
-        self.freshen(Depth::Everything)
-    }
-
-    /// The write connection, with everything up to date.
-    ///
-    /// # Errors
-    /// As [`Indexer::freshen`].
-    pub fn fresh(&mut self) -> Result<&Connection> {
-        let done = self.freshen(Depth::Fresh);
-        self.note(done.clone());
-        done?;
-        self.file.as_ref().map(|file| &*file.db).ok_or_else(|| Error::disposed("memory"))
-    }
-
-    /// Changes documents in one transaction, and then what is in memory.
-    ///
-    /// # Errors
-    /// As [`Indexer::freshen`], and those of `write`.
-    pub fn write<T>(&mut self, write: impl FnOnce(&Connection, &mut Changes) -> Result<T>) -> Result<T> {
-        let db = self.fresh()?;
-        let transaction = db.unchecked_transaction()?;
-        let mut changes = Changes::default();
-        let answer = write(&transaction, &mut changes)?;
-        fault::point("index-write-commit");
-        transaction.commit()?;
-        self.logged = Some(Instant::now());
-        self.shared.take(&changes)?;
-        Ok(answer)
-    }
-
-    /// Stores vectors that the caller has made.
-    ///
-    /// # Errors
-    /// As [`Indexer::write`].
-    pub fn put(&mut self, given: Vec<Given>) -> Result<Put> {
-        self.fresh()?;
-        if self.other_model {
-            // The first vector of the new model is here: those of the old one go.
-            self.with_file(|indexer, db| indexer.change_model(db))?;
-        }
-        self.write(|db, changes| {
-            let mut put = Put::default();
-            for Given { document, revision, blob } in given {
-                match table::find(db, document)? {
-                    None => put.unknown.push(document),
-                    Some((id, ..)) if revision.is_some_and(|revision| revision != id) => put.stale.push(document),
-                    Some((id, owed, _)) => {
-                        if owed {
-                            table::set_vector(db, id, blob, changes)?;
-                        } else {
-                            table::replace_vector(db, id, blob, changes)?;
-                        }
-                        put.stored += 1;
-                    }
-                }
-            }
-            Ok(put)
-        })
-    }
-
-    /// Stores vectors that somebody else has made with the model in use; how many were still owed.
-    ///
-    /// # Errors
-    /// As [`Indexer::write`].
-    pub fn adopt(&mut self, vectors: Vec<Taken>) -> Result<u64> {
-        let dimensions = self.shared.vectors.dimensions();
-        self.write(|db, changes| {
-            let mut adopted = 0;
-            for Taken { document, text_hash, vector: values } in vectors {
-                let blob = vector::to_blob(&vector::unit(&values, dimensions)?);
-                adopted += u64::from(table::set_vector_of(db, document, &text_hash, blob, changes)?);
-            }
-            Ok(adopted)
-        })
-    }
-
-    /// Runs `work` with the file taken out, so that both can be worked with.
-    fn with_file<T>(&mut self, work: impl FnOnce(&mut Self, &Connection) -> Result<T>) -> Result<T> {
-        let file = self.file.take().ok_or_else(|| Error::disposed("memory"))?;
-        let done = work(self, &file.db);
-        self.file = Some(file);
-        done
-    }
-
-    /// Takes what was deleted out of the file's free pages and of the text indexes' segments.
-    ///
-    /// # Errors
-    /// As [`Indexer::freshen`].
-    pub fn scrub(&mut self) -> Result<()> {
-        let db = self.fresh()?;
-        table::merge_texts(db)?;
-        self.logged = Some(Instant::now());
-        self.move_log();
-        Ok(())
-    }
-
     /// Moves the log into the file. Whoever reads is not waited for; then the next tick tries again.
     fn move_log(&mut self) {
         let Some(file) = self.file.as_ref().filter(|_| self.logged.is_some()) else { return };
@@ -533,269 +378,6 @@ impl Indexer {
             self.logged = None;
         }
     }
-
-    /// Keeps the embedder busy while anything is owed, and says how that goes.
-    fn embed_more(&mut self) {
-        let progress = match self.next_batches() {
-            Ok(progress) => progress,
-            Err(error) => {
-                if storage::is_doubt(&error) {
-                    self.discard(&error);
-                } else {
-                    self.fail(error);
-                }
-                return;
-            }
-        };
-        self.shared.update(|figures| figures.progress = progress);
-    }
-
-    fn next_batches(&mut self) -> Result<Progress> {
-        if self.file.is_none() || !self.may_try() {
-            return Ok(Progress::Idle);
-        }
-        let owed = self.shared.figures().counts.owed;
-        let in_hands = self.embedding.as_ref().map_or(0, |embedding| embedding.waiting);
-        if owed == 0 && in_hands == 0 {
-            // The thread has nothing to do for long, and costs a stack.
-            self.embedding = None;
-            self.forget_batches();
-            return Ok(Progress::Idle);
-        }
-        if !self.acts_alone() {
-            return Ok(Progress::Stalled("indexing is 'manual': call vectors.sync()".to_owned()));
-        }
-        if let Some(reason) = model::why_not(&*self.shared.embedder) {
-            self.embedding = self.embedding.take().filter(|_| in_hands > 0);
-            return Ok(Progress::Stalled(reason));
-        }
-        if let Some(at) = self.model_retry {
-            if at > Instant::now() {
-                return Ok(self.shared.figures().progress.clone());
-            }
-            self.model_retry = None;
-        }
-        if self.other_model {
-            self.with_file(|indexer, db| indexer.change_model(db))?;
-        }
-        while self.embedding.as_ref().is_none_or(|embedding| embedding.waiting < Embedding::AHEAD) {
-            if self.ready.is_empty() && !self.read_owed()? {
-                break;
-            }
-            let Some(batch) = self.ready.pop_front() else { continue };
-            if self.embedding.is_none() {
-                self.embedding = Some(Embedding::start(&self.shared.embedder, self.verified)?);
-            }
-            if let Some(embedding) = &mut self.embedding {
-                embedding.give(batch);
-            }
-        }
-        let working = self.embedding.as_ref().is_some_and(|embedding| embedding.waiting > 0);
-        Ok(if working {
-            Progress::Working
-        } else {
-            let left = self.skipped.len();
-            Progress::Stalled(format!(
-                "{left} documents could not be embedded; they are tried again after the next change"
-            ))
-        })
-    }
-
-    /// Reads the texts of documents that owe their vectors, newest first, in batches of like length; false where there
-    /// is none.
-    fn read_owed(&mut self) -> Result<bool> {
-        let Some(file) = &self.file else { return Ok(false) };
-        let mut owed = table::owed(&file.db, WINDOW + self.busy.len())?;
-        owed.retain(|document| !self.busy.contains(&document.id));
-        owed.truncate(WINDOW);
-        // Documents of a row are read one after the other.
-        owed.sort_unstable_by_key(|owed| (owed.document.row(), owed.id));
-        let texts = self.feed.texts(&owed).map_err(Failure::into_error)?;
-        let mut found: Vec<(i64, String)> = Vec::with_capacity(owed.len());
-        for (owed, text) in owed.iter().zip(texts) {
-            self.busy.insert(owed.id);
-            match text {
-                Some(text) => found.push((owed.id, text)),
-                // The row has changed since it was read; the next look at the tables finds that.
-                None => drop(self.skipped.insert(owed.id)),
-            }
-        }
-        found.sort_by_key(|(_, text)| text.len());
-        let (mut batch, mut bytes) = (Vec::new(), 0);
-        for (id, text) in found {
-            if batch.len() == BATCH || (bytes + text.len() > BATCH_BYTES && !batch.is_empty()) {
-                self.ready.push_back(Batch(std::mem::take(&mut batch)));
-                bytes = 0;
-            }
-            bytes += text.len();
-            batch.push((id, text));
-        }
-        if !batch.is_empty() {
-            self.ready.push_back(Batch(batch));
-        }
-        Ok(!owed.is_empty())
-    }
-
-    fn forget_batches(&mut self) {
-        self.ready.clear();
-        self.busy.clear();
-        self.skipped.clear();
-    }
-
-    fn forget_skipped(&mut self) {
-        for id in self.skipped.drain() {
-            self.busy.remove(&id);
-        }
-    }
-
-    /// Takes what was embedded.
-    fn take(&mut self, made: Made) {
-        if let Some(embedding) = &mut self.embedding {
-            embedding.took(&made);
-        }
-        let stored = match made {
-            Made::Probes(probes) => self.verify(&probes),
-            Made::Vectors(batch, Ok(vectors)) => self.store(&batch, &vectors),
-            Made::Vectors(batch, Err(error)) => {
-                self.embedding_failed(batch, &error);
-                Ok(())
-            }
-        };
-        if let Err(error) = stored {
-            // What is not stored stays owed, and is made again.
-            self.forget_batches();
-            if storage::is_doubt(&error) {
-                self.discard(&error);
-            } else {
-                self.fail(error);
-            }
-        }
-    }
-
-    fn store(&mut self, batch: &Batch, vectors: &[Vec<f32>]) -> Result<()> {
-        fault::point("index-store");
-        for (id, _) in &batch.0 {
-            self.busy.remove(id);
-        }
-        let Some(file) = &self.file else { return Ok(()) };
-        let dimensions = self.shared.vectors.dimensions();
-        let transaction = file.db.unchecked_transaction()?;
-        let mut changes = Changes::default();
-        for ((id, _), values) in batch.0.iter().zip(vectors) {
-            match vector::unit(values, dimensions) {
-                Ok(unit) => drop(table::set_vector(&transaction, *id, vector::to_blob(&unit), &mut changes)?),
-                // A model that makes such vectors is asked once only.
-                Err(_) => {
-                    self.busy.insert(*id);
-                    self.skipped.insert(*id);
-                }
-            }
-        }
-        fault::point("index-store-commit");
-        transaction.commit()?;
-        self.logged = Some(Instant::now());
-        self.shared.update(|figures| figures.embedded += changes.placed.len() as u64);
-        self.shared.take(&changes)
-    }
-
-    fn embedding_failed(&mut self, batch: Batch, error: &Error) {
-        if matches!(error.code, Code::NoModel | Code::ModelMismatch | Code::Disposed) {
-            self.forget_batches();
-            self.model_retry = Some(Instant::now() + MODEL_RETRY);
-            self.shared.update(|figures| figures.progress = Progress::Stalled(error.message.clone()));
-        } else if batch.0.len() > 1 {
-            // One of these texts may be at fault: it is found, and the others get their vectors.
-            let mut batch = batch.0;
-            let half = batch.split_off(batch.len() / 2);
-            self.ready.push_front(Batch(half));
-            self.ready.push_front(Batch(batch));
-        } else {
-            self.skipped.extend(batch.0.iter().map(|(id, _)| *id));
-            self.shared
-                .update(|figures| figures.last_doubt = Some(format!("a text was not embedded: {}", error.message)));
-        }
-    }
-
-    /// Looks for a model again, where there was none.
-    ///
-    /// # Errors
-    /// None.
-    pub fn look_for_model(&mut self) -> Result<()> {
-        self.model_retry = None;
-        self.forget_skipped();
-        Ok(())
-    }
-
-    /// Documents that owe their vectors, newest first, with their texts.
-    ///
-    /// # Errors
-    /// As [`Indexer::freshen`].
-    pub fn pending(&mut self, limit: usize) -> Result<Vec<Pending>> {
-        let owed = table::owed(self.fresh()?, limit)?;
-        let texts = self.feed.texts(&owed).map_err(Failure::into_error)?;
-        let pending = owed.into_iter().zip(texts);
-        // A text that changed just now comes with the next call.
-        Ok(pending
-            .filter_map(|(owed, text)| Some(Pending { document: owed.document, revision: owed.id, text: text? }))
-            .collect())
-    }
-
-    /// Compares what the model in use makes of the probes with what is stored of them; vectors of another model are
-    /// made again.
-    ///
-    /// # Errors
-    /// What SQLite answers.
-    pub fn verify(&mut self, probes: &[Vec<f32>]) -> Result<()> {
-        if self.verified || self.file.is_none() {
-            return Ok(());
-        }
-        self.with_file(|indexer, db| {
-            match model::stored_probes(db)? {
-                Some(stored) if same_model(&stored, probes) => {}
-                Some(_) => {
-                    indexer.change_model(db)?;
-                    model::store_probes(db, probes)?;
-                }
-                None => model::store_probes(db, probes)?,
-            }
-            indexer.verified = true;
-            indexer.shared.set_verified();
-            Ok(())
-        })
-    }
-}
-
-/// A vector that the caller has made.
-#[derive(Debug)]
-pub struct Given {
-    /// Of which document.
-    pub document: DocumentId,
-    /// As `pending()` told it; the vector is of that text only.
-    pub revision: Option<i64>,
-    /// As it is stored.
-    pub blob: Vec<u8>,
-}
-
-/// What became of vectors that the caller has made.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Put {
-    /// Stored.
-    pub stored: usize,
-    /// Of a text that has changed since: not stored.
-    pub stale: Vec<DocumentId>,
-    /// There is no such document: not stored.
-    pub unknown: Vec<DocumentId>,
-}
-
-/// How embedding goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Progress {
-    /// There is nothing to do, or nothing is known yet.
-    Idle,
-    /// Texts are being embedded.
-    Working,
-    /// Vectors are owed, and are not made now: why.
-    Stalled(String),
 }
 
 /// Takes rows to the file.
