@@ -1738,8 +1738,10 @@ export interface NativeMemory {
   inFlightWriteBytes: number
   /** Counters, leases, timers and the session registry. */
   queueIndexBytes: number
-  /** Vectors of documents, their graph and maps. */
+  /** Vectors of documents of the tables, their graph and maps. */
   vectorBytes: number
+  /** Vectors of collections that were searched lately. */
+  collectionBytes: number
   /** The embedding model, while it is loaded, and remembered vectors of queries. */
   modelBytes: number
 }
@@ -2027,8 +2029,9 @@ export interface OpenOptions {
    */
   vectorExpansion?: VectorExpansion
   /**
-   * Bytes of vectors in memory at most (1 MiB to 1 TiB). Above it they are kept as `'i8'`, above that each search
-   * reads them from the file, and `health()` says so. Default 512 MiB.
+   * Bytes of the tables' vectors in memory at most (1 MiB to 1 TiB). Above it they are kept as `'i8'`, above that each
+   * search reads them from the file, and `health()` says so. Collections together keep within as much again: those
+   * that were searched longest ago go first. Default 512 MiB.
    */
   vectorMemoryBudget?: number
   /**

@@ -61,7 +61,10 @@ test('documents are stored, found, read, counted and removed', async (t) => {
   assert.deepEqual(await memory.vectors.collections(), []);
 
   assert.deepEqual(await notes.upsert(circle(20)), { stored: 20, owed: 0, reason: null });
+  const collectionBytes = async () => (await memory.health()).native.collectionBytes;
+  assert.equal(await collectionBytes(), 0, 'nothing is in memory before the first search');
   const found = await notes.query({ vector: new Float32Array([2, 0]), k: 3 });
+  assert.ok((await collectionBytes()) > 0);
   assert.deepEqual(ids(found), ['0', '1', '2']);
   assert.deepEqual(found[1].metadata, { number: 1, even: false, name: 'n1' });
   assert.equal(found[1].text, 'note 1');
@@ -98,7 +101,9 @@ test('documents are stored, found, read, counted and removed', async (t) => {
     { ...listed, createdAtEpoch: 0 },
     { name: 'notes', count: 10, owed: 0, dimensions: 2, model: null, createdAtEpoch: 0 },
   );
+  assert.ok((await again.health()).native.collectionBytes > 0);
   assert.equal(await again.vectors.dropCollection('notes'), true);
+  assert.equal((await again.health()).native.collectionBytes, 0);
   assert.equal(await again.vectors.dropCollection('notes'), false);
   assert.deepEqual(await again.vectors.collections(), []);
 });

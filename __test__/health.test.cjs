@@ -60,6 +60,7 @@ const SHAPE = {
     inFlightWriteBytes: NUMBER,
     queueIndexBytes: NUMBER,
     vectorBytes: NUMBER,
+    collectionBytes: NUMBER,
     modelBytes: NUMBER,
   },
   queue: {

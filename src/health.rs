@@ -18,8 +18,9 @@ use crate::{
         activity::{Activity, Slowest},
         layout::{Layout, beside},
     },
+    embedder::Embedder,
     error::Result,
-    index,
+    index::{self, collections::Collections},
     queue::{Figures, Queues},
     reply::Reply,
     settings::{Role, Settings},
@@ -210,8 +211,10 @@ pub struct NativeBytes {
     pub in_flight_writes: u64,
     /// Counters, leases, timers and the session registry.
     pub queue: u64,
-    /// Vectors of documents, their graph and maps.
+    /// Vectors of documents of the tables, their graph and maps.
     pub vectors: u64,
+    /// Vectors of collections that were searched lately.
+    pub collections: u64,
     /// The embedding model and remembered queries.
     pub model: u64,
 }
@@ -220,7 +223,7 @@ impl NativeBytes {
     /// Their sum.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.sqlite + self.in_flight_writes + self.queue + self.vectors + self.model
+        self.sqlite + self.in_flight_writes + self.queue + self.vectors + self.collections + self.model
     }
 }
 
@@ -265,6 +268,10 @@ pub struct Sources<'m> {
     pub store: Option<(&'m Writer, &'m Readers)>,
     /// How the index does, where there is one.
     pub index: Option<index::status::Status>,
+    /// The caller's own documents, where the vectors are open.
+    pub collections: Option<&'m Collections>,
+    /// What makes vectors of texts, where the vectors are open.
+    pub embedder: Option<&'m dyn Embedder>,
     /// Writes in flight.
     pub budget: &'m Budget,
     /// What took long.
@@ -277,7 +284,7 @@ impl Health {
     /// Collects the figures.
     #[must_use]
     pub fn collect(sources: Sources<'_>) -> Self {
-        let Sources { settings, opened, queue, store, index, budget, activity, sampler } = sources;
+        let Sources { settings, opened, queue, store, index, collections, embedder, budget, activity, sampler } = sources;
         let figures = queue.map(Queues::figures);
         let (database, queue_database) = sampler.last();
         let file = |sample: FileSample, writer: &Writer| {
@@ -302,7 +309,8 @@ impl Health {
                 in_flight_writes: budget.used() as u64,
                 queue: figures.as_ref().map_or(0, |figures| figures.native_bytes as u64),
                 vectors: index.as_ref().map_or(0, |index| index.memory.total() as u64),
-                model: index.as_ref().map_or(0, |index| index.model_bytes as u64),
+                collections: collections.map_or(0, |collections| collections.memory_bytes() as u64),
+                model: embedder.map_or(0, |embedder| embedder.memory_bytes() as u64),
             },
             queue: figures,
             sessions: queue.map(Queues::session_count),

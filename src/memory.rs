@@ -414,6 +414,8 @@ impl Memory {
             queue: self.queue.as_deref(),
             store: self.store.as_ref().map(|store| (&*store.writer, &*store.readers)),
             index: self.index.as_ref().map(|index| index.status()),
+            collections: self.collections.as_deref(),
+            embedder: self.embedder.as_deref(),
             budget: &self.budget,
             activity: &self.activity,
             sampler: &self.sampler,

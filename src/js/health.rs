@@ -103,8 +103,10 @@ pub struct NativeMemory {
     pub in_flight_write_bytes: f64,
     /// Counters, leases, timers and the session registry.
     pub queue_index_bytes: f64,
-    /// Vectors of documents, their graph and maps.
+    /// Vectors of documents of the tables, their graph and maps.
     pub vector_bytes: f64,
+    /// Vectors of collections that were searched lately.
+    pub collection_bytes: f64,
     /// The embedding model, while it is loaded, and remembered vectors of queries.
     pub model_bytes: f64,
 }
@@ -284,6 +286,7 @@ pub fn report(env: &Env, memory: &Memory) -> Result<Health> {
             in_flight_write_bytes: core.native.in_flight_writes as f64,
             queue_index_bytes: core.native.queue as f64,
             vector_bytes: core.native.vectors as f64,
+            collection_bytes: core.native.collections as f64,
             model_bytes: core.native.model as f64,
         },
         sessions: core
