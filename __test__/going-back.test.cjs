@@ -362,3 +362,41 @@ test('and forth again: the engine opens such a file as if for the first time', {
   await goBack(directory, database);
   await assertIntact(database);
 });
+
+test('what waited was exported before, and comes when the engine is put back', async (t) => {
+  const { directory, database } = dataDirectory(t);
+  const elsewhere = dataDirectory(t);
+  const file = path.join(elsewhere.directory, 'before-going-back.jsonl');
+  await use(directory, ({ store }) => store.createSDKSession('goes-back', 'p', 'q'));
+  const memory = await openMemory({ dataDir: directory });
+  const { messages } = await memory.exportTo(file);
+  assert.equal(messages, 2);
+  await memory.dispose();
+  await goBack(directory, database);
+
+  // For people and scripts: a line each, in order.
+  const lines = fs.readFileSync(file, 'utf8').trimEnd().split('\n').map(JSON.parse);
+  assert.equal(lines.filter(({ kind }) => kind === 'message').length, 2);
+  // 6.0.2 goes on with the file meanwhile.
+  const plain = new Plain(database);
+  assert.equal((await plain.first("SELECT id FROM sdk_sessions WHERE claude_session_id = 'goes-back'")).id, 1);
+  await plain.createSDKSession('meanwhile', 'p', 'q');
+  await assertIntact(database);
+
+  const again = await openMemory({ dataDir: directory });
+  t.after(() => again.dispose());
+  assert.equal(again.queue.depth(), 0);
+  assert.equal((await again.importFrom(file)).messages.imported, 2);
+  const tools = [];
+  const consumer = again.queue.consume(1, { maxBatch: 1 });
+  while (again.queue.depth(1) > 0) {
+    const batch = await next(consumer);
+    tools.push(...batch.messages.map(({ tool_name }) => tool_name));
+    await batch.commit();
+  }
+  assert.deepEqual(tools, ['c', 'd']); // 'a' was committed, 'b' is a dead letter
+  assert.deepEqual(
+    (await again.queue.deadLetters()).map(({ error }) => error),
+    ['no use'],
+  );
+});
