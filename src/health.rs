@@ -284,7 +284,8 @@ impl Health {
     /// Collects the figures.
     #[must_use]
     pub fn collect(sources: Sources<'_>) -> Self {
-        let Sources { settings, opened, queue, store, index, collections, embedder, budget, activity, sampler } = sources;
+        let Sources { settings, opened, queue, store, index, collections, embedder, budget, activity, sampler } =
+            sources;
         let figures = queue.map(Queues::figures);
         let (database, queue_database) = sampler.last();
         let file = |sample: FileSample, writer: &Writer| {
