@@ -5,11 +5,12 @@
 // that ended instead would be started again and again by PM2, for the same reason each time.
 const http = require('node:http');
 const { buffer } = require('node:stream/consumers');
+const { setTimeout: sleep } = require('node:timers/promises');
 
 const [dataDir, port = '37777'] = process.argv.slice(2);
 const FIELDS = { tool_name: 'text', tool_input: 'jsonText', tool_response: 'jsonText', prompt_number: 'integer' };
 const STATUS = { ERR_INVALID_ARG: 400, ERR_NOT_FOUND: 404, ERR_QUEUE_FULL: 429, ERR_BUSY: 503, ERR_DISPOSED: 503 };
-let memory = null;
+let [memory, stopping] = [null, false];
 let reason = 'The worker is starting.';
 
 /** Stands for your model: what is worth keeping of some messages. */
@@ -31,17 +32,19 @@ async function work() {
   }
 }
 
-/** Loads and opens the engine, and works until the memory is disposed. */
+/** Loads and opens the engine, and works until it is told to stop; what fails is tried again after a second. */
 async function run() {
   try {
     const { openMemory } = require('..'); // in your worker: require('claude-mem-native')
     memory = await openMemory({ dataDir });
+    if (stopping) return await stop(); // asked to while it was opening
   } catch (error) {
     reason = `The engine is not available: ${error.message}`;
     console.error(reason);
     return;
   }
-  while (memory !== null) await work().catch((error) => error.code !== 'ERR_DISPOSED' && console.error(error));
+  for (; !stopping; await sleep(1_000, null, { ref: false }))
+    await work().catch((error) => stopping || console.error(error));
 }
 
 async function answer(request) {
@@ -65,7 +68,7 @@ const server = http.createServer(async (request, response) => {
 
 async function stop() {
   const open = memory;
-  [memory, reason] = [null, 'The worker is shutting down.'];
+  [memory, stopping, reason] = [null, true, 'The worker is shutting down.'];
   server.close();
   server.closeIdleConnections();
   await open?.dispose(); // ends the loops; a batch that is open goes back, and counts no attempt

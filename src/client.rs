@@ -13,10 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::db::Database;
 use crate::{
     db::{
-        Budget, Opened, Readers, Source, Writer,
+        Budget, Database, Opened, Readers, Source, Writer,
         activity::Activity,
         connection,
         in_process::{self, Held},

@@ -25,7 +25,8 @@ const READER_CACHE_KIB: i64 = 4 << 10;
 /// there, and neither would move the log into the file and remove it.
 static CLOSING: Mutex<()> = Mutex::new(());
 
-/// A connection of ours. They close one after the other.
+/// A connection to one of the files, or to a database in memory that stands in for one. All of this process are closed
+/// one after the other.
 #[derive(Debug)]
 pub struct Database(ManuallyDrop<Connection>);
 

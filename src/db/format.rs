@@ -7,8 +7,10 @@ use std::path::Path;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::Database;
-use super::connection::{self, naming};
+use super::{
+    Database,
+    connection::{self, naming},
+};
 use crate::error::{Code, Error, Result};
 
 /// What a file of ours is made of.

@@ -14,9 +14,9 @@ use std::{
 use crossbeam_channel::{Receiver, Sender};
 use rusqlite::Connection;
 
-use super::Database;
 use crate::{
     db::{
+        Database,
         activity::Activity,
         connection::about_file,
         job_line::JobLine,

@@ -20,9 +20,11 @@ use super::{
     row::{self, Hash, SourceRow},
     table::{self, Changes},
 };
-use crate::db::Database;
 use crate::{
-    db::connection::{self, Identity},
+    db::{
+        Database,
+        connection::{self, Identity},
+    },
     error::{Error, Result},
     fault,
 };

@@ -12,9 +12,8 @@ use super::{
     model, schema, storage, table,
     vectors::{Row, Source},
 };
-use crate::db::Database;
 use crate::{
-    db::{self, Opened, connection::Identity},
+    db::{self, Database, Opened, connection::Identity},
     embedder,
     error::{Code, Error, Result},
     settings::{Role, Settings},

@@ -11,9 +11,9 @@ use std::{
 use rusqlite::{Connection, OpenFlags};
 
 use super::schema;
-use crate::db::Database;
 use crate::{
     db::{
+        Database,
         connection::{self, naming},
         layout::beside,
         owner,

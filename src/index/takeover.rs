@@ -16,8 +16,8 @@ use super::{
     sync::wait_for,
     table,
 };
-use crate::db::Database;
 use crate::{
+    db::Database,
     embedder::{Embedder, Priority},
     error::{Code, Error, Result},
     job::{Control, Job, Jobs},

@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use crate::db::Database;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use serde_json::{json, value::RawValue};
 
@@ -21,6 +20,7 @@ use super::{
 use crate::{
     clock,
     db::{
+        Database,
         connection::{naming, open_reader},
         layout::Layout,
     },

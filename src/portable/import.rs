@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::db::Database;
 use crossbeam_channel::Receiver;
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::value::RawValue;
@@ -25,7 +24,7 @@ use super::{
 use crate::{
     clock,
     db::{
-        Steps,
+        Database, Steps,
         connection::{naming, open_reader},
         layout::Layout,
     },

@@ -26,9 +26,8 @@ use super::{
     engine::{Queue, Shared, on_queue},
     message_ids,
 };
-use crate::db::Database;
 use crate::{
-    db::{Call, Durability, activity::Running},
+    db::{Call, Database, Durability, activity::Running},
     error::Result,
     reply::Reply,
 };

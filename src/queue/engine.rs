@@ -30,9 +30,8 @@ use super::{
     state::{State, Waiting},
     storage,
 };
-use crate::db::Database;
 use crate::{
-    db::{Budget, Call, Durability, Follow, Write, Writer, activity::Activity},
+    db::{Budget, Call, Database, Durability, Follow, Write, Writer, activity::Activity},
     error::{Error, Result},
     reply::Reply,
     sessions::SessionInfo,

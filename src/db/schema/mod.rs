@@ -21,9 +21,9 @@ use std::{fs, path::Path, time::Duration};
 use rusqlite::Connection;
 
 use self::shape::Shape;
-use crate::db::Database;
 use crate::{
     db::{
+        Database,
         connection::{naming, open_writer_waiting},
         in_process::{self, Held},
     },

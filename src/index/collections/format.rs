@@ -13,8 +13,10 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use crate::db::Database;
-use crate::{db::Format, error::Result};
+use crate::{
+    db::{Database, Format},
+    error::Result,
+};
 
 /// `STEPS[n]` makes format n + 1 out of format n. A step that was released never changes.
 const STEPS: [&str; 1] = ["CREATE TABLE collections(

@@ -12,10 +12,9 @@ use super::{
     Acknowledged, Acknowledgement, Directory, Known, Sessions, SharedSessions, Told, Watermark, Watermarks,
     shared_sessions,
 };
-use crate::db::Database;
 use crate::{
     clock,
-    db::{Call, Durability, Writer},
+    db::{Call, Database, Durability, Writer},
     error::Result,
     queue::{commit::Answer, engine::Shared, release::lost},
     reply::Reply,

@@ -11,9 +11,8 @@ use std::{
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{Known, Sessions, Told, Watermark, Watermarks, all_own_watermarks, own_watermarks, unknown};
-use crate::db::Database;
 use crate::{
-    db::Source,
+    db::{Database, Source},
     error::{Error, Result},
     store::opening::SessionRow,
 };
