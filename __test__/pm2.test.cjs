@@ -81,9 +81,11 @@ async function main() {
     nodeOptions: process.env.NODE_OPTIONS,
   });
 }
-main().catch((error) => {
+main().catch(async (error) => {
   console.error('The worker cannot start: ' + error.message);
   note({ failed: true });
+  // PM2 closes its log as soon as a worker has ended: a moment, so that the message is in it by then.
+  await new Promise((resolve) => setTimeout(resolve, 500));
   process.exit(fs.existsSync(path.join(__dirname, 'give-up')) ? require('claude-mem-native/ecosystem').EXIT_GIVE_UP : 1);
 });
 `;
@@ -165,7 +167,7 @@ test('PM2 runs the worker', { skip: unfit }, async (t) => {
     }),
   );
   const daemonLog = () => readText(path.join(pm2Home, 'pm2.log'));
-  const workerLog = () => readText(path.join(pm2Home, 'logs', 'claude-mem-worker-error.log'));
+  const workerLog = () => readText(path.join(pm2Home, 'logs', 'claude-mem-worker-error-0.log'));
   const said = () => `PM2 said:\n${daemonLog()}\nthe worker said:\n${workerLog()}`;
   const start = (n) =>
     until(
@@ -200,8 +202,7 @@ test('PM2 runs the worker', { skip: unfit }, async (t) => {
     const failed = worker.starts().slice(2);
     assert.ok(failed.length >= 2 && failed.length <= 5, said());
     assert.ok(failed.every((start) => start.failed));
-    assert.match(workerLog(), /The worker cannot start: /);
-    assert.match(workerLog(), /native/i);
+    await until(said, () => /The worker cannot start: .*native/i.test(workerLog()));
     await sleep(3_000);
     assert.equal(worker.starts().length, 2 + failed.length, 'it stays stopped');
   });
