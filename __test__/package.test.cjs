@@ -137,6 +137,14 @@ test('npm pack takes what users need and nothing else', async (t) => {
     'index.d.ts',
     'index.js',
     'package.json',
+    'settings/ecosystem.cjs',
+    'settings/ecosystem.d.ts',
+    'settings/index.cjs',
+    'settings/index.d.ts',
+    'settings/keys.cjs',
+    'settings/node-options.cjs',
+    'settings/open-options.cjs',
+    'settings/value-kinds.cjs',
   ]);
 });
 

@@ -16,6 +16,8 @@ import native, {
   SyncReport,
   Vectors,
 } from 'claude-mem-native';
+import { ecosystem, workerApp, EXIT_GIVE_UP, type WorkerApp } from 'claude-mem-native/ecosystem';
+import { readSettings, parseNodeOptions, KNOWN_KEYS, type Settings } from 'claude-mem-native/settings';
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 function holds<_Claim extends true>(): void {}
@@ -250,4 +252,27 @@ export async function deleting(memory: Memory): Promise<void> {
   }
   // @ts-expect-error: a time is required
   await memory.retention({ project: 'p' });
+}
+
+export async function settings(): Promise<void> {
+  const read = readSettings({ environment: process.env });
+  holds<Equal<typeof read, Settings>>();
+  holds<Equal<typeof read.values.CLAUDE_MEM_WORKER_PORT, number>>();
+  holds<Equal<typeof read.values.CLAUDE_MEM_NATIVE_DURABILITY, 'normal' | 'full' | undefined>>();
+  await using memory = await openMemory(read.openOptions);
+  for (const { source, key, message } of read.rejected) console.error(source, key, message, memory.role);
+  const { args, refused } = parseNodeOptions('--trace-warnings');
+  console.log(args.length, refused[0]?.flag, KNOWN_KEYS[0]);
+  const app: WorkerApp = workerApp({
+    script: 'worker.cjs',
+    dataDir: 'somewhere',
+    warn: (message) => console.warn(message),
+  });
+  holds<Equal<ReturnType<typeof ecosystem>, { apps: WorkerApp[] }>>();
+  process.exitCode = EXIT_GIVE_UP;
+  console.log(app.max_restarts);
+  // @ts-expect-error the script is required
+  workerApp({});
+  // @ts-expect-error no such setting
+  console.log(read.values.CLAUDE_MEM_NATIVE_NO_SUCH);
 }
