@@ -53,9 +53,11 @@ function saidOnce({ stdout, stderr }, pattern) {
 }
 
 /** A data directory with one observation, a waiting message and two dead letters; nobody has it open. */
-async function filled(t) {
+async function filled(t, { indexed = true } = {}) {
   const { directory } = dataDirectory(t);
-  const memory = await openMemory({ dataDir: directory, indexing: 'manual', deadlineMs: 60_000 });
+  // By words only: the tests need no model, and a machine that has one shall not take longer for it.
+  const options = { indexing: 'manual', deadlineMs: 60_000, embedder: 'external' };
+  const memory = await openMemory({ dataDir: directory, ...options });
   try {
     const session = await memory.store.createSDKSession('session-1', 'my-project', 'fix the login bug');
     await memory.store.storeObservation('session-1', 'my-project', {
@@ -69,6 +71,7 @@ async function filled(t) {
       await batch.deadLetter(ids, 'the model refused it');
       break;
     }
+    if (indexed) await memory.vectors.sync();
     return { directory, session };
   } finally {
     await memory.dispose();
@@ -262,10 +265,20 @@ describe('without a worker', () => {
       'observation',
     ]);
     assert.equal(code, 0, stderr);
-    assert.match(stdout, /^Login refused \[31mvalid tokens/);
+    assert.match(stdout, /^Login refused  \[31mvalid tokens/);
     assert.match(stdout, /observation 1 · .*my-project · bugfix/);
     assert.equal(stdout.includes('\u001b'), false, 'colours, or what a row has brought');
     assert.match(stderr, /^1 of 1, by keyword/);
+  });
+
+  test('search in a directory that nobody has indexed finds by the tables, and says so', async (t) => {
+    const { directory } = await filled(t, { indexed: false });
+    const search = (...more) => run(directory, ['search', 'Login', 'refused', '--json', ...more]);
+    const { results, mode, reason, total } = JSON.parse((await search()).stdout);
+    assert.deepEqual([results.length, results[0].kind, total, mode], [1, 'observation', 1, 'keyword']);
+    assert.match(reason, /the index is not made yet/);
+    assert.deepEqual(JSON.parse((await search('--project', 'another')).stdout).results, []);
+    assert.deepEqual(JSON.parse((await search('--kind', 'prompt')).stdout).results, []);
   });
 
   test('queue: retry, pause, resume, purge', async (t) => {
@@ -326,8 +339,12 @@ describe('without a worker', () => {
     await succeeds(other, ['restore', folder]);
     const found = JSON.parse(await succeeds(other, ['search', 'tokens', '--mode', 'keyword', '--json']));
     assert.equal(found.results.length, 1);
+    // What is the same already needs no word.
+    const memory = await openMemory({ dataDir: directory, indexing: 'manual' });
+    await memory.store.createSDKSession('later', 'my-project', 'something else');
+    await memory.dispose();
     saidOnce(await run(directory, ['restore', folder]), /overwrite/);
-    assert.match(await succeeds(directory, ['restore', folder, '--overwrite']), /claude-mem\.db: /);
+    assert.match(await succeeds(directory, ['restore', folder, '--overwrite']), /kept as .*\.before-restore/);
   });
 
   test('check and repair', async (t) => {

@@ -24,13 +24,47 @@ function show({ results, total, mode, reason }) {
   process.stderr.write(`${paint('dim', note, process.stderr)}\n`);
 }
 
+/**
+ * The tables' own text index, for a directory that no owner has indexed yet: a client makes no index. It finds the query
+ * as a phrase, the newest first across the kinds.
+ */
+async function inTables(store, query, { kind, limit, offset, project }) {
+  const asked = { limit: limit + offset, ...(project !== undefined && { project }) };
+  const searches = {
+    observation: () => store.searchObservations(query, asked),
+    summary: () => store.searchSessions(query, asked),
+    prompt: () => store.searchUserPrompts(query, asked),
+  };
+  const kinds = kind === 'all' ? Object.keys(searches) : [kind];
+  const found = [];
+  for (const each of kinds) found.push(...(await searches[each]()).map((row) => ({ ...row, kind: each })));
+  if (kinds.length > 1) found.sort((one, other) => other.created_at_epoch - one.created_at_epoch);
+  return {
+    results: found.slice(offset, offset + limit),
+    total: found.length,
+    mode: 'keyword',
+    reason:
+      'the index is not made yet: the words were looked for as a phrase; the worker makes it, and "claude-mem-native setup"',
+    pendingDocuments: 0,
+  };
+}
+
+/** Whether there are rows, and none of them is in the index. */
+async function notIndexed({ store, vectors }) {
+  if ((await vectors.status()).rows > 0) return false;
+  const { observations, summaries, prompts } = await store.getStats();
+  return observations + summaries + prompts > 0;
+}
+
 async function search(words, options) {
+  const query = words.join(' ');
   const answer = await asClient(
     options,
     async (memory) => {
+      if (await notIndexed(memory)) return inTables(memory.store, query, options);
       const { limit, offset, project, mode } = options;
       const asked = { limit, offset, mode, explain: true, ...(project !== undefined && { project }) };
-      const found = await memory.search[KINDS[options.kind]](words.join(' '), asked);
+      const found = await memory.search[KINDS[options.kind]](query, asked);
       // In one kind the rows need not say what they are; here they do.
       return { ...found, results: found.results.map((row) => ({ ...row, kind: row.kind ?? options.kind })) };
     },
