@@ -5,6 +5,7 @@ const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const path = require('node:path');
 const { execFile } = require('node:child_process');
+const { isBuiltin } = require('node:module');
 const { test } = require('node:test');
 const { promisify } = require('node:util');
 
@@ -92,10 +93,30 @@ test('nothing runs at installation and nothing is left to chance', () => {
   for (const script of ['preinstall', 'install', 'postinstall', 'prepare', 'prepublish']) {
     assert.equal(manifest.scripts[script], undefined, script);
   }
-  assert.equal(manifest.dependencies, undefined, 'the module itself needs no package');
-  for (const [name, version] of Object.entries(manifest.devDependencies)) {
+  assert.deepEqual(
+    Object.keys(manifest.dependencies),
+    ['cli-progress', 'commander'],
+    'the command line alone needs some',
+  );
+  for (const [name, version] of Object.entries({ ...manifest.dependencies, ...manifest.devDependencies })) {
     assert.match(version, /^\d+\.\d+\.\d+$/, `${name} is not pinned`);
   }
+});
+
+test('the module itself needs no package', () => {
+  const required = [...read('index.js').matchAll(/require\('([^'.]+)'\)/g)].map(([, name]) => name);
+  assert.ok(required.length > 0);
+  for (const name of required) {
+    const known = name.startsWith('node:') || isBuiltin(name) || name.startsWith(`${manifest.name}-`);
+    assert.ok(known || name.startsWith(`${manifest.name}/`), name);
+  }
+});
+
+test('the command line is where the manifest says, and can be run', () => {
+  const [place, ...others] = Object.values(manifest.bin);
+  assert.deepEqual(others, []);
+  assert.match(read(place), /^#!\/usr\/bin\/env node\n/);
+  if (process.platform !== 'win32') assert.ok(fs.statSync(path.join(ROOT, place)).mode & 0o100);
 });
 
 test('the lock file names no registry and no package with an install script', () => {
@@ -131,21 +152,17 @@ test('npm pack takes what users need and nothing else', async (t) => {
   );
   // A list in older versions of npm, an object by package name in newer ones.
   const [packed] = Object.values(JSON.parse(stdout));
-  assert.deepEqual(packed.files.map((file) => file.path).sort(), [
-    'LICENSE',
-    'README.md',
-    'index.d.ts',
-    'index.js',
-    'package.json',
-    'settings/ecosystem.cjs',
-    'settings/ecosystem.d.ts',
-    'settings/index.cjs',
-    'settings/index.d.ts',
-    'settings/keys.cjs',
-    'settings/node-options.cjs',
-    'settings/open-options.cjs',
-    'settings/value-kinds.cjs',
-  ]);
+  assert.deepEqual(
+    packed.files.map((file) => file.path).sort(),
+    [
+      'LICENSE',
+      'README.md',
+      ...['cli', 'settings'].flatMap(filesBelow).map((file) => file.replaceAll(path.sep, '/')),
+      'index.d.ts',
+      'index.js',
+      'package.json',
+    ].sort(),
+  );
 });
 
 test('the CI script can be run', { skip: process.platform === 'win32' && 'Windows has no executable bit' }, () => {

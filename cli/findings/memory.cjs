@@ -1,0 +1,156 @@
+'use strict';
+// What doctor finds as a client that only reads: the database and its schema, the queue, dead letters, vectors and model.
+
+const { chromaDirectory } = require('../chroma-directory.cjs');
+const { firstLine } = require('../faults.cjs');
+const { asClient, dataDirectory, databaseOf, exists } = require('../opening.cjs');
+const { counted, duration, number } = require('../output.cjs');
+const { finding } = require('./finding.cjs');
+
+/** A message that waits longer than this is not being worked on. */
+const LONG_MS = 3_600_000;
+
+const REMEDIES = {
+  ERR_SCHEMA_UNSUPPORTED: 'install the claude-mem-native that knows this claude-mem',
+  ERR_CORRUPT: 'stop the worker and restore a backup: "claude-mem-native restore FOLDER --overwrite"',
+  ERR_IO: 'look at the disk and at the permissions of the file',
+  ERR_BUSY: 'end whoever holds the file, and run this again',
+  ERR_NATIVE_BINDING: 'run "npm install claude-mem-native" on this machine; in a clone, "npm run build"',
+};
+
+const failed = (check, error) =>
+  finding(
+    check,
+    'error',
+    `${error.code ?? 'error'}: ${firstLine(error)}`,
+    REMEDIES[error.code] ?? 'run "claude-mem-native check"',
+  );
+
+async function ofDatabase({ store }) {
+  const { observations, sessions, summaries, prompts } = await store.getStats();
+  // The search in full text fails where its tables are missing.
+  await store.searchObservations('doctor', { limit: 1 });
+  return [
+    finding(
+      'database',
+      'ok',
+      `${counted(sessions, 'session')}, ${counted(observations, 'observation')}, ${counted(summaries, 'summary', 'summaries')}, ${counted(prompts, 'prompt')}`,
+    ),
+    finding('schema', 'ok', 'one that this engine knows; its text index answers'),
+  ];
+}
+
+async function ofQueue({ queue }) {
+  const [waiting, dead] = [await queue.discover(), await queue.deadLetters({ limit: 10_000 })];
+  const findings = [];
+  const messages = waiting.reduce((sum, { depth }) => sum + depth, 0);
+  const oldest = Math.min(...waiting.map(({ oldestEpoch }) => oldestEpoch ?? Infinity));
+  const age = Date.now() - oldest;
+  const said = `${counted(messages, 'message')} of ${counted(waiting.length, 'session')}`;
+  if (messages === 0) findings.push(finding('queue', 'ok', 'nothing waits'));
+  else if (age > LONG_MS)
+    findings.push(
+      finding(
+        'queue',
+        'warning',
+        `${said}; the oldest has waited for ${duration(age)}`,
+        'start the worker; "claude-mem-native queue list" shows which are paused or failing',
+      ),
+    );
+  else findings.push(finding('queue', 'ok', `${said}; the oldest has waited for ${duration(age)}`));
+  const paused = waiting.filter((each) => each.paused).length;
+  if (paused > 0)
+    findings.push(
+      finding(
+        'queue',
+        'warning',
+        `${counted(paused, 'session')} with messages ${paused === 1 ? 'is' : 'are'} paused`,
+        'stop the worker, run "claude-mem-native queue resume", and start it anew',
+      ),
+    );
+  findings.push(
+    dead.length === 0
+      ? finding('dead letters', 'ok', 'none')
+      : finding(
+          'dead letters',
+          'warning',
+          `${number(dead.length)}; the newest: ${dead[0].error ?? dead[0].reason}`,
+          '"claude-mem-native queue list" shows them; "queue retry" and "queue purge" end them',
+        ),
+  );
+  return findings;
+}
+
+async function ofVectors({ vectors }) {
+  const { documents, embedded, pending, model, otherModel, state, reason } = await vectors.status();
+  const findings = [
+    model.availability === 'missing'
+      ? finding('model', 'warning', model.reason, '"claude-mem-native setup --model PLACE" puts one in place')
+      : finding('model', 'ok', `${model.name}, ${model.availability}`),
+  ];
+  const said = `${number(embedded)} of ${counted(documents, 'document')} have a vector`;
+  if (otherModel)
+    findings.push(
+      finding(
+        'vectors',
+        'warning',
+        `they are of the model ${otherModel.name}`,
+        'use that model, or run setup with a new one',
+      ),
+    );
+  else if (state === 'failing')
+    findings.push(
+      finding('vectors', 'error', `${said}: ${reason}`, 'look at the disk; the index is made anew by itself'),
+    );
+  else if (pending > 0)
+    findings.push(
+      finding(
+        'vectors',
+        'info',
+        said,
+        'the worker makes the others in the background; "claude-mem-native setup" at once',
+      ),
+    );
+  else findings.push(finding('vectors', 'ok', said));
+  return findings;
+}
+
+function ofChroma(directory) {
+  const found = chromaDirectory(directory);
+  return found
+    ? finding('Chroma', 'info', `${found} has vectors`, '"claude-mem-native import-chroma" takes them over')
+    : finding('Chroma', 'ok', 'no directory of it');
+}
+
+async function ofMemory(options) {
+  const directory = dataDirectory(options);
+  const findings = [];
+  if (!exists(databaseOf(directory))) {
+    findings.push(
+      finding(
+        'database',
+        'info',
+        'there is none yet',
+        'the worker makes it when it starts, and "claude-mem-native setup" now',
+      ),
+    );
+  } else {
+    const looks = [
+      ['database', ofDatabase, ['store']],
+      ['queue', ofQueue, ['queue']],
+      ['vectors', ofVectors, ['store', 'vectors']],
+    ];
+    // Each for itself: a broken queue must not hide what there is to say of the database.
+    for (const [check, look, parts] of looks) {
+      try {
+        findings.push(...(await asClient(options, look, { parts, readOnly: true, clientModel: true })));
+      } catch (error) {
+        findings.push(failed(check, error));
+      }
+    }
+  }
+  findings.push(ofChroma(directory));
+  return findings;
+}
+
+module.exports = { failed, ofMemory };

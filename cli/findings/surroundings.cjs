@@ -1,0 +1,116 @@
+'use strict';
+// What doctor finds without opening anything: Node, the binary, the directory, its permissions, settings, free space.
+
+const fs = require('node:fs');
+const path = require('node:path');
+const { firstLine } = require('../faults.cjs');
+const { databaseOf, engine } = require('../opening.cjs');
+const { workerPort } = require('../worker-address.cjs');
+const { bytes } = require('../output.cjs');
+const { engines } = require('../../package.json');
+const { finding } = require('./finding.cjs');
+
+/** Below this SQLite is about to fail; below the second somebody should look. */
+const NO_SPACE = 100_000_000;
+const LITTLE_SPACE = 1_000_000_000;
+
+const statOf = (place) => fs.statSync(place, { throwIfNoEntry: false });
+
+function ofNode() {
+  const [major, minor] = /(\d+)\.(\d+)/.exec(engines.node).slice(1).map(Number);
+  const [hereMajor, hereMinor] = process.versions.node.split('.').map(Number);
+  const old = hereMajor < major || (hereMajor === major && hereMinor < minor);
+  const here = process.versions.bun ? `Bun ${process.versions.bun}` : `Node ${process.versions.node}`;
+  return old
+    ? finding('runtime', 'error', `${here} is too old`, `install Node ${major}.${minor} or newer`)
+    : finding('runtime', 'ok', `${here}, ${process.platform} ${process.arch}`);
+}
+
+function ofBinary() {
+  try {
+    const { openMemory } = engine();
+    if (typeof openMemory !== 'function') throw new Error('it was loaded and has no openMemory');
+    return finding('binary', 'ok', 'the engine can be loaded');
+  } catch (error) {
+    return finding(
+      'binary',
+      'error',
+      `the engine cannot be loaded on ${process.platform} ${process.arch} with Node ${process.versions.node} (modules ${process.versions.modules}): ${firstLine(error.cause ?? error)}`,
+      'run "npm install claude-mem-native" without --omit=optional on this machine; in a clone, "npm run build"',
+    );
+  }
+}
+
+function ofDirectory(directory) {
+  const stat = statOf(directory);
+  if (!stat)
+    return [
+      finding(
+        'directory',
+        'warning',
+        `${directory} is not there`,
+        'start the worker, which makes it, or run "claude-mem-native setup"; name another with --data-dir',
+      ),
+    ];
+  if (!stat.isDirectory())
+    return [finding('directory', 'error', `${directory} is no directory`, 'name the right one with --data-dir')];
+  return [finding('directory', 'ok', directory)];
+}
+
+function ofPermissions(directory) {
+  if (!statOf(directory)?.isDirectory()) return null;
+  const places = [directory, path.join(directory, 'native'), databaseOf(directory)];
+  for (const name of ['queue.db', 'index.db', 'collections.db', 'owner.lock'])
+    places.push(path.join(directory, 'native', name));
+  for (const place of places.filter((each) => statOf(each))) {
+    const wanted = statOf(place).isDirectory() ? fs.constants.X_OK : 0;
+    try {
+      fs.accessSync(place, fs.constants.R_OK | fs.constants.W_OK | wanted);
+    } catch (error) {
+      return finding(
+        'permissions',
+        'error',
+        `${place} cannot be read and written (${error.code})`,
+        `make it yours: chown -R and chmod -R u+rwX ${directory}`,
+      );
+    }
+  }
+  const open = process.platform !== 'win32' && statOf(directory).mode & 0o077;
+  return open
+    ? finding('permissions', 'info', 'others on this machine may look into the directory', `chmod 700 ${directory}`)
+    : finding('permissions', 'ok', 'all files can be read and written');
+}
+
+function ofSettings(options) {
+  const { port, fault } = workerPort(options);
+  return fault
+    ? finding('settings', 'warning', fault, `correct settings.json or remove it; until then port ${port} counts`)
+    : finding('settings', 'ok', `the worker's port is ${port}`);
+}
+
+/** The nearest directory above a place that is there. */
+function nearest(place) {
+  while (!statOf(place) && path.dirname(place) !== place) place = path.dirname(place);
+  return place;
+}
+
+/** Bytes that may be written at a place. */
+function freeBytes(place) {
+  const { bavail, bsize } = fs.statfsSync(nearest(place));
+  return bavail * bsize;
+}
+
+function ofDisk(directory) {
+  let free;
+  try {
+    free = freeBytes(directory);
+  } catch (error) {
+    return finding('disk space', 'info', `cannot be told: ${error.message}`);
+  }
+  const remedy = 'make room; messages are refused with ERR_DISK_FULL when there is none, and none is lost';
+  if (free < NO_SPACE) return finding('disk space', 'error', `only ${bytes(free)} are free`, remedy);
+  if (free < LITTLE_SPACE) return finding('disk space', 'warning', `only ${bytes(free)} are free`, remedy);
+  return finding('disk space', 'ok', `${bytes(free)} are free`);
+}
+
+module.exports = { freeBytes, ofBinary, ofDirectory, ofDisk, ofNode, ofPermissions, ofSettings };
