@@ -69,7 +69,7 @@ function runCell(trial, driver, variant, repetition, quick) {
   const child = spawnSync(
     process.execPath,
     ['--expose-gc', ...(variant.nodeFlags ?? []), path.join(__dirname, 'cell.cjs'), ...cellArguments],
-    { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 2 ** 26, timeout: CELL_MS },
+    { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 2 ** 26, timeout: trial.cellMs ?? CELL_MS },
   );
   const cell = { trial: trial.id, variant: variant.title, driver: driver.id, repetition };
   if (child.status === 0) {
@@ -135,7 +135,8 @@ function main() {
   }
 
   if (!wanted['no-peers']) {
-    for (const sentence of installPeers()) process.stdout.write(`Without a peer: ${sentence}\n`);
+    const more = trials.flatMap((trial) => trial.install?.() ?? []);
+    for (const sentence of [...installPeers(), ...more]) process.stdout.write(`Without a peer: ${sentence}\n`);
   }
   const present = drivers.filter((driver) => {
     const reason = driver.unavailable();
