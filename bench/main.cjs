@@ -7,6 +7,7 @@
 //   npm run bench -- cycle --driver native     the drivers named
 //   --repetitions 3    how often each cell is run, long trials less often    --quick    tiny sizes, once: whether it runs, not how fast
 //   --no-peers         without packages of others, and without installing them
+//   --observations 500 how many of the reference database are used by the trials that index it
 //   --results <dir>    where the JSON is written, in place of bench/results
 //
 // Nothing here fails on a figure: the table says what was wanted, the reader judges.
@@ -43,6 +44,7 @@ function readArguments() {
     options: {
       driver: { type: 'string', multiple: true, default: [] },
       repetitions: { type: 'string' },
+      observations: { type: 'string' },
       results: { type: 'string', default: path.join(__dirname, 'results') },
       quick: { type: 'boolean', default: false },
       'no-peers': { type: 'boolean', default: false },
@@ -120,6 +122,8 @@ function disagreements(cells) {
 
 function main() {
   const wanted = readArguments();
+  // The variants of a trial are made of it, here and in the process of each cell.
+  if (wanted.observations) process.env.CLAUDE_MEM_BENCH_OBSERVATIONS = wanted.observations;
   const chosen = (list, ids) => list.filter(({ id }) => ids.length === 0 || ids.includes(id));
   const trials = chosen(load('trials'), wanted.trials);
   const drivers = chosen(load('drivers'), wanted.driver).filter(
