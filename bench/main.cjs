@@ -7,6 +7,7 @@
 //   npm run bench -- cycle --driver native     the drivers named
 //   --repetitions 3    how often each cell is run, long trials less often    --quick    tiny sizes, once: whether it runs, not how fast
 //   --no-peers         without packages of others, and without installing them
+//   --observations 500 how many of the reference database are used by the trials that index it
 //   --results <dir>    where the JSON is written, in place of bench/results
 //
 // Nothing here fails on a figure: the table says what was wanted, the reader judges.
@@ -43,6 +44,7 @@ function readArguments() {
     options: {
       driver: { type: 'string', multiple: true, default: [] },
       repetitions: { type: 'string' },
+      observations: { type: 'string' },
       results: { type: 'string', default: path.join(__dirname, 'results') },
       quick: { type: 'boolean', default: false },
       'no-peers': { type: 'boolean', default: false },
@@ -69,7 +71,7 @@ function runCell(trial, driver, variant, repetition, quick) {
   const child = spawnSync(
     process.execPath,
     ['--expose-gc', ...(variant.nodeFlags ?? []), path.join(__dirname, 'cell.cjs'), ...cellArguments],
-    { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 2 ** 26, timeout: CELL_MS },
+    { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 2 ** 26, timeout: trial.cellMs ?? CELL_MS },
   );
   const cell = { trial: trial.id, variant: variant.title, driver: driver.id, repetition };
   if (child.status === 0) {
@@ -120,6 +122,8 @@ function disagreements(cells) {
 
 function main() {
   const wanted = readArguments();
+  // The variants of a trial are made of it, here and in the process of each cell.
+  if (wanted.observations) process.env.CLAUDE_MEM_BENCH_OBSERVATIONS = wanted.observations;
   const chosen = (list, ids) => list.filter(({ id }) => ids.length === 0 || ids.includes(id));
   const trials = chosen(load('trials'), wanted.trials);
   const drivers = chosen(load('drivers'), wanted.driver).filter(
@@ -135,7 +139,8 @@ function main() {
   }
 
   if (!wanted['no-peers']) {
-    for (const sentence of installPeers()) process.stdout.write(`Without a peer: ${sentence}\n`);
+    const more = trials.flatMap((trial) => trial.install?.() ?? []);
+    for (const sentence of [...installPeers(), ...more]) process.stdout.write(`Without a peer: ${sentence}\n`);
   }
   const present = drivers.filter((driver) => {
     const reason = driver.unavailable();

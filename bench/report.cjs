@@ -66,7 +66,7 @@ function rowsOf(trial, drivers, cells) {
         }
         const figures = summary(mine.map((cell) => cell.figures.measures[key]));
         const wanted = { ...measure.wanted, ...variant.wanted?.[key] };
-        const peer = wanted.peer ?? trial.peer;
+        const peer = wanted.peer ?? measure.peer ?? trial.peer;
         let [ratio, above] = [null, null];
         if (peer && peer !== driver.id) {
           const both = pairs(mine, done(peer), key);

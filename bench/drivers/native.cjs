@@ -1,9 +1,12 @@
 'use strict';
 // This module.
 
+const path = require('node:path');
 const { setTimeout: sleep } = require('node:timers/promises');
 const { openMemory } = require('../..');
 const { prepare } = require('../data.cjs');
+const { modelFile } = require('../embedding/model.cjs');
+const { median } = require('../statistics.cjs');
 const { DIMENSIONS } = require('../vectors/data.cjs');
 
 // What the peers have as well: nothing is indexed or embedded beside it.
@@ -11,7 +14,7 @@ const PARTS = ['store', 'queue'];
 
 module.exports = {
   title: 'claude-mem-native',
-  provides: ['queue', 'durable', 'claims', 'wake-up', 'store', 'open', 'vectors'],
+  provides: ['queue', 'durable', 'claims', 'wake-up', 'store', 'open', 'vectors', 'embedding', 'embedding padded'],
   unavailable: () => null,
 
   /** Opens the queue of a directory; `options` are those of openMemory. */
@@ -69,5 +72,25 @@ module.exports = {
       search: async (vector, k) => (await collection.query({ vector, k, include: [] })).map(({ id }) => Number(id)),
       close: () => memory.dispose(),
     };
+  },
+
+  /** Texts a second of each kind; each round has texts of its own, as one that is known is not embedded again. */
+  async embeddingRates(directory, corpus, rounds) {
+    const memory = await openMemory({ dataDir: directory, parts: ['vectors'], modelDir: path.dirname(modelFile()) });
+    const measured = {};
+    for (let round = 0; round <= rounds; round += 1) {
+      for (const [kind, texts] of Object.entries(corpus(round))) {
+        const collection = memory.vectors.collection(`${kind}-${round}`);
+        const documents = texts.map((text, index) => ({ id: String(index), text }));
+        const startedAt = performance.now();
+        const { owed } = await collection.upsert(documents);
+        const rate = texts.length / ((performance.now() - startedAt) / 1_000);
+        if (owed > 0) throw new Error(`${owed} of ${texts.length} texts have no vector`);
+        // The first round loads the model.
+        if (round > 0) (measured[kind] ??= []).push(rate);
+      }
+    }
+    await memory.dispose();
+    return Object.fromEntries(Object.entries(measured).map(([kind, rates]) => [kind, median(rates)]));
   },
 };

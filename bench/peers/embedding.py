@@ -1,11 +1,11 @@
 """The embedding peers: the same model in Python's onnxruntime, on one thread.
 
-    python embedding.py MODEL.onnx VOCAB.txt < texts.json
+    python embedding.py MODEL.onnx VOCAB.txt sorted|padded < asked.json
 
-Reads {"short": [texts], "long": [texts], "rounds": n} and prints one line of JSON:
-{"versions": {...}, "onnxruntime": {"short": rate, "long": rate}, "padded": {...}}, rates in texts a second, medians of
-the rounds. `onnxruntime` sorts by length and pads to the longest of a batch, as we do, with batches of the size that
-was best for it of those tried; `padded` is Chroma's way: 32 texts a batch, always padded to 256 tokens.
+Reads {"texts": {kind: [texts]}, "rounds": n} and prints one line of JSON: {"versions": {...}, "rates": {kind: rate}},
+rates in texts a second, medians of the rounds. `sorted` sorts by length and pads to the longest of a batch, as we do,
+with batches of the size that was best for it of those tried; `padded` is Chroma's way: 32 texts a batch, always padded
+to 256 tokens.
 
 Needs onnxruntime, tokenizers and numpy; bench installs them into a folder of their own.
 """
@@ -76,33 +76,33 @@ class Embedder:
                 vectors[text] = means[row]
         return vectors
 
+    def once(self, texts):
+        start = time.perf_counter()
+        self.embed(texts)
+        return len(texts) / (time.perf_counter() - start)
+
     def rate(self, texts, rounds):
-        def once():
-            start = time.perf_counter()
+        if self.padded:
+            # Many times slower: fewer texts tell as much.
+            texts = texts[:64]
+            self.embed(texts[:1])
+        else:
             self.embed(texts)
-            return len(texts) / (time.perf_counter() - start)
 
-        once()
-        return statistics.median(once() for _ in range(rounds))
+            def tried(size):
+                self.batch_tokens = size
+                return self.once(texts)
+
+            self.batch_tokens = max(BATCH_TOKENS, key=tried)
+        return statistics.median(self.once(texts) for _ in range(rounds))
 
 
-def main(model, vocabulary):
+def main(model, vocabulary, way):
     asked = json.load(sys.stdin)
-    answer = {"versions": {"onnxruntime": onnxruntime.__version__, "tokenizers": tokenizers.__version__}}
-    for name in ("onnxruntime", "padded"):
-        embedder = Embedder(model, vocabulary, padded=name == "padded")
-        answer[name] = {}
-        for kind in ("short", "long"):
-            texts = asked[kind]
-            if embedder.padded:
-                # Sixteen times slower: fewer texts tell as much.
-                answer[name][kind] = embedder.rate(texts[:64], 1)
-                continue
-            best = 0
-            for embedder.batch_tokens in BATCH_TOKENS:
-                best = max(best, embedder.rate(texts, asked["rounds"]))
-            answer[name][kind] = best
-    print(json.dumps(answer))
+    embedder = Embedder(model, vocabulary, padded=way == "padded")
+    rates = {kind: embedder.rate(texts, asked["rounds"]) for kind, texts in asked["texts"].items()}
+    versions = {"onnxruntime": onnxruntime.__version__, "tokenizers": tokenizers.__version__}
+    print(json.dumps({"versions": versions, "rates": rates}))
 
 
 if __name__ == "__main__":
