@@ -82,6 +82,25 @@ describe('names in the guide', () => {
     });
   }
 
+  test('each method of the store and of the lists, and each route of the worker, has its place', () => {
+    const reference = read('docs/methods-and-routes.md');
+    for (const type of ['Store', 'Pages']) {
+      for (const [, method] of bodyOf(types, type).matchAll(/^ {2}(\w+)\(/gm)) {
+        assert.match(reference, new RegExp(`\\b${method}\\b`), `${type}.${method}`);
+      }
+    }
+    const routes = fs.readdirSync(path.join(ROOT, 'examples/worker/routes'));
+    const declared = routes.flatMap((file) => [
+      ...read(`examples/worker/routes/${file}`).matchAll(/router\.(get|post|delete)\(\s*'([^']+)'/g),
+    ]);
+    assert.ok(declared.length > 20);
+    // Those that 6.0.2 does not have.
+    const ours = ['/:id/poke', '/sessions', '/api/metrics/history'];
+    for (const [, verb, route] of declared.filter(([, , route]) => !ours.includes(route))) {
+      assert.match(reference, new RegExp(`\`${verb.toUpperCase()} [^\`]*${route}\``), `${verb} ${route}`);
+    }
+  });
+
   test('what is checked is there to be checked', () => {
     const all = GUIDE.map(read).join('\n');
     assert.ok([...all.matchAll(/\bmemory\.\w+\.\w+\(/g)].length > 20);
