@@ -420,7 +420,8 @@ describe('doctor', () => {
     const copy = fs.mkdtempSync(path.join(os.tmpdir(), 'claude-mem-native-package-'));
     t.after(() => fs.rmSync(copy, { recursive: true, force: true }));
     fs.cpSync(path.join(ROOT, 'cli'), path.join(copy, 'cli'), { recursive: true });
-    for (const name of ['index.js', 'package.json']) fs.copyFileSync(path.join(ROOT, name), path.join(copy, name));
+    for (const name of ['index.js', 'package.json', 'loader', 'settings'])
+      fs.cpSync(path.join(ROOT, name), path.join(copy, name), { recursive: true });
     fs.symlinkSync(path.join(ROOT, 'node_modules'), path.join(copy, 'node_modules'), 'junction');
     const main = path.join(copy, 'cli', 'main.cjs');
 
@@ -434,7 +435,7 @@ describe('doctor', () => {
 
     const ended = await run(directory, ['check'], { main });
     assert.equal(ended.code, 1);
-    saidOnce(ended, /binary of the engine cannot be loaded/);
+    saidOnce(ended, /has no binary that can be loaded on .* run "npm install .*doctor" says more/);
 
     fs.rmSync(path.join(copy, 'node_modules'));
     saidOnce(await run(directory, ['check'], { main }), /the package commander, .* is not installed/);

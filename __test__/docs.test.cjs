@@ -10,6 +10,8 @@ const { execFile } = require('node:child_process');
 const { describe, test } = require('node:test');
 const { promisify } = require('node:util');
 
+const { errorCodes } = require('./error-codes.cjs');
+
 const ROOT = path.join(__dirname, '..');
 const DOCUMENTS = [
   'README.md',
@@ -61,7 +63,7 @@ describe('names in the guide', () => {
   const classOf = Object.fromEntries(
     [...bodyOf(types, 'Memory').matchAll(/^ {2}get (\w+)\(\): (\w+)/gm)].map(([, getter, type]) => [getter, type]),
   );
-  const codes = [...read('src/error.rs').matchAll(/"(ERR_[A-Z_]+)"/g)].map(([, code]) => code);
+  const codes = errorCodes();
   const options = [...['OpenOptions', 'ConsumeOptions', 'ReleaseOptions', 'PauseOptions', 'CommitAnswer']].flatMap(
     (name) => [...bodyOf(types, name).matchAll(/^ {2}(\w+)\??:/gm)].map(([, option]) => option),
   );
