@@ -3,7 +3,7 @@
 
 const { chromaDirectory } = require('../chroma-directory.cjs');
 const { firstLine } = require('../faults.cjs');
-const { asClient, dataDirectory, databaseOf, exists } = require('../opening.cjs');
+const { asClient, asQueueClient, dataDirectory, databaseOf, exists } = require('../opening.cjs');
 const { counted, duration, number } = require('../output.cjs');
 const { finding } = require('./finding.cjs');
 
@@ -36,8 +36,31 @@ async function ofDatabase({ store }) {
       'ok',
       `${counted(sessions, 'session')}, ${counted(observations, 'observation')}, ${counted(summaries, 'summary', 'summaries')}, ${counted(prompts, 'prompt')}`,
     ),
-    finding('schema', 'ok', 'one that this engine knows; its text index answers'),
+    ofSchema(await store.getSchema()),
   ];
+}
+
+function ofSchema({ step, missingStep, recorded, nativeFormat }) {
+  if (missingStep !== null)
+    return finding(
+      'schema',
+      'warning',
+      `step ${step}; step ${missingStep} is missing`,
+      'start the worker once, which brings it up to date',
+    );
+  const unrecorded = Array.from({ length: step - 3 }, (_, index) => index + 4).filter(
+    (each) => !recorded.includes(each),
+  );
+  const later = recorded.filter((each) => each > step);
+  const said = [
+    `step ${step}, all that claude-mem 6.0.2 has; its text index answers`,
+    ...(later.length > 0 ? [`recorded by later versions: ${later.join(', ')}`] : []),
+    ...(unrecorded.length > 0 ? [`not recorded, though done: ${unrecorded.join(', ')}`] : []),
+    nativeFormat === null
+      ? "the engine's own tables are not there yet"
+      : `the engine's own tables: format ${nativeFormat}`,
+  ];
+  return finding('schema', 'ok', said.join('; '));
 }
 
 async function ofQueue({ queue }) {
@@ -65,7 +88,7 @@ async function ofQueue({ queue }) {
         'queue',
         'warning',
         `${counted(paused, 'session')} with messages ${paused === 1 ? 'is' : 'are'} paused`,
-        'stop the worker, run "claude-mem-native queue resume", and start it anew',
+        '"claude-mem-native queue resume" lets them go on; with --session the one that was paused for itself',
       ),
     );
   findings.push(
@@ -137,13 +160,14 @@ async function ofMemory(options) {
   } else {
     const looks = [
       ['database', ofDatabase, ['store']],
-      ['queue', ofQueue, ['queue']],
+      ['queue', ofQueue, null],
       ['vectors', ofVectors, ['store', 'vectors']],
     ];
     // Each for itself: a broken queue must not hide what there is to say of the database.
     for (const [check, look, parts] of looks) {
       try {
-        findings.push(...(await asClient(options, look, { parts, readOnly: true, clientModel: true })));
+        const open = parts === null ? asQueueClient : asClient;
+        findings.push(...(await open(options, look, { ...(parts && { parts }), readOnly: true, clientModel: true })));
       } catch (error) {
         findings.push(failed(check, error));
       }
