@@ -7,7 +7,7 @@ const os = require('node:os');
 const path = require('node:path');
 const { describe, test } = require('node:test');
 
-const { dataDirectory } = require('../data-directory.cjs');
+const { dataDirectory, withoutFixtures } = require('../data-directory.cjs');
 const { NOBODY, ROOT, filled, findingOf, run, saidOnce, worker } = require('./running.cjs');
 
 describe('doctor', () => {
@@ -56,6 +56,22 @@ describe('doctor', () => {
     assert.match(findingOf(stdout, 'Chroma')[0].remedy, /import-chroma/);
     assert.match(findingOf(stdout, 'worker')[0].message, /does not answer/);
   });
+
+  for (const [fixture, severity, check, said] of [
+    ['schema-v7-rows.db', 'warning', 'schema', /^step 7; step 8 is missing$/],
+    ['newer-v7.4.5-fresh.db', 'ok', 'schema', /^step 10, .*recorded by later versions: 11, 16/],
+    ['newer-v9.1.1-fresh.db', 'error', 'database', /^ERR_SCHEMA_UNSUPPORTED: .*newest schema version recorded: 21/],
+  ]) {
+    test(`the schema of ${fixture}, which is left as it was`, { skip: withoutFixtures(fixture) }, async (t) => {
+      const { directory, database } = dataDirectory(t, fixture);
+      const before = fs.readFileSync(database, 'base64');
+      const { stdout } = await run(directory, ['doctor', '--quick', '--json', ...NOBODY]);
+      const found = findingOf(stdout, check);
+      assert.deepEqual([found.length, found[0].severity], [1, severity], stdout);
+      assert.match(found[0].message, said);
+      assert.equal(fs.readFileSync(database, 'base64'), before);
+    });
+  }
 
   test('each setting that does not count, with its message and a remedy', async (t) => {
     const { directory } = dataDirectory(t);

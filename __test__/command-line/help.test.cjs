@@ -25,7 +25,7 @@ describe('help and mistakes', () => {
         await succeeds(directory, ['queue', name, '--help']),
         new RegExp(`^Usage: claude-mem-native queue ${name}`),
       );
-    assert.equal(await succeeds(directory, ['--version']), `${require('../package.json').version}\n`);
+    assert.equal(await succeeds(directory, ['--version']), `${require('../../package.json').version}\n`);
     assert.deepEqual(fs.readdirSync(directory), []);
   });
 

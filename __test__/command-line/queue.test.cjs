@@ -77,7 +77,10 @@ describe('queue', () => {
 
   test('tables of a version that is not known: the queue alone', async (t) => {
     const { directory } = await filled(t);
-    await foreign.execute(path.join(directory, 'claude-mem.db'), 'CREATE TABLE sync_state(x)');
+    await foreign.execute(
+      path.join(directory, 'claude-mem.db'),
+      'ALTER TABLE sdk_sessions RENAME COLUMN claude_session_id TO content_session_id',
+    );
     const { dead, waiting } = JSON.parse(await succeeds(directory, ['queue', 'list', '--json']));
     assert.deepEqual([waiting.length, dead.length], [1, 2]);
     assert.equal(await succeeds(directory, ['queue', 'purge', '--all', '--yes']), '2 dead letters thrown away\n');

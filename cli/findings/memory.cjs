@@ -18,12 +18,23 @@ const REMEDIES = {
   ERR_NATIVE_BINDING: 'run "npm install claude-mem-native" on this machine; in a clone, "npm run build"',
 };
 
-const failed = (check, error) =>
-  finding(
+function failed(check, error) {
+  if (error.missingStep) return older(error.missingStep - 1, error.missingStep);
+  return finding(
     check,
     'error',
     `${error.code ?? 'error'}: ${firstLine(error)}`,
     REMEDIES[error.code] ?? 'run "claude-mem-native check"',
+  );
+}
+
+/** A schema that an owner brings up to date. */
+const older = (step, missing) =>
+  finding(
+    'schema',
+    'warning',
+    `step ${step}; step ${missing} is missing`,
+    'start the worker once, which brings it up to date and keeps a copy as claude-mem.db.pre-native',
   );
 
 async function ofDatabase({ store }) {
@@ -41,13 +52,7 @@ async function ofDatabase({ store }) {
 }
 
 function ofSchema({ step, missingStep, recorded, nativeFormat }) {
-  if (missingStep !== null)
-    return finding(
-      'schema',
-      'warning',
-      `step ${step}; step ${missingStep} is missing`,
-      'start the worker once, which brings it up to date',
-    );
+  if (missingStep !== null) return older(step, missingStep);
   const unrecorded = Array.from({ length: step - 3 }, (_, index) => index + 4).filter(
     (each) => !recorded.includes(each),
   );
@@ -169,7 +174,9 @@ async function ofMemory(options) {
         const open = parts === null ? asQueueClient : asClient;
         findings.push(...(await open(options, look, { ...(parts && { parts }), readOnly: true, clientModel: true })));
       } catch (error) {
-        findings.push(failed(check, error));
+        // The tables are refused once, whoever asks for them.
+        const said = error.code === 'ERR_SCHEMA_UNSUPPORTED' && check !== 'database';
+        if (!said) findings.push(failed(check, error));
       }
     }
   }

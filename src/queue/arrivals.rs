@@ -23,8 +23,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use rusqlite::Connection;
 
 use super::{
+    control,
     engine::{Queue, Shared, on_queue},
-    control, message_ids,
+    message_ids,
 };
 use crate::{
     db::{Call, Database, Durability, activity::Running},

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    ClientQueue, DeadLetter, DeadLetterFilter, EnqueueOptions, Enqueued, Figures, Identity, Peek, Peeked, Queue, Shape, Waiting, client::only_the_owner,
+    ClientQueue, DeadLetter, DeadLetterFilter, EnqueueOptions, Enqueued, Figures, Identity, Peek, Peeked, Queue, Shape,
+    Waiting, client::only_the_owner,
 };
 use crate::{
     db::Writer,

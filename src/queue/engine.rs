@@ -251,7 +251,8 @@ impl Queue {
         shared.queue_writer.set(writer).map_err(|_| Error::internal("the queue's writer was started twice"))?;
         effects.run(&shared);
         clock::start(&shared, wakes, clock)?;
-        *shared.watch.lock().unwrap_or_else(PoisonError::into_inner) = Some(Watch::start(&shared, watched, changes, watch)?);
+        *shared.watch.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Watch::start(&shared, watched, changes, watch)?);
         Ok(Self { shared })
     }
 

@@ -127,9 +127,7 @@ fn preview(db: &Connection, id: i64, bytes: usize) -> Result<String> {
     }
     let text = db.blob_open("main", "messages", "payload", id, true)?;
     let mut start = Vec::with_capacity(bytes.min(text.len()));
-    text.take(bytes as u64)
-        .read_to_end(&mut start)
-        .map_err(|error| Error::from(error).with("messageId", id))?;
+    text.take(bytes as u64).read_to_end(&mut start).map_err(|error| Error::from(error).with("messageId", id))?;
     // What is stored is UTF-8: only the last character can be torn.
     let whole = std::str::from_utf8(&start).map_or_else(|torn| torn.valid_up_to(), str::len);
     start.truncate(whole);

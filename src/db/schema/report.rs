@@ -32,3 +32,31 @@ pub fn report(db: &Connection) -> Result<SchemaReport> {
     };
     Ok(SchemaReport { step, missing_step, recorded: shape.recorded.into_iter().collect(), native_format: shape.format })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::schema::stand_in;
+
+    #[test]
+    fn what_the_tables_are_and_what_the_ledger_says() {
+        let db = stand_in().unwrap();
+        let whole = SchemaReport {
+            step: 10,
+            missing_step: None,
+            recorded: (4..=10).collect(),
+            native_format: Some(super::super::native::FORMAT),
+        };
+        assert_eq!(report(&db).unwrap(), whole);
+        // Of a later version, beside what is there.
+        let record = "INSERT INTO schema_versions(version, applied_at) VALUES (16, '')";
+        db.execute_batch(&format!("{record}; DELETE FROM schema_versions WHERE version = 5")).unwrap();
+        assert_eq!(report(&db).unwrap().recorded, [4, 6, 7, 8, 9, 10, 16]);
+        assert_eq!(report(&db).unwrap().step, 10, "the ledger is not asked");
+        db.execute_batch("ALTER TABLE observations DROP COLUMN prompt_number").unwrap();
+        let lacking = report(&db).unwrap();
+        assert_eq!((lacking.step, lacking.missing_step), (5, Some(6)));
+        let blank = report(&Connection::open_in_memory().unwrap()).unwrap();
+        assert_eq!((blank.step, blank.recorded, blank.native_format), (0, vec![], None));
+    }
+}
