@@ -308,6 +308,21 @@ export declare class JobHandle {}
 /** One open data directory: the tables, the queues and the sessions, until `dispose()`. */
 export declare class Memory {
   /**
+   * Gives the disk space back that deleted rows, acknowledged messages and logs still take. `await` it for what it
+   * did; `for await` shows its progress. All rows keep their ids and their content, and readers go on meanwhile.
+   *
+   * `queue.db` gives its free pages back in steps. Each of the other files that has free pages is written anew
+   * (`VACUUM`, one transaction: a process that dies leaves the file as it was), and **nobody can write to it
+   * meanwhile**: about a second for 100 MB. So do it in a quiet hour. That needs twice the bytes of the largest
+   * file's content for as long.
+   *
+   * Throws `ERR_NOT_OPEN` on a client, `ERR_INVALID_ARG` and `ERR_DISPOSED`. The result rejects with `ERR_DISK_FULL`
+   * (`neededBytes`, `freeBytes`) before anything is changed where there is too little space, `ERR_BUSY` where somebody
+   * else wrote for longer than `deadlineMs` (files that were done stay so), `ERR_IO`, `ERR_CORRUPT`, and
+   * `ERR_DISPOSED` where the job was disposed, which leaves the file that it was at as it was.
+   */
+  compact(options?: CompactOptions | null): Job<CompactProgress, CompactReport>
+  /**
    * Rows that say the same within a project, in whichever sessions: equal in everything but session, prompt number
    * and time. Observations first, those with the lowest id first. Give the ids that you do not want to
    * `deleteObservations` or `deleteSummaries`. Reads the whole tables on a reader thread.
@@ -364,10 +379,12 @@ export declare class Memory {
   backup(folder: string): Job<BackupProgress, BackupManifest>
   /**
    * Checks the files: pages, foreign keys, the full-text tables against their rows, triggers, JSON columns, the
-   * queue's counters against its rows, and its leases and attempts against what they are about. Blocks nobody: it looks at private copies, which need as much free space as
-   * the larger file. What it finds is in the report, never an error.
+   * queue's counters against its rows, and its leases and attempts against what they are about. Blocks nobody: it
+   * looks at private copies, which need as much free space as the larger file (a client's in the system's temporary
+   * directory). What it finds is in the report, never an error. A client checks the files beside the owner; the
+   * queue's counters, leases and attempts are the owner's to check.
    *
-   * Rejects with `ERR_NOT_OPEN` on a client; `ERR_DISPOSED`, `ERR_DISK_FULL`, `ERR_IO`.
+   * Rejects with `ERR_DISPOSED`, `ERR_DISK_FULL`, `ERR_IO`.
    */
   checkIntegrity(): Promise<IntegrityReport>
   /**
@@ -416,8 +433,11 @@ export declare class Memory {
    * what was written. Bounded memory: one row at a time. The exported messages are remembered in `queue.db`, so
    * that this memory does not take them for new when it imports them after they were delivered.
    *
-   * Throws `ERR_INVALID_ARG` and `ERR_DISPOSED`. The result rejects with `ERR_NOT_OPEN` on a client and without both
-   * parts (nothing is written), `ERR_IO`, `ERR_DISK_FULL`, `ERR_READ_ONLY`, `ERR_BUSY`, `ERR_CORRUPT`, and `ERR_INVALID_ARG` for a path of the memory's own files.
+   * A client exports as well, beside the owner or without one; with `readOnly` nothing is remembered.
+   *
+   * Throws `ERR_INVALID_ARG` and `ERR_DISPOSED`. The result rejects with `ERR_NOT_OPEN` without both parts (nothing is
+   * written), `ERR_IO`, `ERR_DISK_FULL`, `ERR_READ_ONLY`, `ERR_BUSY`, `ERR_CORRUPT`, and `ERR_INVALID_ARG` for a path of
+   * the memory's own files.
    */
   exportTo(path: string, options?: ExportOptions | null): Job<PortableProgress, ExportSummary>
   /**
@@ -466,8 +486,8 @@ export declare class Pages {
  * caller gives, and commits acknowledge what the caller has stored by itself (`external`). In one without the part
  * `'queue'` every call answers `ERR_NOT_OPEN`.
  *
- * A client (`openMemory({role: 'client'})`) has `enqueue`, `enqueueRaw`, `discover`, `deadLetters` and
- * `getDeadLetter`; everything else is the owner's and answers `ERR_NOT_OPEN`, `consume` `ERR_LOCKED`.
+ * A client (`openMemory({role: 'client'})`) has `enqueue`, `enqueueRaw`, `discover`, `peek`, `pause`, `resume` and all
+ * that deals with dead letters; everything else is the owner's and answers `ERR_NOT_OPEN`, `consume` `ERR_LOCKED`.
  */
 export declare class Queue {
   /** Lists dead letters, the newest first, without their messages. */
@@ -476,12 +496,22 @@ export declare class Queue {
   getDeadLetter(id: number): Promise<(DeadLetter & { message: Record<string, unknown> }) | null>
   /**
    * Enqueues a dead letter again, at the tail and under a new id: its place in the order is given up. It goes to the
-   * session that it was meant for, by `claude_session_id`, whatever number that has now. Rejects with `ERR_NOT_FOUND`
-   * where there is no such dead letter, or its session is gone.
+   * session that it was meant for, by `claude_session_id`, whatever number that has now. Also for clients: an owner
+   * notices within a second, or when it is poked. Rejects with `ERR_NOT_FOUND` where there is no such dead letter, or its
+   * session is gone; `ERR_QUEUE_FULL`, `ERR_BUSY`.
    */
   retryDeadLetter(id: number): Promise<EnqueueResult>
-  /** Throws dead letters away: those that fit every filter that is given. Resolves how many went. */
+  /**
+   * Throws dead letters away: those that fit every filter that is given. Also for clients.
+   * Resolves how many went.
+   */
   purgeDeadLetters(options?: PurgeDeadLettersOptions | null): Promise<number>
+  /**
+   * A look at what waits, in the order in which it came, without claiming anything: no lease, no attempt. Also for
+   * clients, which read the file. Only the beginning of each message's text is read; the next page is
+   * `peek({ after: lastId })`. Rejects with `ERR_INVALID_ARG`, `ERR_DISPOSED`, `ERR_BUSY`, `ERR_IO`.
+   */
+  peek(options?: PeekOptions | null): Promise<WaitingMessage[]>
   /**
    * Enqueues a message: any object with JSON text. Resolved, it is durable.
    *
@@ -522,9 +552,13 @@ export declare class Queue {
   /**
    * Stops deliveries of a session, or of all; what comes is still enqueued. Live consumers end with `'paused'`;
    * an open batch may still be committed, and one whose lease ends meanwhile counts no attempt. Survives a restart.
+   * Also for clients: an owner notices within a second, or when it is poked.
    */
   pause(sessionDbId?: number | null, options?: PauseOptions | null): Promise<void>
-  /** Resumes deliveries of a session, or of all. A session that was paused for itself stays so when all resume. */
+  /**
+   * Resumes deliveries of a session, or of all. A session that was paused for itself stays so when all resume. Also
+   * for clients, as `pause`.
+   */
   resume(sessionDbId?: number | null): Promise<void>
   /**
    * Throws away what waits in a session, a leased batch included (its commit then rejects with
@@ -802,6 +836,8 @@ export declare class Store {
    * absent.
    */
   getTimelineAroundTimestamp(anchorEpoch: number, depthBefore?: number, depthAfter?: number, project?: string | null): Promise<Timeline>
+  /** How far the schema is: what the tables are, beside what the ledger says of them. */
+  getSchema(): Promise<SchemaStatus>
   /** What a session begins with: the project's newest observations and summaries, whole rows, newest first. */
   getContext(project: string, options?: ContextOptions): Promise<{ observations: ObservationRow[]; summaries: SummaryRow[] }>
   /** How many rows there are of each kind, and the path and size of the file. */
@@ -1103,6 +1139,56 @@ export interface CommitResult {
   summary: StoredRow | null
   /** Messages of the session waiting now. */
   depth: number
+}
+
+/** What became of one file. */
+export interface CompactedFile {
+  /** Its name. */
+  name: 'queue.db' | 'claude-mem.db' | 'index.db' | 'collections.db'
+  /** Where it lies. */
+  path: string
+  /** Its bytes and those of its log, before. */
+  beforeBytes: number
+  /** The same, after. */
+  afterBytes: number
+  /**
+   * Whether it was written anew; false where it had no free pages, and of `queue.db`, which gives pages back one by
+   * one.
+   */
+  rewritten: boolean
+  /** For how long others could not write to it, at most, ms. */
+  blockedMs: number
+  /**
+   * Whether somebody who reads an older state keeps its log from being emptied. What it had to give comes back when
+   * that one has ended and `compact()` runs again.
+   */
+  heldBack: boolean
+}
+
+/** Options of `compact`. */
+export interface CompactOptions {
+  /** How long each file's lock is waited for, where somebody else writes, ms. Default: `deadlineMs` of `openMemory`. */
+  deadlineMs?: number
+}
+
+/** How far it is. */
+export interface CompactProgress {
+  /** The file that it begins with. */
+  file: 'queue.db' | 'claude-mem.db' | 'index.db' | 'collections.db'
+  /** Bytes of the files that are done. */
+  done: number
+  /** Bytes of all files. */
+  total: number
+}
+
+/** What `compact` has done. */
+export interface CompactReport {
+  /** File by file. */
+  files: Array<CompactedFile>
+  /** Bytes that the disk has back. */
+  freedBytes: number
+  /** How long it took, ms. */
+  tookMs: number
 }
 
 /** How a consumer pulls. */
@@ -1451,6 +1537,8 @@ export interface Health {
   native: NativeMemory
   /** All queues together; null where the part `'queue'` is not open. */
   queue: QueueMetrics | null
+  /** What the queues are allowed to hold; null where the part `'queue'` is not open. */
+  queueLimits: QueueLimits | null
   /** Active sessions; null where the part `'queue'` is not open. */
   sessions: SessionCounts | null
   /** `claude-mem.db`; null where the part `'store'` is not open. */
@@ -2076,6 +2164,20 @@ export interface PauseOptions {
   reason?: string
 }
 
+/** Which waiting messages `queue.peek` shows. */
+export interface PeekOptions {
+  /** Only those of this session. */
+  sessionDbId?: number
+  /** Only those of sessions of this project. */
+  project?: string
+  /** Only those with a higher id: that of the last message of the page before. Default 0. */
+  after?: number
+  /** At most so many (1 to 1,000). Default 100. */
+  limit?: number
+  /** Bytes of each message's JSON text that are shown (0 to 65,536). Default 200. */
+  previewBytes?: number
+}
+
 /** A document that waits for a vector of the caller. */
 export interface PendingDocument {
   /** Its name. */
@@ -2168,6 +2270,23 @@ export interface PutVectors {
   stale: Array<string>
   /** Names that no document has: not stored. */
   unknown: Array<string>
+}
+
+/**
+ * What the queues are allowed to hold: the options that this memory was opened with. Beyond one an enqueue answers
+ * `ERR_QUEUE_FULL`, or, of dead letters, the oldest go.
+ */
+export interface QueueLimits {
+  /** Bytes of one message. */
+  maxMessageBytes: number
+  /** Messages of one session. */
+  maxSessionMessages: number
+  /** Bytes of one session. */
+  maxSessionBytes: number
+  /** Bytes of all sessions: `queue.bytes` beside it is the share that `status` is made from. */
+  maxQueueBytes: number
+  /** Dead letters that are kept. */
+  maxDeadLetters: number
 }
 
 /** Figures of the queue: of all sessions, or of one. */
@@ -2418,6 +2537,21 @@ export interface RowOptions {
    * of `openMemory` (5,000).
    */
   deadlineMs?: number
+}
+
+/** How far the schema of `claude-mem.db` is. */
+export interface SchemaStatus {
+  /**
+   * The last step of claude-mem 6.0.2's ledger up to which the file has all (4 to 10), whatever is recorded; 0 where
+   * it has no tables.
+   */
+  step: number
+  /** The first step whose work is not there; null where all are. */
+  missingStep: number | null
+  /** The steps that `schema_versions` records, those of later claude-mem versions (11, 16, …) included. */
+  recorded: Array<number>
+  /** The format of the engine's own tables; null where no owner has opened the file yet. */
+  nativeFormat: number | null
 }
 
 /** Options of searches and of `findBy…`. A filter that a kind of row does not have is ignored for it. */
@@ -2903,6 +3037,36 @@ export interface VectorsStatus {
 
 /** The version of this package, such as `'0.1.0'`. The loader takes only a binary of its own version. */
 export declare const version: string
+
+/** A message that waits, or that somebody is working on. */
+export interface WaitingMessage {
+  /** The message's id. Ids rise in the order in which messages came. */
+  id: number
+  /** Row id in `sdk_sessions` of its session. */
+  sessionDbId: number
+  /** By which hooks know that session; null where nobody has told. */
+  claudeSessionId: string | null
+  /** The session's project; null where nobody has told, or the session is gone. */
+  project: string | null
+  /** The message's `type`. */
+  type: string | null
+  /** The message's `prompt_number`. */
+  promptNumber: number | null
+  /** Whether a batch ends with it. */
+  endsBatch: boolean
+  /** Counted attempts. */
+  attempts: number
+  /** What the last attempt said. */
+  error: string | null
+  /** Whether it is in a batch that was handed out and not given back. */
+  leased: boolean
+  /** When it was enqueued, epoch ms. */
+  enqueuedAtEpoch: number
+  /** Bytes of its JSON text. */
+  bytes: number
+  /** Where its JSON text begins: at most `previewBytes` bytes of it, whole characters. */
+  preview: string
+}
 
 /** A session with waiting messages. */
 export interface WaitingSession {

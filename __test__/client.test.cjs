@@ -291,8 +291,10 @@ describe('the queue', () => {
   test('what only an owner has says so', async (t) => {
     const opened = await openedMemory(t);
     const session = await opened.session();
-    const { queue, sessions } = await openedClient(t, opened.directory);
+    const memory = await openedClient(t, opened.directory);
+    const { queue, sessions } = memory;
     assert.throws(() => queue.consume(session), coded('ERR_LOCKED', /owner/));
+    assert.throws(() => memory.compact(), coded('ERR_NOT_OPEN', /owner/));
     for (const call of [
       () => queue.ready(),
       () => queue.depth(),
@@ -307,12 +309,9 @@ describe('the queue', () => {
     ])
       assert.throws(call, coded('ERR_NOT_OPEN', /owner/), `${call}`);
     for (const call of [
-      () => queue.pause(),
-      () => queue.resume(session),
       () => queue.purge(session),
       () => queue.poke(),
-      () => queue.retryDeadLetter(1),
-      () => queue.purgeDeadLetters(),
+      () => memory.repair(),
       () => sessions.initialize(session),
       () => sessions.delete(session),
     ])
@@ -331,6 +330,100 @@ describe('the queue', () => {
     const [letter] = await client.queue.deadLetters();
     assert.equal(letter.error, 'of no use');
     assert.equal((await client.queue.getDeadLetter(letter.id)).message.tool_name, 'bad');
+  });
+
+  test('retries and throws away dead letters, which the owner counts', async (t) => {
+    const opened = await openedMemory(t);
+    const session = await opened.session();
+    const { queue } = opened.memory;
+    await opened.put(session, 'one', 'two');
+    const batch = await next(queue.consume(session));
+    await batch.deadLetter(
+      batch.messages.map(({ id }) => id),
+      'of no use',
+    );
+    await batch.commit();
+    const client = await openedClient(t, opened.directory);
+    const [first, second] = (await client.queue.deadLetters()).map(({ id }) => id).sort((a, b) => a - b);
+    const { depth, duplicate } = await client.queue.retryDeadLetter(first);
+    assert.deepEqual([depth, duplicate], [1, false]);
+    await assert.rejects(client.queue.retryDeadLetter(first), coded('ERR_NOT_FOUND'));
+    assert.equal(await client.queue.purgeDeadLetters({ ids: [first, second] }), 1);
+    await until(() => queue.depth(session) === 1 && queue.metrics().dead === 0);
+    const again = await next(queue.consume(session));
+    assert.equal(again.messages[0].tool_name, 'one');
+    await again.commit();
+  });
+
+  test('pauses and resumes, which ends and lets go the consumers of the owner', async (t) => {
+    const opened = await openedMemory(t);
+    const session = await opened.session();
+    const { queue } = opened.memory;
+    const client = await openedClient(t, opened.directory);
+    const consumer = queue.consume(session);
+    const waiting = next(consumer);
+    await client.queue.pause(session, { reason: 'quota' });
+    assert.equal(await waiting, undefined);
+    assert.equal(consumer.endReason, 'paused');
+    await opened.put(session, 'one');
+    assert.equal((await client.queue.discover())[0].paused, true);
+    assert.equal(queue.isReady(session), false);
+    await client.queue.resume(session);
+    await until(() => queue.isReady(session));
+    await client.queue.pause(null, { untilEpoch: Date.now() + 3_600_000 });
+    await queue.poke();
+    assert.equal(queue.isReady(session), false);
+    const reading = await openedClient(t, opened.directory, { readOnly: true });
+    await assert.rejects(reading.queue.resume(), coded('ERR_READ_ONLY'));
+  });
+
+  test('checks the files beside the owner, and leaves nothing behind', async (t) => {
+    const opened = await openedMemory(t);
+    const session = await opened.session();
+    await opened.put(session, 'one');
+    const client = await openedClient(t, opened.directory, { readOnly: true });
+    const report = await client.checkIntegrity();
+    assert.deepEqual([report.ok, report.findings], [true, []]);
+    const copies = fs.readdirSync(path.join(opened.directory, 'native')).filter((name) => name.startsWith('check'));
+    assert.deepEqual(copies, []);
+    await foreign.execute(opened.database, 'DROP TRIGGER observations_ai');
+    const { findings } = await client.checkIntegrity();
+    assert.deepEqual(
+      findings.map(({ kind }) => kind),
+      ['trigger'],
+    );
+    // Where nobody has made anything yet there is nothing to find.
+    const nobody = await openedClient(t, dataDirectory(t).directory);
+    assert.deepEqual((await nobody.checkIntegrity()).findings, []);
+  });
+
+  test('exports beside the owner; what it gave away is known when it comes back', async (t) => {
+    const opened = await openedMemory(t);
+    const session = await opened.session();
+    await opened.put(session, 'one', 'two');
+    const file = path.join(opened.directory, 'out', 'all.jsonl');
+    const reading = await openedClient(t, opened.directory, { readOnly: true });
+    const first = await reading.exportTo(file);
+    assert.deepEqual([first.sessions, first.messages], [1, 2]);
+    const client = await openedClient(t, opened.directory);
+    assert.deepEqual({ ...(await client.exportTo(file)), bytes: 0 }, { ...first, bytes: 0 });
+    const batch = await next(opened.memory.queue.consume(session));
+    await batch.commit();
+    // Delivered since: not new.
+    const { messages } = await opened.memory.importFrom(file);
+    assert.deepEqual([messages.imported, messages.duplicate], [0, 2]);
+    await assert.rejects(client.importFrom(file).result, coded('ERR_NOT_OPEN'));
+  });
+
+  test('exports a database that no owner has opened yet', async (t) => {
+    const { directory } = dataDirectory(t);
+    const client = await openedClient(t, directory);
+    await client.store.createSDKSession('claude', 'project', 'prompt');
+    await foreign.execute(path.join(directory, 'claude-mem.db'), 'DROP TABLE native_ack; DROP TABLE native_ledger');
+    const again = await openedClient(t, directory, { readOnly: true });
+    const { sessions, messages } = await again.exportTo(path.join(directory, 'all.jsonl'));
+    assert.deepEqual([sessions, messages], [1, 0]);
+    assert.equal(fs.existsSync(path.join(directory, 'native', 'queue.db')), false);
   });
 
   test('wakes a waiting consumer and ready(), with a poke and without', async (t) => {

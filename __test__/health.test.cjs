@@ -82,6 +82,13 @@ const SHAPE = {
     dedupeEvicted: NUMBER,
     deadEvicted: NUMBER,
   },
+  queueLimits: {
+    maxMessageBytes: NUMBER,
+    maxSessionMessages: NUMBER,
+    maxSessionBytes: NUMBER,
+    maxQueueBytes: NUMBER,
+    maxDeadLetters: NUMBER,
+  },
   sessions: { active: NUMBER, consumers: NUMBER },
   database: FILE,
   queueDatabase: FILE,
@@ -372,4 +379,28 @@ test('the module listens to nothing: 5,000 waits warn nobody and leave no listen
   }
   await new Promise((resolve) => setImmediate(resolve));
   assert.deepEqual(warnings, []);
+});
+
+test('the limits of the queues are those that the memory was opened with', async (t) => {
+  const limits = {
+    maxMessageBytes: 2_048,
+    maxSessionMessages: 7,
+    maxSessionBytes: 4_096,
+    maxQueueBytes: 8_192,
+    maxDeadLetters: 3,
+  };
+  const { memory, session } = await openedMemory(t, limits);
+  assert.deepEqual((await memory.health()).queueLimits, limits);
+  const id = await session();
+  // Six times 1,200 bytes are 88 % of 8,192: what the status says is what a script makes of the figures.
+  for (const name of ['a', 'b'])
+    for (let count = 0; count < 3; count += 1)
+      await memory.queue.enqueue(
+        name === 'a' ? id : await session(name),
+        message(name, { tool_response: 'x'.repeat(1_080) }),
+      );
+  const { queue, queueLimits, status, reasons } = await memory.health();
+  const share = queue.bytes / queueLimits.maxQueueBytes;
+  assert.ok(share >= 0.8 && share < 0.9, `${share}`);
+  assert.equal(status, 'warn', reasons.join());
 });

@@ -243,6 +243,14 @@ test('getStats counts rows and says which file', { skip: withoutFixtures(REFEREN
   assert.equal(size, fs.statSync(database).size);
 });
 
+test('getSchema tells the step, whatever the ledger says', { skip: withoutFixtures(REFERENCE) }, async (t) => {
+  const { store, database } = await opened(t, REFERENCE);
+  const whole = { step: 10, missingStep: null, recorded: [4, 5, 6, 7, 8, 9, 10], nativeFormat: 1 };
+  assert.deepEqual(await store.getSchema(), whole);
+  await foreign.execute(database, "INSERT INTO schema_versions(version, applied_at) VALUES (16, '')");
+  assert.deepEqual(await store.getSchema(), { ...whole, recorded: [...whole.recorded, 16] });
+});
+
 test('findDuplicates names rows that say the same in the same session', async (t) => {
   const { store } = await opened(t);
   const same = observation({ title: 'same', facts: ['a'] });
@@ -383,6 +391,7 @@ test('after dispose every method rejects with ERR_DISPOSED', async (t) => {
     getAllRecentUserPrompts: [],
     getAllProjects: [],
     getStats: [],
+    getSchema: [],
     findDuplicates: [],
     incrementPromptCounter: [1],
     getPromptCounter: [1],

@@ -4,7 +4,18 @@
 const { Command } = require('commander');
 const { version } = require('../package.json');
 
-const GROUPS = ['doctor', 'health', 'setup', 'import-chroma', 'search', 'queue', 'portable', 'backup', 'integrity'];
+const GROUPS = [
+  'doctor',
+  'health',
+  'setup',
+  'import-chroma',
+  'search',
+  'queue',
+  'portable',
+  'backup',
+  'integrity',
+  'compact',
+];
 
 function createProgram() {
   const program = new Command('claude-mem-native')

@@ -4,7 +4,7 @@
 
 const { SingleBar, Presets } = require('cli-progress');
 const { Interrupted } = require('./faults.cjs');
-const { number } = require('./output.cjs');
+const { duration, number } = require('./output.cjs');
 
 /** Between two lines where there is no terminal. */
 const LINE_EVERY_MS = 10_000;
@@ -67,4 +67,38 @@ async function follow(title, job, { format = number } = {}) {
   }
 }
 
-module.exports = { follow };
+/**
+ * What `promise` resolves with, of work of `memory` that tells nothing of its progress: on a terminal the seconds are
+ * shown. Ctrl+C disposes the memory, which ends the work, and throws `Interrupted`.
+ */
+async function waiting(title, memory, promise) {
+  const since = performance.now();
+  let interrupted = false;
+  const interrupt = () => {
+    interrupted = true;
+    // What comes of it is seen at `promise`.
+    memory.dispose().catch(() => {});
+  };
+  process.once('SIGINT', interrupt);
+  const clear = () => process.stderr.write('\r\u001b[K');
+  const shown = process.stderr.isTTY
+    ? setInterval(() => {
+        clear();
+        process.stderr.write(`${title}: ${duration(performance.now() - since)} …`);
+      }, 1_000)
+    : null;
+  try {
+    return await promise;
+  } catch (error) {
+    if (interrupted) throw new Interrupted(`${title}: interrupted; nothing was changed`);
+    throw error;
+  } finally {
+    process.removeListener('SIGINT', interrupt);
+    if (shown !== null) {
+      clearInterval(shown);
+      clear();
+    }
+  }
+}
+
+module.exports = { follow, waiting };

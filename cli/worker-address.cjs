@@ -1,44 +1,23 @@
 'use strict';
-// Where the worker answers: the port of settings.json, else of the environment, else 37777; and its /health.
+// Where the worker answers, by the settings; and its /health.
 
-const fs = require('node:fs');
 const http = require('node:http');
-const path = require('node:path');
 const { Fault, usage } = require('./faults.cjs');
-const { dataDirectory } = require('./opening.cjs');
+const { settingsOf } = require('./opening.cjs');
 
-const DEFAULT_PORT = 37_777;
 /** Longer than a worker takes that is alive; its health waits for no disk. */
 const TIMEOUT_MS = 5_000;
 /** A health report is some 4 kB; what is longer is something else. */
 const MAX_BYTES = 4 * 1_024 * 1_024;
 
-/** `{port, fault}`: the settings' port, and what is wrong with the file where it cannot be read. */
-function workerPort(options) {
-  const file = path.join(dataDirectory(options), 'settings.json');
-  let given;
-  let fault = null;
-  try {
-    given = JSON.parse(fs.readFileSync(file, 'utf8').replace(/^\uFEFF/, ''))?.env?.CLAUDE_MEM_WORKER_PORT;
-  } catch (error) {
-    if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR') fault = `${file} cannot be read: ${error.message}`;
-  }
-  for (const value of [given, process.env.CLAUDE_MEM_WORKER_PORT]) {
-    const port = /^\d{1,5}$/.test(String(value ?? '')) ? Number(value) : 0;
-    if (port >= 1 && port <= 65_535) return { port, fault };
-    if (value !== undefined) fault ??= `CLAUDE_MEM_WORKER_PORT is ${JSON.stringify(value)}, which is no port`;
-  }
-  return { port: DEFAULT_PORT, fault };
-}
-
 /** The worker's address: `--url`, else 127.0.0.1 and its port. */
 function workerUrl(options) {
-  if (!options.url) return new URL(`http://127.0.0.1:${workerPort(options).port}`);
+  if (!options.url) return new URL(`http://127.0.0.1:${settingsOf(options).values.CLAUDE_MEM_WORKER_PORT}`);
   let url;
   try {
     url = new URL(options.url);
   } catch {
-    throw usage(`"${options.url}" is no URL; one such as http://127.0.0.1:${DEFAULT_PORT} is wanted`);
+    throw usage(`"${options.url}" is no URL; one such as http://127.0.0.1:37777 is wanted`);
   }
   if (url.protocol !== 'http:') throw usage(`"${options.url}": the worker speaks http`);
   return url;
@@ -78,4 +57,4 @@ function askHealth(options) {
   });
 }
 
-module.exports = { askHealth, workerPort, workerUrl };
+module.exports = { askHealth, workerUrl };

@@ -4,8 +4,9 @@
 //! queues and the session registry. JavaScript keeps only what it is handling right now, and the only thing
 //! that ever crosses back is a settled promise.
 //!
-//! Layers, each importing only what stands below it: [`js`] (the N-API surface), [`deletion`], [`portable`] and
-//! [`integrity`] (work on a whole memory: deleting for good, export and import, check and repair), [`memory`] (opens, wires
+//! Layers, each importing only what stands below it: [`js`] (the N-API surface), [`deletion`], [`portable`],
+//! [`integrity`] and [`compact`] (work on a whole memory: deleting for good, export and import, check and repair, giving
+//! space back), [`memory`] (opens, wires
 //! and closes the parts; [`client`] those of a client), [`backup`] (the files as a whole), [`search`] (words and meaning in
 //! one ranking), [`queue`] and [`sessions`], [`index`] (documents, vectors and text indexes), [`embedder`] (text in, vectors
 //! out), [`store`] (one file a table), [`db`] (connections, schema, writer and reader threads), and at the bottom
@@ -14,6 +15,7 @@
 pub mod backup;
 pub mod client;
 pub mod clock;
+pub mod compact;
 pub mod db;
 pub mod deletion;
 pub mod eagerness;

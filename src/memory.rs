@@ -363,6 +363,14 @@ impl Memory {
     /// `ERR_NOT_OPEN`, `ERR_DISPOSED`.
     pub fn whole(&self, what: &str) -> Result<()> {
         self.must_own(what)?;
+        self.both_files()
+    }
+
+    /// Whether this memory has the files of tables and queue open, as its owner or as a client.
+    ///
+    /// # Errors
+    /// `ERR_NOT_OPEN`, `ERR_DISPOSED`.
+    pub fn both_files(&self) -> Result<()> {
         self.part(Part::Store, self.store.as_ref())?;
         self.part(Part::Queue, self.queue.as_ref()).map(drop)
     }

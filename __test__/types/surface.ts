@@ -232,6 +232,9 @@ export async function files(memory: Memory): Promise<void> {
   restore('somewhere', 'data', { files: ['other.db'] });
   const { ok, findings } = await memory.checkIntegrity();
   const { actions, blockedMs } = await memory.repair();
+  const { files, freedBytes } = await memory.compact({ deadlineMs: 1_000 });
+  holds<Equal<typeof freedBytes, number>>();
+  void [files[0]?.name === 'index.db', files[0]?.heldBack === true];
   void [rows, ok, findings[0]?.kind === 'damaged', actions, blockedMs];
 }
 

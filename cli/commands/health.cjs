@@ -17,6 +17,9 @@ const worse = (one, other) => LEVELS[Math.max(LEVELS.indexOf(one), LEVELS.indexO
 const levelOf = (share, { warn, critical }) =>
   share * 100 >= critical ? 'critical' : share * 100 >= warn ? 'warn' : 'ok';
 
+/** Of a limit that the worker tells; an older one tells none. */
+const shareOf = (used, limit) => (typeof used === 'number' && limit > 0 ? used / limit : null);
+
 /**
  * `{status, reasons}`: the worse of what the worker says of itself (its engine weighs heap, queues, logs and index at 80
  * and 90 % of their limits) and of the heap and the queue at the thresholds of this call.
@@ -25,11 +28,13 @@ function judge(health, { warn, critical, maxQueueBytes }) {
   let status = NAMED[health.status] ?? 'critical';
   const reasons = Array.isArray(health.reasons) ? health.reasons.map(plain) : [];
   if (status !== 'ok' && reasons.length === 0) reasons.push(`the worker says "${plain(health.status)}"`);
+  const limits = health.queueLimits ?? {};
   for (const [name, share] of [
     ['the heap is at', health.heap?.usedOfLimit],
-    ['the queues are at', health.queue ? health.queue.bytes / maxQueueBytes : null],
+    ['the queues are at', shareOf(health.queue?.bytes, maxQueueBytes ?? limits.maxQueueBytes)],
+    ['the dead letters are at', shareOf(health.queue?.dead, limits.maxDeadLetters)],
   ]) {
-    if (typeof share !== 'number') continue;
+    if (!Number.isFinite(share)) continue;
     const level = levelOf(share, { warn, critical });
     if (LEVELS.indexOf(level) > LEVELS.indexOf(status)) reasons.push(`${name} ${percent(share)} of the limit`);
     status = worse(status, level);
@@ -37,7 +42,7 @@ function judge(health, { warn, critical, maxQueueBytes }) {
   return { status, reasons };
 }
 
-function figures({ heap, queue, database, queueDatabase, index, uptimeMs, version, rssBytes }) {
+function figures({ heap, queue, queueLimits, database, queueDatabase, index, uptimeMs, version, rssBytes }) {
   const lines = [];
   if (version) lines.push(['engine', `${version}${uptimeMs ? `, up ${duration(uptimeMs)}` : ''}`]);
   if (heap) {
@@ -46,8 +51,10 @@ function figures({ heap, queue, database, queueDatabase, index, uptimeMs, versio
   }
   if (queue) {
     const oldest = queue.oldestAgeMs === null ? '' : `, the oldest for ${duration(queue.oldestAgeMs)}`;
-    lines.push(['queue', `${counted(queue.depth, 'message')}, ${bytes(queue.bytes)}${oldest}`]);
-    lines.push(['dead letters', number(queue.dead)]);
+    const most = queueLimits?.maxQueueBytes ? ` of ${bytes(queueLimits.maxQueueBytes)}` : '';
+    lines.push(['queue', `${counted(queue.depth, 'message')}, ${bytes(queue.bytes)}${most}${oldest}`]);
+    const kept = queueLimits?.maxDeadLetters ? ` of ${number(queueLimits.maxDeadLetters)}` : '';
+    lines.push(['dead letters', `${number(queue.dead)}${kept}`]);
   }
   for (const [name, file] of [
     ['database', database],
@@ -113,9 +120,13 @@ function register(program) {
     .option('--watch', 'again and again, until Ctrl+C; the exit code is that of the last answer')
     .option('--interval <seconds>', 'between two looks', wholeNumber(1, 86_400), 2)
     .option('--count <n>', 'with --watch: end after so many looks', wholeNumber(1, 1e9))
-    .option('--warn <percent>', 'of heap and queue: warn from here', wholeNumber(1, 100), 80)
-    .option('--critical <percent>', 'of heap and queue: critical from here', wholeNumber(1, 100), 90)
-    .option('--max-queue-bytes <n>', "the worker's maxQueueBytes", wholeNumber(1_024, 1e15), 1_073_741_824)
+    .option('--warn <percent>', 'of heap, queues and dead letters: warn from here', wholeNumber(1, 100), 80)
+    .option('--critical <percent>', 'of heap, queues and dead letters: critical from here', wholeNumber(1, 100), 90)
+    .option(
+      '--max-queue-bytes <n>',
+      'the limit of the queues, where it is not what the worker says',
+      wholeNumber(1_024, 1e15),
+    )
     .option('--json', 'the whole answer as JSON; with --watch one line each')
     .action((_options, command) => health(command.optsWithGlobals()));
 }

@@ -2,9 +2,11 @@
 // check, repair: whether the files are well, and making again what can be derived.
 
 const { EXIT } = require('../faults.cjs');
-const { asOwner } = require('../opening.cjs');
+const { byHand } = require('../findings/integrity.cjs');
+const { asClient, asOwner } = require('../opening.cjs');
 const { counted, duration, paint, plain, print, printJson } = require('../output.cjs');
 const { waitSeconds } = require('../arguments.cjs');
+const { waiting } = require('../progress.cjs');
 
 const COLOURS = { error: 'red', warning: 'yellow', info: 'dim' };
 
@@ -13,7 +15,7 @@ function showFindings({ findings, tookMs }) {
     print(
       `${paint(COLOURS[severity], severity)}: ${plain(file)}${table ? `, ${plain(table)}` : ''}: ${plain(message)}`,
     );
-    print(`  remedy: ${plain(remedy)}`);
+    print(`  remedy: ${plain(byHand(remedy))}`);
   }
   if (findings.length === 0) print(paint('green', `all is well, looked at in ${duration(tookMs)}`));
 }
@@ -23,14 +25,15 @@ const mark = (report) => {
 };
 
 async function check(options) {
-  const report = await asOwner(options, 'check', (memory) => memory.checkIntegrity());
+  const look = (memory) => waiting('check', memory, memory.checkIntegrity());
+  const report = await asClient(options, look, { readOnly: true });
   if (options.json) printJson(report);
   else showFindings(report);
   mark(report);
 }
 
 async function repair(options) {
-  const done = await asOwner(options, 'repair', (memory) => memory.repair());
+  const done = await asOwner(options, 'repair', (memory) => waiting('repair', memory, memory.repair()));
   if (options.json) printJson(done);
   else {
     for (const { table, message } of done.actions) print(`${plain(table)}: ${plain(message)}`);
@@ -43,19 +46,15 @@ async function repair(options) {
 }
 
 function register(program) {
-  const wait = ['--wait <seconds>', 'wait so long for the worker to stop', waitSeconds];
   program
     .command('check')
-    .description(
-      'check pages, text indexes, triggers and queue counters (the worker must be stopped; doctor looks at a copy)',
-    )
-    .option(...wait)
+    .description('check pages, keys, text indexes and triggers, on private copies (exit 1 where something is wrong)')
     .option('--json', 'the report as JSON')
     .action((_options, command) => check(command.optsWithGlobals()));
   program
     .command('repair')
     .description('make again what can be derived: text indexes, triggers, counters (the worker must be stopped)')
-    .option(...wait)
+    .option('--wait <seconds>', 'wait so long for the worker to stop', waitSeconds)
     .option('--json', 'the report as JSON')
     .action((_options, command) => repair(command.optsWithGlobals()));
 }

@@ -2,16 +2,18 @@
 // export, import: everything as a file of JSON Lines, and back.
 
 const path = require('node:path');
-const { asOwner } = require('../opening.cjs');
+const { asClient, asOwner } = require('../opening.cjs');
 const { bytes, counted, print, printJson } = require('../output.cjs');
 const { waitSeconds } = require('../arguments.cjs');
 const { follow } = require('../progress.cjs');
 
 async function exportTo(file, options) {
-  const summary = await asOwner(options, 'export', (memory) => {
-    const { project } = options;
-    return follow('export', memory.exportTo(path.resolve(file), project === undefined ? null : { project }));
-  });
+  const { project } = options;
+  const summary = await asClient(
+    options,
+    (memory) => follow('export', memory.exportTo(path.resolve(file), project === undefined ? null : { project })),
+    { parts: ['store', 'queue'] },
+  );
   if (options.json) return printJson(summary);
   print(`${summary.path}: ${bytes(summary.bytes)}`);
   const { sessions, observations, summaries, prompts, messages, deadLetters } = summary;
@@ -32,7 +34,7 @@ async function importFrom(file, options) {
     options,
     'import',
     (memory) => follow('import', memory.importFrom(path.resolve(file)), { format: bytes }),
-    { create: true },
+    { create: true, parts: ['store', 'queue'] },
   );
   if (options.json) return printJson(summary);
   for (const kind of ['sessions', 'observations', 'summaries', 'prompts', 'messages', 'deadLetters']) {
@@ -48,10 +50,9 @@ async function importFrom(file, options) {
 function register(program) {
   program
     .command('export')
-    .description('write everything, waiting messages too, to a file of JSON Lines (the worker must be stopped)')
+    .description('write everything, waiting messages too, to a file of JSON Lines')
     .argument('<file>', 'the file; one that is there is replaced')
     .option('--project <name>', 'only this project')
-    .option('--wait <seconds>', 'wait so long for the worker to stop', waitSeconds)
     .option('--json', 'what was written, as JSON')
     .action((file, _options, command) => exportTo(file, command.optsWithGlobals()));
   program

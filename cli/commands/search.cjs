@@ -68,7 +68,7 @@ async function search(words, options) {
       // In one kind the rows need not say what they are; here they do.
       return { ...found, results: found.results.map((row) => ({ ...row, kind: row.kind ?? options.kind })) };
     },
-    { readOnly: true, clientModel: options.mode !== 'keyword' },
+    { parts: ['store', 'vectors'], readOnly: true, clientModel: options.mode !== 'keyword' },
   );
   if (options.json) printJson(answer);
   else show(answer);

@@ -1,68 +1,62 @@
 'use strict';
-// What doctor finds in the content of the databases. A check is the owner's, and there may be a worker: so a copy is
-// made, as a client may, and the check is done by the owner of the copy.
+// What doctor finds in the content of the databases: a client checks private copies, beside a worker or without one.
 
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
-const { asClient, dataDirectory, databaseOf, engine, exists } = require('../opening.cjs');
+const { asClient, dataDirectory, databaseOf, exists } = require('../opening.cjs');
 const { bytes, duration } = require('../output.cjs');
-const { follow } = require('../progress.cjs');
+const { waiting } = require('../progress.cjs');
 const { finding } = require('./finding.cjs');
 const { failed } = require('./memory.cjs');
 const { freeBytes } = require('./surroundings.cjs');
 
-/** The backup, its restored copy, and what the check itself needs. */
-const COPIES = 4;
+/** The copy, and what sorting in it takes. */
+const COPIES = 2;
 
-function sizeOf(directory) {
-  const sizes = [
+/** Bytes of the largest file with its log: they are copied one after the other. */
+function largest(directory) {
+  const files = [
     databaseOf(directory),
     ...['queue.db', 'collections.db'].map((name) => path.join(directory, 'native', name)),
-  ]
-    .flatMap((file) => [file, `${file}-wal`])
-    .map((file) => fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0);
-  return sizes.reduce((sum, size) => sum + size, 0);
-}
-
-async function checkCopy(options, folder) {
-  const [backup, copy] = [path.join(folder, 'backup'), path.join(folder, 'copy')];
-  await asClient(options, (memory) => follow('copy', memory.backup(backup), { format: bytes }), { readOnly: true });
-  const { openMemory, restore } = engine();
-  await restore(backup, copy);
-  const memory = await openMemory({ dataDir: copy, indexing: 'manual' });
-  try {
-    return await memory.checkIntegrity();
-  } finally {
-    await memory.dispose();
-  }
+  ];
+  const sizeOf = (file) => fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+  return Math.max(...files.map((file) => sizeOf(file) + sizeOf(`${file}-wal`)));
 }
 
 async function ofIntegrity(options) {
   const directory = dataDirectory(options);
   if (!exists(databaseOf(directory))) return [];
-  const [wanted, free] = [sizeOf(directory) * COPIES, freeBytes(os.tmpdir())];
+  const [wanted, free] = [largest(directory) * COPIES, freeBytes(os.tmpdir())];
   if (wanted > free)
     return [
       finding(
         'integrity',
         'info',
-        `not checked: copies need ${bytes(wanted)} in ${os.tmpdir()}, and ${bytes(free)} are free`,
-        'stop the worker and run "claude-mem-native check"',
+        `not checked: a copy needs ${bytes(wanted)} in ${os.tmpdir()}, and ${bytes(free)} are free`,
+        'set TMPDIR to a directory of a larger disk, and run "claude-mem-native check"',
       ),
     ];
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'claude-mem-native-doctor-'));
   try {
-    const { findings, tookMs } = await checkCopy(options, folder);
+    const check = (memory) => waiting('integrity', memory, memory.checkIntegrity());
+    const { findings, tookMs } = await asClient(options, check, { readOnly: true });
     if (findings.length === 0) return [finding('integrity', 'ok', `all is well, looked at in ${duration(tookMs)}`)];
     return findings.map(({ severity, table, message, remedy }) =>
-      finding('integrity', severity, `${table ? `${table}: ` : ''}${message}`, remedy),
+      finding('integrity', severity, `${table ? `${table}: ` : ''}${message}`, byHand(remedy)),
     );
   } catch (error) {
     return [failed('integrity', error)];
-  } finally {
-    fs.rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
   }
 }
 
-module.exports = { ofIntegrity };
+/** The engine's remedies name its methods; here they are commands. */
+const byHand = (remedy) =>
+  remedy
+    .replace('call memory.repair()', 'stop the worker and run "claude-mem-native repair"')
+    .replace(
+      'restore(folder, dataDir, { overwrite: true })',
+      'stop the worker and run "claude-mem-native restore FOLDER --overwrite"',
+    )
+    .replace('dispose this memory and open it again', 'start the worker anew');
+
+module.exports = { byHand, ofIntegrity };

@@ -3,7 +3,7 @@
 
 const { chromaDirectory } = require('../chroma-directory.cjs');
 const { firstLine } = require('../faults.cjs');
-const { asClient, dataDirectory, databaseOf, exists } = require('../opening.cjs');
+const { asClient, asQueueClient, dataDirectory, databaseOf, exists } = require('../opening.cjs');
 const { counted, duration, number } = require('../output.cjs');
 const { finding } = require('./finding.cjs');
 
@@ -18,12 +18,23 @@ const REMEDIES = {
   ERR_NATIVE_BINDING: 'run "npm install claude-mem-native" on this machine; in a clone, "npm run build"',
 };
 
-const failed = (check, error) =>
-  finding(
+function failed(check, error) {
+  if (error.missingStep) return older(error.missingStep - 1, error.missingStep);
+  return finding(
     check,
     'error',
     `${error.code ?? 'error'}: ${firstLine(error)}`,
     REMEDIES[error.code] ?? 'run "claude-mem-native check"',
+  );
+}
+
+/** A schema that an owner brings up to date. */
+const older = (step, missing) =>
+  finding(
+    'schema',
+    'warning',
+    `step ${step}; step ${missing} is missing`,
+    'start the worker once, which brings it up to date and keeps a copy as claude-mem.db.pre-native',
   );
 
 async function ofDatabase({ store }) {
@@ -36,8 +47,25 @@ async function ofDatabase({ store }) {
       'ok',
       `${counted(sessions, 'session')}, ${counted(observations, 'observation')}, ${counted(summaries, 'summary', 'summaries')}, ${counted(prompts, 'prompt')}`,
     ),
-    finding('schema', 'ok', 'one that this engine knows; its text index answers'),
+    ofSchema(await store.getSchema()),
   ];
+}
+
+function ofSchema({ step, missingStep, recorded, nativeFormat }) {
+  if (missingStep !== null) return older(step, missingStep);
+  const unrecorded = Array.from({ length: step - 3 }, (_, index) => index + 4).filter(
+    (each) => !recorded.includes(each),
+  );
+  const later = recorded.filter((each) => each > step);
+  const said = [
+    `step ${step}, all that claude-mem 6.0.2 has; its text index answers`,
+    ...(later.length > 0 ? [`recorded by later versions: ${later.join(', ')}`] : []),
+    ...(unrecorded.length > 0 ? [`not recorded, though done: ${unrecorded.join(', ')}`] : []),
+    nativeFormat === null
+      ? "the engine's own tables are not there yet"
+      : `the engine's own tables: format ${nativeFormat}`,
+  ];
+  return finding('schema', 'ok', said.join('; '));
 }
 
 async function ofQueue({ queue }) {
@@ -65,7 +93,7 @@ async function ofQueue({ queue }) {
         'queue',
         'warning',
         `${counted(paused, 'session')} with messages ${paused === 1 ? 'is' : 'are'} paused`,
-        'stop the worker, run "claude-mem-native queue resume", and start it anew',
+        '"claude-mem-native queue resume" lets them go on; with --session the one that was paused for itself',
       ),
     );
   findings.push(
@@ -137,15 +165,18 @@ async function ofMemory(options) {
   } else {
     const looks = [
       ['database', ofDatabase, ['store']],
-      ['queue', ofQueue, ['queue']],
+      ['queue', ofQueue, null],
       ['vectors', ofVectors, ['store', 'vectors']],
     ];
     // Each for itself: a broken queue must not hide what there is to say of the database.
     for (const [check, look, parts] of looks) {
       try {
-        findings.push(...(await asClient(options, look, { parts, readOnly: true, clientModel: true })));
+        const open = parts === null ? asQueueClient : asClient;
+        findings.push(...(await open(options, look, { ...(parts && { parts }), readOnly: true, clientModel: true })));
       } catch (error) {
-        findings.push(failed(check, error));
+        // The tables are refused once, whoever asks for them.
+        const said = error.code === 'ERR_SCHEMA_UNSUPPORTED' && check !== 'database';
+        if (!said) findings.push(failed(check, error));
       }
     }
   }

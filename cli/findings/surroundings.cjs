@@ -5,8 +5,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { findNative } = require('../../loader/index.cjs');
 const { firstLine } = require('../faults.cjs');
-const { databaseOf } = require('../opening.cjs');
-const { workerPort } = require('../worker-address.cjs');
+const { databaseOf, settingsOf } = require('../opening.cjs');
 const { bytes } = require('../output.cjs');
 const { engines, version } = require('../../package.json');
 const { finding } = require('./finding.cjs');
@@ -83,11 +82,21 @@ function ofPermissions(directory) {
     : finding('permissions', 'ok', 'all files can be read and written');
 }
 
+/** A finding for each setting that does not count. */
 function ofSettings(options) {
-  const { port, fault } = workerPort(options);
-  return fault
-    ? finding('settings', 'warning', fault, `correct settings.json or remove it; until then port ${port} counts`)
-    : finding('settings', 'ok', `the worker's port is ${port}`);
+  const { file, rejected, values } = settingsOf(options);
+  if (rejected.length === 0) {
+    const where = statOf(file) ? file : 'none in the data directory; the environment and the defaults count';
+    return [finding('settings', 'ok', `${where}; the worker's port is ${values.CLAUDE_MEM_WORKER_PORT}`)];
+  }
+  return rejected.map(({ source, key, message }) =>
+    finding('settings', 'warning', message, key === null ? `mend ${file}, or remove it` : remedyOf(source, key, file)),
+  );
+}
+
+function remedyOf(source, key, file) {
+  if (source === 'environment') return `correct ${key} in the environment of the worker, or unset it`;
+  return `correct ${key} in ${source === 'legacy' ? '~/.claude/settings.json' : file}, or remove it`;
 }
 
 /** The nearest directory above a place that is there. */

@@ -24,6 +24,7 @@ use crate::{
     memory::Memory,
     parts::Part,
     queue::Audit,
+    settings::Role,
 };
 
 /// Lines and ids of one finding at most.
@@ -54,23 +55,26 @@ const RESTORE: &str = "restore a backup: restore(folder, dataDir, { overwrite: t
 const REPAIR: &str = "call memory.repair()";
 const REOPEN: &str = "dispose this memory and open it again: what is missing is made then";
 
-/// Checks all files of `memory`. Writers are not blocked; the copies need as much free space as the largest file.
+/// Checks all files of `memory`. Writers are not blocked; the copies need as much free space as the largest file. A
+/// client does the same, with the copies in the system's temporary directory; the counters in the owner's memory it
+/// cannot see.
 ///
 /// # Errors
 /// `ERR_DISK_FULL`, `ERR_IO`, `ERR_DISPOSED`. Damage is a finding, not an error.
 pub fn run(memory: &Memory, control: &Control<'_, ()>) -> Result<Report> {
     let (since, checked_at_epoch) = (Instant::now(), clock::now_epoch());
     let layout = Layout::new(memory.settings().data_dir.clone());
+    let owns = memory.settings().role == Role::Owner;
     let mut findings = Vec::new();
     for file in FILES.iter().filter(|file| memory.settings().parts.has(file.part)) {
         control.check()?;
         let path = (file.path)(&layout);
-        if file.part == Part::Vectors && !path.try_exists()? {
-            // It is made with the first collection.
+        // One is made with the first collection; a client may come before any of them is.
+        if (file.part == Part::Vectors || !owns) && !path.try_exists()? {
             continue;
         }
         let shown = path.display().to_string();
-        match on_copy(&layout, &path, control, |db| {
+        match on_copy(owns.then_some(&layout), &path, control, |db| {
             let mut found = Checked { db, file: &shown, findings: &mut findings };
             found.pages()?;
             match file.name {
@@ -88,7 +92,7 @@ pub fn run(memory: &Memory, control: &Control<'_, ()>) -> Result<Report> {
             other => other?,
         }
     }
-    if memory.settings().parts.has(Part::Queue) {
+    if owns && memory.settings().parts.has(Part::Queue) {
         queue(memory, &layout.queue().display().to_string(), &mut findings)?;
     }
     let ok = findings.iter().all(|finding| finding.severity != "error");
@@ -100,19 +104,25 @@ fn finding(kind: &'static str, severity: &'static str, file: &str, message: Stri
     Finding { kind, severity, file: file.to_owned(), table: None, message, count: None, ids: Vec::new(), remedy }
 }
 
+/// In the data directory of an owner; beside one, in the system's temporary directory.
 fn on_copy(
-    layout: &Layout,
+    own: Option<&Layout>,
     path: &Path,
     control: &Control<'_, ()>,
     look: impl FnOnce(&Connection) -> Result<()>,
 ) -> Result<()> {
-    // Those of a process that was killed; ours alone come here, one at a time a memory.
-    for entry in fs::read_dir(layout.native())?.flatten() {
-        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
-            drop(fs::remove_dir_all(entry.path()));
+    let directory = match own {
+        Some(layout) => {
+            // Those of a process that was killed; the owner alone comes here, once at a time.
+            for entry in fs::read_dir(layout.native())?.flatten() {
+                if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+                    drop(fs::remove_dir_all(entry.path()));
+                }
+            }
+            tempfile::Builder::new().prefix(PREFIX).tempdir_in(layout.native())?
         }
-    }
-    let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(layout.native())?;
+        None => tempfile::Builder::new().prefix("claude-mem-native-check-").tempdir()?,
+    };
     let to = directory.path().join("copy.db");
     create_private(&to)?;
     let db = snapshot(path, &to, || control.check(), |_, _| {})?;

@@ -72,24 +72,25 @@ pub struct Repaired {
 
 /// Checks the files of the open parts; see [`check`].
 pub fn check(memory: &Arc<Memory>, reply: Reply<Report>) {
-    start(memory, "check", "checkIntegrity()", check::run, reply);
+    start(memory, "check", check::run, reply);
 }
 
 /// Mends what [`check()`] finds and can be derived again; see [`repair`].
 pub fn repair(memory: &Arc<Memory>, reply: Reply<Repaired>) {
-    start(memory, "repair", "repair()", repair::run, reply);
+    match memory.must_own("repair()") {
+        Ok(()) => start(memory, "repair", repair::run, reply),
+        Err(refusal) => reply.settle(Err(refusal)),
+    }
 }
 
 /// On a thread of its own, which ends with the memory.
 fn start<R: Clone + Send + 'static>(
     memory: &Arc<Memory>,
     name: &'static str,
-    call: &str,
     run: fn(&Memory, &Control<'_, ()>) -> Result<R>,
     reply: Reply<R>,
 ) {
     let begin = || -> Result<Job<(), R>> {
-        memory.must_own(call)?;
         let mine = Arc::clone(memory);
         memory.jobs().start(name, move |control| run(&mine, control))
     };

@@ -138,18 +138,20 @@ impl Queue {
     }
 
     /// Enqueues a dead letter again, at the tail and under a new id: its place in the order is given up. It goes to the
-    /// session that it was meant for, by `claude_session_id`, whatever number that has now. Rejects with `ERR_NOT_FOUND`
-    /// where there is no such dead letter, or its session is gone.
+    /// session that it was meant for, by `claude_session_id`, whatever number that has now. Also for clients: an owner
+    /// notices within a second, or when it is poked. Rejects with `ERR_NOT_FOUND` where there is no such dead letter, or its
+    /// session is gone; `ERR_QUEUE_FULL`, `ERR_BUSY`.
     #[napi(ts_args_type = "id: number", ts_return_type = "Promise<EnqueueResult>", catch_unwind)]
     pub fn retry_dead_letter<'e>(&self, env: &'e Env, id: Unknown<'e>) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {
             let id = Argument::new("id", &id).id()?;
-            let queue = self.owner("retryDeadLetter()")?;
+            let queue = Arc::clone(self.memory.queues()?);
             Ok(move |reply: Reply<Enqueued>| queue.retry_dead_letter(id, reply))
         })
     }
 
-    /// Throws dead letters away: those that fit every filter that is given. Resolves how many went.
+    /// Throws dead letters away: those that fit every filter that is given. Also for clients.
+    /// Resolves how many went.
     #[napi(ts_args_type = "options?: PurgeDeadLettersOptions | null", ts_return_type = "Promise<number>", catch_unwind)]
     pub fn purge_dead_letters<'e>(&self, env: &'e Env, options: Unknown<'e>) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {
@@ -159,7 +161,7 @@ impl Queue {
                 session_db_id: given.read("sessionDbId", |value| value.id())?,
                 older_than_epoch: given.read("olderThanEpoch", |value| value.integer(ANY_INTEGER, "ms"))?,
             };
-            let queue = self.owner("purgeDeadLetters()")?;
+            let queue = Arc::clone(self.memory.queues()?);
             Ok(move |reply: Reply<usize>| queue.purge_dead_letters(filter, reply))
         })
     }

@@ -223,10 +223,12 @@ impl Memory {
     }
 
     /// Checks the files: pages, foreign keys, the full-text tables against their rows, triggers, JSON columns, the
-    /// queue's counters against its rows, and its leases and attempts against what they are about. Blocks nobody: it looks at private copies, which need as much free space as
-    /// the larger file. What it finds is in the report, never an error.
+    /// queue's counters against its rows, and its leases and attempts against what they are about. Blocks nobody: it
+    /// looks at private copies, which need as much free space as the larger file (a client's in the system's temporary
+    /// directory). What it finds is in the report, never an error. A client checks the files beside the owner; the
+    /// queue's counters, leases and attempts are the owner's to check.
     ///
-    /// Rejects with `ERR_NOT_OPEN` on a client; `ERR_DISPOSED`, `ERR_DISK_FULL`, `ERR_IO`.
+    /// Rejects with `ERR_DISPOSED`, `ERR_DISK_FULL`, `ERR_IO`.
     #[napi(ts_return_type = "Promise<IntegrityReport>", catch_unwind)]
     pub fn check_integrity<'e>(&self, env: &'e Env) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {

@@ -13,6 +13,7 @@ use crate::{
     health::{self as core, FileHealth, Status},
     memory::Memory,
     queue::Figures,
+    settings::Bounds,
 };
 
 /// How a memory does.
@@ -46,6 +47,8 @@ pub struct Health {
     pub native: NativeMemory,
     /// All queues together; null where the part `'queue'` is not open.
     pub queue: Option<QueueMetrics>,
+    /// What the queues are allowed to hold; null where the part `'queue'` is not open.
+    pub queue_limits: Option<QueueLimits>,
     /// Active sessions; null where the part `'queue'` is not open.
     pub sessions: Option<SessionCounts>,
     /// `claude-mem.db`; null where the part `'store'` is not open.
@@ -149,6 +152,23 @@ pub struct QueueMetrics {
     pub dedupe_evicted: f64,
     /// Dead letters that went for age or number since open.
     pub dead_evicted: f64,
+}
+
+/// What the queues are allowed to hold: the options that this memory was opened with. Beyond one an enqueue answers
+/// `ERR_QUEUE_FULL`, or, of dead letters, the oldest go.
+#[napi(object, object_from_js = false)]
+#[derive(Debug)]
+pub struct QueueLimits {
+    /// Bytes of one message.
+    pub max_message_bytes: f64,
+    /// Messages of one session.
+    pub max_session_messages: f64,
+    /// Bytes of one session.
+    pub max_session_bytes: f64,
+    /// Bytes of all sessions: `queue.bytes` beside it is the share that `status` is made from.
+    pub max_queue_bytes: f64,
+    /// Dead letters that are kept.
+    pub max_dead_letters: f64,
 }
 
 /// Median and 99th percentile, ms.
@@ -292,6 +312,7 @@ pub fn report(env: &Env, memory: &Memory) -> Result<Health> {
         sessions: core
             .sessions
             .map(|active| SessionCounts { active: active as f64, consumers: count(|queue| queue.consumers) }),
+        queue_limits: core.queue.as_ref().map(|_| queue_limits(&memory.settings().bounds)),
         queue: core.queue.as_ref().map(queue_metrics),
         database: core.database.map(database),
         queue_database: core.queue_database.map(database),
@@ -331,6 +352,17 @@ pub fn queue_metrics(figures: &Figures) -> QueueMetrics {
         lease_ms: percentiles(figures.lease_ms),
         dedupe_evicted: figures.dedupe_evicted as f64,
         dead_evicted: figures.dead_evicted as f64,
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "limits are checked to be below 2^53")]
+fn queue_limits(bounds: &Bounds) -> QueueLimits {
+    QueueLimits {
+        max_message_bytes: bounds.message_bytes as f64,
+        max_session_messages: bounds.session_messages as f64,
+        max_session_bytes: bounds.session_bytes as f64,
+        max_queue_bytes: bounds.total_bytes as f64,
+        max_dead_letters: bounds.dead_letters as f64,
     }
 }
 

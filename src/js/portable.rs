@@ -171,8 +171,11 @@ impl Memory {
     /// what was written. Bounded memory: one row at a time. The exported messages are remembered in `queue.db`, so
     /// that this memory does not take them for new when it imports them after they were delivered.
     ///
-    /// Throws `ERR_INVALID_ARG` and `ERR_DISPOSED`. The result rejects with `ERR_NOT_OPEN` on a client and without both
-    /// parts (nothing is written), `ERR_IO`, `ERR_DISK_FULL`, `ERR_READ_ONLY`, `ERR_BUSY`, `ERR_CORRUPT`, and `ERR_INVALID_ARG` for a path of the memory's own files.
+    /// A client exports as well, beside the owner or without one; with `readOnly` nothing is remembered.
+    ///
+    /// Throws `ERR_INVALID_ARG` and `ERR_DISPOSED`. The result rejects with `ERR_NOT_OPEN` without both parts (nothing is
+    /// written), `ERR_IO`, `ERR_DISK_FULL`, `ERR_READ_ONLY`, `ERR_BUSY`, `ERR_CORRUPT`, and `ERR_INVALID_ARG` for a path of
+    /// the memory's own files.
     #[napi(
         ts_args_type = "path: string, options?: ExportOptions | null",
         ts_return_type = "Job<PortableProgress, ExportSummary>",

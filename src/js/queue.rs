@@ -44,8 +44,8 @@ impl IntoAnswer for Enqueued {
 /// caller gives, and commits acknowledge what the caller has stored by itself (`external`). In one without the part
 /// `'queue'` every call answers `ERR_NOT_OPEN`.
 ///
-/// A client (`openMemory({role: 'client'})`) has `enqueue`, `enqueueRaw`, `discover`, `deadLetters` and
-/// `getDeadLetter`; everything else is the owner's and answers `ERR_NOT_OPEN`, `consume` `ERR_LOCKED`.
+/// A client (`openMemory({role: 'client'})`) has `enqueue`, `enqueueRaw`, `discover`, `peek`, `pause`, `resume` and all
+/// that deals with dead letters; everything else is the owner's and answers `ERR_NOT_OPEN`, `consume` `ERR_LOCKED`.
 #[napi]
 pub struct Queue {
     pub(super) memory: Arc<Memory>,
@@ -200,6 +200,7 @@ impl Queue {
 
     /// Stops deliveries of a session, or of all; what comes is still enqueued. Live consumers end with `'paused'`;
     /// an open batch may still be committed, and one whose lease ends meanwhile counts no attempt. Survives a restart.
+    /// Also for clients: an owner notices within a second, or when it is poked.
     #[napi(
         ts_args_type = "sessionDbId?: number | null, options?: PauseOptions | null",
         ts_return_type = "Promise<void>",
@@ -216,17 +217,18 @@ impl Queue {
             let given = Argument::new("options", &options).options(&["untilEpoch", "reason"])?;
             let until = given.read("untilEpoch", |value| value.integer(ANY_INTEGER, "ms"))?;
             let reason = given.read("reason", |value| value.text())?;
-            let queue = self.owner("pause()")?;
+            let queue = Arc::clone(self.memory.queues()?);
             Ok(move |reply: Reply<()>| queue.pause(session, until, reason, reply))
         })
     }
 
-    /// Resumes deliveries of a session, or of all. A session that was paused for itself stays so when all resume.
+    /// Resumes deliveries of a session, or of all. A session that was paused for itself stays so when all resume. Also
+    /// for clients, as `pause`.
     #[napi(ts_args_type = "sessionDbId?: number | null", ts_return_type = "Promise<void>", catch_unwind)]
     pub fn resume<'e>(&self, env: &'e Env, session_db_id: Unknown<'e>) -> napi::Result<Promised<'e>> {
         promise(env, Pending::Operation, || {
             let session = session_or_all(&session_db_id)?;
-            let queue = self.owner("resume()")?;
+            let queue = Arc::clone(self.memory.queues()?);
             Ok(move |reply: Reply<()>| queue.resume(session, reply))
         })
     }

@@ -21,14 +21,14 @@ use crate::{
     clock,
     db::{
         Database,
-        connection::{naming, open_reader},
+        connection::{has_content, naming, open_reader},
         layout::Layout,
     },
     error::{Error, Result},
     fault,
     job::Control,
     memory::Memory,
-    queue::Identity,
+    queue::{Identity, stand_in_storage},
     reply,
 };
 
@@ -82,8 +82,8 @@ pub fn export(
     options: &ExportOptions,
     control: &Control<'_, Progress>,
 ) -> Result<Exported> {
-    // Both files of it, and the right to note in the queue what was given away.
-    memory.whole("exportTo()")?;
+    // Both files of it.
+    memory.both_files()?;
     let layout = Layout::new(memory.settings().data_dir.clone());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     naming(folder, || Ok(fs::create_dir_all(folder)?))?;
@@ -93,10 +93,19 @@ pub fn export(
     name.push(".");
     // Mode 0600, and gone with this value unless it is kept.
     let file = naming(path, || Ok(tempfile::Builder::new().prefix(&name).suffix(".part").tempfile_in(folder)?))?;
+    let queue = match snapshot(&layout.queue()) {
+        // A client may come before anybody has enqueued.
+        Err(_) if !has_content(&layout.queue())? => stand_in_storage()?,
+        opened => opened?,
+    };
+    // Later than the queue's: a message that is acknowledged in between has its rows here, and is left out.
+    let main = snapshot(&layout.database())?;
+    // Where no owner has opened the file yet, nothing is acknowledged.
+    let acknowledges = main.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'native_ack'")?.exists([])?;
     let mut exporter = Exporter {
-        queue: snapshot(&layout.queue())?,
-        // Later than the queue's: a message that is acknowledged in between has its rows here, and is left out.
-        main: snapshot(&layout.database())?,
+        acknowledges,
+        queue,
+        main,
         memory,
         options,
         control,
@@ -178,6 +187,7 @@ struct Exporter<'a> {
     control: &'a Control<'a, Progress>,
     queue: Database,
     main: Database,
+    acknowledges: bool,
     out: Output<'a>,
     total: u64,
     lines: u64,
@@ -328,12 +338,15 @@ impl Exporter<'_> {
     }
 
     fn owner(&self, session_id: i64, claude_session_id: &str) -> Result<Owner> {
-        let upto = self
-            .main
-            .prepare_cached("SELECT upto FROM native_ack WHERE session_id = ?1")?
-            .query_row([session_id], |row| row.get(0))
-            .optional()?
-            .unwrap_or(0);
+        let upto = match self.acknowledges {
+            false => 0,
+            true => self
+                .main
+                .prepare_cached("SELECT upto FROM native_ack WHERE session_id = ?1")?
+                .query_row([session_id], |row| row.get(0))
+                .optional()?
+                .unwrap_or(0),
+        };
         let session = "SELECT id, project, claude_session_id FROM sdk_sessions WHERE";
         let found = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
         // What came while `claude-mem.db` was closed may name nobody and goes by its number, which is nothing elsewhere.
@@ -437,11 +450,13 @@ impl Exporter<'_> {
 
     /// What was given away is known when it comes back, also after it was delivered here.
     fn remember(&self, list: &mut Vec<(i64, Identity)>) -> Result<()> {
-        if list.is_empty() {
+        // Whoever opened it only to read wants nothing written.
+        if list.is_empty() || self.memory.settings().read_only {
+            list.clear();
             return Ok(());
         }
         let (list, deadline) = (std::mem::take(list), self.memory.deadline(Some(self.options.wait)));
-        let queue = self.memory.queue()?;
+        let queue = self.memory.queues()?;
         reply::wait(|reply| queue.remember_identities(list, deadline, reply))
     }
 }

@@ -23,6 +23,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use rusqlite::Connection;
 
 use super::{
+    control,
     engine::{Queue, Shared, on_queue},
     message_ids,
 };
@@ -40,6 +41,8 @@ const LOOK: Duration = Duration::from_millis(500);
 pub struct Arrivals {
     /// `PRAGMA data_version` at the last look; it changes with every commit of another connection.
     seen: Option<i64>,
+    /// What clients have changed beside messages, up to there.
+    control: Option<i64>,
 }
 
 impl Arrivals {
@@ -57,6 +60,7 @@ impl Arrivals {
             })?
             .collect::<rusqlite::Result<_>>()?;
         shared.ids.follow(message_ids::highest_stored(db)?, message_ids::floor(db)?);
+        control::notice(shared, db, &mut self.control)?;
         self.seen = Some(version);
         if arrived.is_empty() {
             return Ok(());
@@ -107,8 +111,9 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Starts it, on a connection of its own that only reads.
-    pub fn start(shared: &Arc<Shared>, db: Database, running: Running) -> Result<Self> {
+    /// Starts it, on a connection of its own that only reads. `changes` is what [`control::changes`] was before the
+    /// queue was read.
+    pub fn start(shared: &Arc<Shared>, db: Database, mut changes: i64, running: Running) -> Result<Self> {
         let (stop, stopped) = crossbeam_channel::bounded(1);
         let (end, ended) = crossbeam_channel::bounded(1);
         let weak = Arc::downgrade(shared);
@@ -116,7 +121,7 @@ impl Watch {
             let mut seen = None;
             while stopped.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
                 // What fails now is asked again at the next look.
-                if look(&weak, &db, &mut seen).is_ok_and(|open| !open) {
+                if look(&weak, &db, &mut seen, &mut changes).is_ok_and(|open| !open) {
                     break;
                 }
             }
@@ -137,16 +142,17 @@ impl Watch {
     }
 }
 
-/// Looks whether somebody has committed a message that the owner has not counted; false where the queue is gone.
-fn look(weak: &Weak<Shared>, db: &Connection, seen: &mut Option<i64>) -> Result<bool> {
+/// Looks whether somebody has committed a message that the owner has not counted, or changed something else; false where
+/// the queue is gone.
+fn look(weak: &Weak<Shared>, db: &Connection, seen: &mut Option<i64>, changes: &mut i64) -> Result<bool> {
     // A word of shared memory, most of the time.
     let version = data_version(db)?;
     let Some(shared) = weak.upgrade() else { return Ok(false) };
     if *seen != Some(version) {
         // The owner's own commits change it as well.
-        let highest = message_ids::highest_stored(db)?;
+        let (highest, changed) = (message_ids::highest_stored(db)?, control::changes(db)?);
         *seen = Some(version);
-        if highest >= shared.ids.next() {
+        if highest >= shared.ids.next() || std::mem::replace(changes, changed) != changed {
             shared.queue_writer().submit(Call::new("arrivals", shared.deadline(), |_| Ok(()), Reply::ignore()));
         }
     }

@@ -1,9 +1,10 @@
 //! The queues, as the memory's role has them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{
-    ClientQueue, DeadLetter, EnqueueOptions, Enqueued, Figures, Queue, Shape, Waiting, client::only_the_owner,
+    ClientQueue, DeadLetter, DeadLetterFilter, EnqueueOptions, Enqueued, Figures, Identity, Peek, Peeked, Queue, Shape,
+    Waiting, client::only_the_owner,
 };
 use crate::{
     db::Writer,
@@ -16,7 +17,7 @@ use crate::{
 pub enum Queues {
     /// Everything.
     Owner(Queue),
-    /// Enqueueing, and lists read from the file.
+    /// Enqueueing, lists read from the file, pauses and dead letters.
     Client(Box<ClientQueue>),
 }
 
@@ -73,6 +74,54 @@ impl Queues {
         match self {
             Self::Owner(queue) => queue.dead_letter(id, reply),
             Self::Client(queue) => queue.dead_letter(id, reply),
+        }
+    }
+
+    /// Stops deliveries of a session, or of all.
+    pub fn pause(&self, session_id: Option<i64>, until_epoch: Option<i64>, reason: Option<String>, reply: Reply<()>) {
+        match self {
+            Self::Owner(queue) => queue.pause(session_id, until_epoch, reason, reply),
+            Self::Client(queue) => queue.pause(session_id, until_epoch, reason, reply),
+        }
+    }
+
+    /// Resumes deliveries of a session, or of all.
+    pub fn resume(&self, session_id: Option<i64>, reply: Reply<()>) {
+        match self {
+            Self::Owner(queue) => queue.resume(session_id, reply),
+            Self::Client(queue) => queue.resume(session_id, reply),
+        }
+    }
+
+    /// Enqueues a dead letter again, at the tail and under a new id.
+    pub fn retry_dead_letter(&self, id: i64, reply: Reply<Enqueued>) {
+        match self {
+            Self::Owner(queue) => queue.retry_dead_letter(id, reply),
+            Self::Client(queue) => queue.retry_dead_letter(id, reply),
+        }
+    }
+
+    /// Throws dead letters away; answers how many.
+    pub fn purge_dead_letters(&self, filter: DeadLetterFilter, reply: Reply<usize>) {
+        match self {
+            Self::Owner(queue) => queue.purge_dead_letters(filter, reply),
+            Self::Client(queue) => queue.purge_dead_letters(filter, reply),
+        }
+    }
+
+    /// Remembers what an export gave away: a session's number and an identity each.
+    pub fn remember_identities(&self, list: Vec<(i64, Identity)>, deadline: Instant, reply: Reply<()>) {
+        match self {
+            Self::Owner(queue) => queue.remember_identities(list, deadline, reply),
+            Self::Client(queue) => queue.remember_identities(list, deadline, reply),
+        }
+    }
+
+    /// Messages that wait, without claiming them; see [`super::peek`].
+    pub fn peek(&self, which: Peek, reply: Reply<Vec<Peeked>>) {
+        match self {
+            Self::Owner(queue) => queue.peek(which, reply),
+            Self::Client(queue) => queue.peek(which, reply),
         }
     }
 

@@ -1,5 +1,5 @@
-//! The queue of a client: it enqueues, and lists what waits, straight from `queue.db`. Whoever consumes, and the
-//! counters in memory, are the owner's.
+//! The queue of a client: it enqueues, and lists what waits, straight from `queue.db`; [`super::control`] is what else it
+//! may change. Whoever consumes, and the counters in memory, are the owner's.
 
 use std::{
     sync::{
@@ -16,8 +16,10 @@ use super::{
     directory::Sessions,
     enqueue::{EVICT_EVERY, EnqueueOptions, Enqueued, check_bounds},
     figures::Figures,
+    import::{self, Identity},
     incoming::{Destination, Incoming},
     message_ids,
+    peek::{Peek, Peeked, peek},
     shape::Shape,
     state::{ALL, Waiting},
 };
@@ -36,9 +38,12 @@ pub struct ClientQueue {
     readers: Readers,
 }
 
-struct Shared {
-    settings: Arc<Settings>,
-    directory: Box<dyn Sessions>,
+/// What its threads work on.
+pub struct Shared {
+    /// Options.
+    pub settings: Arc<Settings>,
+    /// What is known of sessions.
+    pub directory: Box<dyn Sessions>,
     /// The highest id that was seen in `queue.db`; 0 before the first.
     known: AtomicI64,
     /// From the last look at the file.
@@ -57,6 +62,10 @@ impl ClientQueue {
             closed: AtomicBool::new(false),
         };
         Self { shared: Arc::new(shared), writer, readers }
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// As [`super::Queue::enqueue_raw`]; bounds are looked up in the tables.
@@ -97,6 +106,18 @@ impl ClientQueue {
     /// As [`super::Queue::dead_letter`].
     pub fn dead_letter(&self, id: i64, reply: Reply<Option<DeadLetter>>) {
         self.readers.call("getDeadLetter", move |db| dead_letters::find(db, id), reply);
+    }
+
+    /// As [`super::Queue::remember_identities`].
+    pub fn remember_identities(&self, list: Vec<(i64, Identity)>, deadline: Instant, reply: Reply<()>) {
+        let run = move |db: &Connection| import::remember_all(db, &list);
+        self.writer.submit(Call::new("remember-messages", deadline, run, reply));
+    }
+
+    /// As [`super::Queue::peek`].
+    pub fn peek(&self, which: Peek, reply: Reply<Vec<Peeked>>) {
+        let shared = Arc::clone(&self.shared);
+        self.readers.call("peek", move |db| peek(db, &*shared.directory, &which), reply);
     }
 
     /// The writer of `queue.db`, for health.
@@ -147,6 +168,26 @@ impl std::fmt::Debug for ClientQueue {
 }
 
 impl Shared {
+    /// Whether it is disposed.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Notes an id that was given.
+    pub fn note_id(&self, id: i64) {
+        self.known.fetch_max(id, Ordering::Relaxed);
+    }
+
+    /// Messages of a session that are not acknowledged.
+    pub fn depth(&self, db: &Connection, session_id: i64) -> Result<usize> {
+        count(db, session_id, self.directory.watermark(db, session_id)?.upto)
+    }
+
+    /// Whether one more message of so many bytes is within the bounds.
+    pub fn check_room(&self, db: &Connection, session_id: i64, bytes: usize) -> Result<()> {
+        self.check_bounds(db, session_id, self.directory.watermark(db, session_id)?.upto, bytes)
+    }
+
     /// Inside the writer's transaction.
     fn store(&self, db: &Connection, message: &mut Incoming) -> Result<Enqueued> {
         let session_id = message.session_id;
@@ -170,7 +211,7 @@ impl Shared {
 
     /// What the other file says that may have been given. `queue.db` knows it as well, unless it is new or was
     /// restored.
-    fn given_elsewhere(&self, db: &Connection, newest: i64) -> Result<i64> {
+    pub fn given_elsewhere(&self, db: &Connection, newest: i64) -> Result<i64> {
         let known = self.known.load(Ordering::Relaxed);
         if known > 0 && newest >= known {
             return Ok(0);

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     claim::Batch,
-    directory::Known,
+    directory::{Known, Sessions},
     effects::Effects,
     engine::{Queue, Shared, on_queue},
     enqueue::{self, Enqueued},
@@ -108,6 +108,19 @@ pub fn find(db: &Connection, id: i64) -> Result<Option<DeadLetter>> {
         .optional()?)
 }
 
+/// Deletes those that fit every filter that is given; answers how many.
+pub fn delete(db: &Connection, filter: &DeadLetterFilter) -> Result<usize> {
+    let mut remove = db.prepare_cached(
+        "DELETE FROM dead_letters WHERE (?1 IS NULL OR id = ?1) AND (?2 IS NULL OR session_id = ?2)
+         AND (?3 IS NULL OR dead_at_epoch < ?3)",
+    )?;
+    let (session, older) = (filter.session_db_id, filter.older_than_epoch);
+    match &filter.ids {
+        None => Ok(remove.execute(params![None::<i64>, session, older])?),
+        Some(ids) => ids.iter().try_fold(0, |sum, id| Ok(sum + remove.execute(params![id, session, older])?)),
+    }
+}
+
 impl Queue {
     /// Lists dead letters, the newest first, without their text.
     pub fn dead_letters(&self, session_id: Option<i64>, limit: i64, offset: i64, reply: Reply<Vec<DeadLetter>>) {
@@ -160,19 +173,7 @@ impl Queue {
             self.shared(),
             "purgeDeadLetters",
             Durability::Normal,
-            move |db| {
-                let mut remove = db.prepare_cached(
-                    "DELETE FROM dead_letters WHERE (?1 IS NULL OR id = ?1) AND (?2 IS NULL OR session_id = ?2)
-                     AND (?3 IS NULL OR dead_at_epoch < ?3)",
-                )?;
-                let (session, older) = (filter.session_db_id, filter.older_than_epoch);
-                match &filter.ids {
-                    None => Ok(remove.execute(params![None::<i64>, session, older])?),
-                    Some(ids) => {
-                        ids.iter().try_fold(0, |sum, id| Ok(sum + remove.execute(params![id, session, older])?))
-                    }
-                }
-            },
+            move |db| delete(db, &filter),
             Reply::new(move |outcome: Result<usize>| {
                 if let Ok(count) = outcome {
                     settle.with(|state, effects| {
@@ -224,14 +225,38 @@ pub fn bury(
     Ok(Burial { count, bytes, evicted, head: head.map(|(_, epoch, attempts)| (epoch, attempts)) })
 }
 
-struct Retried {
-    id: i64,
-    session_id: i64,
+/// A message that was a dead letter.
+pub struct Retried {
+    /// Its new id.
+    pub id: i64,
+    /// The number that its session has now.
+    pub session_id: i64,
     bytes: usize,
     epoch: i64,
 }
 
 fn retry(shared: &Shared, db: &Connection, id: i64) -> Result<Retried> {
+    let check = |session_id, bytes| {
+        shared.read(|state| {
+            erase::check(state, session_id)?;
+            let waiting = state.sessions.get(&session_id).map_or((0, 0), |session| (session.depth, session.bytes));
+            enqueue::check_bounds(&shared.settings.bounds, session_id, bytes, waiting, state.bytes)
+        })
+    };
+    let retried = requeue(db, &*shared.directory, id, check, || shared.ids.take(db))?;
+    shared.touch(retried.session_id);
+    Ok(retried)
+}
+
+/// Makes a dead letter a message again, under the id that `take_id` gives. `check` is told its session's number and its
+/// bytes, and may refuse it.
+pub fn requeue<S: Sessions + ?Sized>(
+    db: &Connection,
+    sessions: &S,
+    id: i64,
+    check: impl FnOnce(i64, usize) -> Result<()>,
+    take_id: impl FnOnce() -> Result<i64>,
+) -> Result<Retried> {
     type Stored = (i64, String, Option<String>, Option<i64>, bool, String);
     let found: Option<Stored> = db
         .prepare_cached(
@@ -245,7 +270,7 @@ fn retry(shared: &Shared, db: &Connection, id: i64) -> Result<Retried> {
         return Err(Error::new(Code::NotFound, format!("there is no dead letter {id}; deadLetters() lists them")));
     };
     // By its name: where `claude-mem.db` was deleted or restored, the session may have come back under another number.
-    let session_id = shared.directory.number_of(db, was, &claude_session_id)?.ok_or_else(|| {
+    let session_id = sessions.number_of(db, was, &claude_session_id)?.ok_or_else(|| {
         Error::new(
             Code::NotFound,
             format!(
@@ -254,12 +279,8 @@ fn retry(shared: &Shared, db: &Connection, id: i64) -> Result<Retried> {
         )
         .with("sessionDbId", was)
     })?;
-    shared.read(|state| {
-        erase::check(state, session_id)?;
-        let waiting = state.sessions.get(&session_id).map_or((0, 0), |session| (session.depth, session.bytes));
-        enqueue::check_bounds(&shared.settings.bounds, session_id, payload.len(), waiting, state.bytes)
-    })?;
-    let (new_id, epoch) = (shared.ids.take(db)?, clock::now_epoch());
+    check(session_id, payload.len())?;
+    let (new_id, epoch) = (take_id()?, clock::now_epoch());
     storage::insert(
         db,
         &NewMessage {
@@ -276,7 +297,6 @@ fn retry(shared: &Shared, db: &Connection, id: i64) -> Result<Retried> {
     db.prepare_cached("DELETE FROM dead_letters WHERE id = ?1")?.execute([id])?;
     db.prepare_cached("UPDATE dedupe_keys SET message_id = ?2 WHERE session_id = ?3 AND message_id = ?1")?
         .execute(params![id, new_id, was])?;
-    shared.touch(session_id);
     Ok(Retried { id: new_id, session_id, bytes: payload.len(), epoch })
 }
 

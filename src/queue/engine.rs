@@ -18,6 +18,7 @@ use super::{
     claim::Claim,
     clock,
     consumer::EndReason,
+    control,
     directory::{Directory, Known, Told},
     effects::Effects,
     enqueue, erase,
@@ -223,6 +224,8 @@ impl Queue {
         let Parts { settings, mut queue_db, watched, directory, budget, activity, guard } = parts;
         let mut state = State::new(&settings);
         let mut effects = Effects::default();
+        // Before everything is read: what changes meanwhile is read once more.
+        let changes = control::changes(&queue_db)?;
         let next_id = recovery::recover(&mut queue_db, &*directory, &settings, &mut state, &mut effects)?;
         let (wake, wakes) = crossbeam_channel::bounded(1);
         let shared = Arc::new_cyclic(|me| Shared {
@@ -248,7 +251,8 @@ impl Queue {
         shared.queue_writer.set(writer).map_err(|_| Error::internal("the queue's writer was started twice"))?;
         effects.run(&shared);
         clock::start(&shared, wakes, clock)?;
-        *shared.watch.lock().unwrap_or_else(PoisonError::into_inner) = Some(Watch::start(&shared, watched, watch)?);
+        *shared.watch.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Watch::start(&shared, watched, changes, watch)?);
         Ok(Self { shared })
     }
 

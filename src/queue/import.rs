@@ -111,12 +111,7 @@ impl Queue {
 
     /// Remembers what was given away, so that it is known if it comes back: a session's number and an identity each.
     pub fn remember_identities(&self, list: Vec<(i64, Identity)>, deadline: Instant, reply: Reply<()>) {
-        let run = move |db: &Connection| {
-            for (session_id, identity) in &list {
-                remember(db, *session_id, identity)?;
-            }
-            Ok(())
-        };
+        let run = move |db: &Connection| remember_all(db, &list);
         self.shared().queue_writer().submit(Call::new("remember-messages", deadline, run, reply));
     }
 }
@@ -202,6 +197,11 @@ fn is_known(db: &Connection, arrival: &Arrival) -> Result<bool> {
     Ok(db
         .prepare_cached("SELECT 1 FROM known_messages WHERE session_id = ?1 AND identity = ?2")?
         .exists(params![arrival.session_db_id, arrival.identity])?)
+}
+
+/// Remembers a session's number and an identity each.
+pub fn remember_all(db: &Connection, list: &[(i64, Identity)]) -> Result<()> {
+    list.iter().try_for_each(|(session_id, identity)| remember(db, *session_id, identity))
 }
 
 fn remember(db: &Connection, session_id: i64, identity: &Identity) -> Result<()> {

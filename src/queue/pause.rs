@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
 use super::{
     consumer::EndReason,
@@ -37,11 +37,7 @@ impl Queue {
                     .directory
                     .session(db, key)?
                     .and_then(|known| known.named.then(|| known.row.claude_session_id.clone()));
-                db.prepare_cached(
-                    "INSERT OR REPLACE INTO pauses(session_id, until_epoch, reason, claude_session_id)
-                     VALUES (?1, ?2, ?3, ?4)",
-                )?
-                .execute(params![key, until_epoch, text, owner.as_deref()])?;
+                store(db, key, until_epoch, text.as_deref(), owner.as_deref())?;
                 Ok(owner)
             },
             Reply::new(move |outcome: Result<Option<Box<str>>>| {
@@ -60,10 +56,7 @@ impl Queue {
             self.shared(),
             "resume",
             Durability::Normal,
-            move |db| {
-                db.prepare_cached("DELETE FROM pauses WHERE session_id = ?1")?.execute([key])?;
-                Ok(())
-            },
+            move |db| remove(db, key),
             Reply::new(move |outcome: Result<()>| {
                 if outcome.is_ok() {
                     shared.with(|state, effects| lift(state, key, effects));
@@ -72,6 +65,27 @@ impl Queue {
             }),
         );
     }
+}
+
+/// Writes a pause down; `owner` is the `claude_session_id` of the session, where that is known.
+pub fn store(
+    db: &Connection,
+    key: i64,
+    until_epoch: Option<i64>,
+    reason: Option<&str>,
+    owner: Option<&str>,
+) -> Result<()> {
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO pauses(session_id, until_epoch, reason, claude_session_id) VALUES (?1, ?2, ?3, ?4)",
+    )?
+    .execute(params![key, until_epoch, reason, owner])?;
+    Ok(())
+}
+
+/// Forgets a pause.
+pub fn remove(db: &Connection, key: i64) -> Result<()> {
+    db.prepare_cached("DELETE FROM pauses WHERE session_id = ?1")?.execute([key])?;
+    Ok(())
 }
 
 /// A pause whose end on the wall clock is clamped to the longest that is allowed.
@@ -97,7 +111,8 @@ pub fn forget(key: i64, claude_session_id: Box<str>, effects: &mut Effects) {
     ));
 }
 
-fn apply(state: &mut State, key: i64, pause: Pause, effects: &mut Effects) {
+/// Begins a pause.
+pub fn apply(state: &mut State, key: i64, pause: Pause, effects: &mut Effects) {
     if let Some((until, _)) = pause.until {
         state.push_timer(until, key, effects);
     }

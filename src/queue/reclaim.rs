@@ -39,12 +39,21 @@ const REST: Duration = Duration::from_secs(5);
 
 /// Starts a purge where it is worth it; one at a time.
 pub fn start(shared: &Arc<Shared>) {
+    begin(shared, false);
+}
+
+/// Starts a purge now, unless one is running.
+pub fn start_now(shared: &Arc<Shared>) {
+    begin(shared, true);
+}
+
+fn begin(shared: &Arc<Shared>, now: bool) {
     let started = shared.with(|state, _| {
-        let resting = state.purge_after.is_some_and(|until| until > Instant::now());
+        let resting = !now && state.purge_after.is_some_and(|until| until > Instant::now());
         if state.purging || state.closed || resting {
             return None;
         }
-        let quiet = state.active.elapsed() >= QUIET;
+        let quiet = now || state.active.elapsed() >= QUIET;
         let sum = |of: fn(&Unpurged) -> usize| state.unpurged.values().map(of).sum::<usize>();
         let due = quiet || sum(|unpurged| unpurged.count) >= COUNT || sum(|unpurged| unpurged.bytes) >= BYTES;
         let nothing = state.unpurged.is_empty();

@@ -18,6 +18,7 @@ use crate::{
 };
 
 mod clients;
+mod control;
 mod durability;
 mod files_alone;
 mod late_commits;

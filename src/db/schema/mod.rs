@@ -7,6 +7,7 @@ mod inspection;
 mod native;
 mod precopy;
 mod rebuild;
+pub mod report;
 pub mod shape;
 mod steps;
 mod support;

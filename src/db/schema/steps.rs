@@ -110,6 +110,12 @@ pub fn first_lacking(shape: &Shape) -> Result<Option<i64>> {
     Ok(None)
 }
 
+/// The last step of claude-mem's ledger that there is.
+#[must_use]
+pub fn last() -> i64 {
+    STEPS.iter().filter_map(|step| step.version).max().unwrap_or(0)
+}
+
 /// Runs `work` under the write lock, with the shape read under it: since the last look a hook may have run the
 /// same step, or another version of claude-mem may have taken the file over.
 fn in_transaction(db: &Connection, work: impl FnOnce(&Connection, &Shape) -> Result<()>) -> Result<()> {

@@ -5,6 +5,7 @@ use napi_derive::napi;
 
 use super::{Store, options};
 use crate::{
+    db::schema::report::{self, SchemaReport},
     js::{answer::object_answer, arguments::Argument, call::Promised},
     store::{
         context::{self, Context},
@@ -24,8 +25,21 @@ object_answer!(Stats {
     size: "size",
 });
 
+object_answer!(SchemaReport {
+    step: "step",
+    missing_step: "missingStep",
+    recorded: "recorded",
+    native_format: "nativeFormat",
+});
+
 #[napi]
 impl Store {
+    /// How far the schema is: what the tables are, beside what the ledger says of them.
+    #[napi(ts_return_type = "Promise<SchemaStatus>", catch_unwind)]
+    pub fn get_schema<'e>(&self, env: &'e Env) -> napi::Result<Promised<'e>> {
+        self.read(env, "getSchema", || Ok(report::report))
+    }
+
     /// What a session begins with: the project's newest observations and summaries, whole rows, newest first.
     #[napi(
         ts_args_type = "project: string, options?: ContextOptions",

@@ -39,3 +39,18 @@ pub struct StoreStats {
     /// Its size, bytes; without the write-ahead log.
     pub size: i64,
 }
+
+/// How far the schema of `claude-mem.db` is.
+#[napi(object, object_from_js = false, use_nullable = true)]
+#[derive(Debug)]
+pub struct SchemaStatus {
+    /// The last step of claude-mem 6.0.2's ledger up to which the file has all (4 to 10), whatever is recorded; 0 where
+    /// it has no tables.
+    pub step: f64,
+    /// The first step whose work is not there; null where all are.
+    pub missing_step: Option<f64>,
+    /// The steps that `schema_versions` records, those of later claude-mem versions (11, 16, …) included.
+    pub recorded: Vec<f64>,
+    /// The format of the engine's own tables; null where no owner has opened the file yet.
+    pub native_format: Option<f64>,
+}
