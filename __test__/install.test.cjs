@@ -239,6 +239,29 @@ describe('packages', { skip: npm === null && 'there is no npm here' }, () => {
       );
     });
 
+    for (const [moduleResolution, module] of [
+      ['node10', 'commonjs'],
+      ['node16', 'node16'],
+      ['bundler', 'esnext'],
+    ]) {
+      test(`its types compile where modules are resolved as in ${moduleResolution}`, async () => {
+        const types = [NAME, `${NAME}/settings`, `${NAME}/ecosystem`, `${NAME}/loader`];
+        const names = ['openMemory', 'readSettings', 'ecosystem', 'findNative'];
+        const imports = types.map((from, at) => `import { ${names[at]} } from '${from}';`);
+        const use = `export const all: Promise<void> = openMemory(readSettings().openOptions).then((memory) => memory.dispose());
+          export const more: string[] = [ecosystem({ script: 'x' }).apps[0]!.name, findNative().path ?? ''];`;
+        fs.writeFileSync(path.join(user.root, 'types.ts'), [...imports, use].join('\n'));
+        const compilerOptions = {
+          ...{ module, moduleResolution, strict: true, noEmit: true, target: 'es2022', lib: ['es2022'] },
+          ...{ types: ['node'], typeRoots: [path.join(ROOT, 'node_modules', '@types')], ignoreDeprecations: '6.0' },
+        };
+        const project = path.join(user.root, 'tsconfig.json');
+        fs.writeFileSync(project, JSON.stringify({ compilerOptions, files: ['types.ts'] }));
+        const tsc = require.resolve('typescript/bin/tsc');
+        await user.inRoot(process.execPath, [tsc, '--project', project]).catch((error) => assert.fail(error.stdout));
+      });
+    }
+
     test('the texts have no loose ends, and the licences of others are there', () => {
       const main = path.join(user.root, 'node_modules', NAME);
       const texts = ['README.md', 'CHANGELOG.md', 'docs/integrate.md', 'docs/operations.md'];
