@@ -27,11 +27,12 @@ const run = promisify(execFile);
 const temporary = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'claude-mem-native-install-')));
 after(() => fs.rmSync(temporary, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 }));
 
-/** npm and npx as files for Node, and that Node; null where there is no npm. */
+/** npm and npx as files, and the Node that runs them, which need not be the one under test; null where there is none. */
 function foundNpm() {
   const inside = (prefix) => path.join(prefix, 'node_modules', 'npm', 'bin', 'npm-cli.js');
-  const node = process.versions.bun ? onPath('node') : process.execPath;
-  if (node === null) return null;
+  const given = process.env.npm_node_execpath;
+  const node = [given, process.versions.bun ? onPath('node') : process.execPath].find((file) => file && isNode(file));
+  if (node === undefined) return null;
   const folder = path.dirname(fs.realpathSync(node));
   const beside = onPath('npm');
   const places = [
@@ -43,6 +44,8 @@ function foundNpm() {
   const cli = places.find((place) => place && path.basename(place) === 'npm-cli.js' && fs.existsSync(place));
   return cli ? { node, cli, npx: path.join(path.dirname(cli), 'npx-cli.js') } : null;
 }
+
+const isNode = (file) => /^node(\.exe)?$/.test(path.basename(file)) && fs.existsSync(file);
 
 function onPath(command) {
   const suffix = process.platform === 'win32' ? '.exe' : '';
@@ -61,7 +64,7 @@ function barePath(node) {
   const bin = path.join(temporary, 'bin');
   if (!fs.existsSync(bin)) {
     fs.mkdirSync(bin);
-    fs.symlinkSync(node, path.join(bin, 'node'));
+    fs.symlinkSync(process.versions.bun ? node : process.execPath, path.join(bin, 'node'));
     for (const command of ['sh', 'env']) fs.symlinkSync(onPath(command), path.join(bin, command));
   }
   return bin;
