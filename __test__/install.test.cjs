@@ -27,11 +27,12 @@ const run = promisify(execFile);
 const temporary = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'claude-mem-native-install-')));
 after(() => fs.rmSync(temporary, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 }));
 
-/** npm and npx as files for Node, and that Node; null where there is no npm. */
+/** npm and npx as files, and the Node that runs them, which need not be the one under test; null where there is none. */
 function foundNpm() {
   const inside = (prefix) => path.join(prefix, 'node_modules', 'npm', 'bin', 'npm-cli.js');
-  const node = process.versions.bun ? onPath('node') : process.execPath;
-  if (node === null) return null;
+  const given = process.env.npm_node_execpath;
+  const node = [given, process.versions.bun ? onPath('node') : process.execPath].find((file) => file && isNode(file));
+  if (node === undefined) return null;
   const folder = path.dirname(fs.realpathSync(node));
   const beside = onPath('npm');
   const places = [
@@ -43,6 +44,8 @@ function foundNpm() {
   const cli = places.find((place) => place && path.basename(place) === 'npm-cli.js' && fs.existsSync(place));
   return cli ? { node, cli, npx: path.join(path.dirname(cli), 'npx-cli.js') } : null;
 }
+
+const isNode = (file) => /^node(\.exe)?$/.test(path.basename(file)) && fs.existsSync(file);
 
 function onPath(command) {
   const suffix = process.platform === 'win32' ? '.exe' : '';
@@ -61,7 +64,7 @@ function barePath(node) {
   const bin = path.join(temporary, 'bin');
   if (!fs.existsSync(bin)) {
     fs.mkdirSync(bin);
-    fs.symlinkSync(node, path.join(bin, 'node'));
+    fs.symlinkSync(process.versions.bun ? node : process.execPath, path.join(bin, 'node'));
     for (const command of ['sh', 'env']) fs.symlinkSync(onPath(command), path.join(bin, command));
   }
   return bin;
@@ -238,6 +241,29 @@ describe('packages', { skip: npm === null && 'there is no npm here' }, () => {
         [],
       );
     });
+
+    for (const [moduleResolution, module] of [
+      ['node10', 'commonjs'],
+      ['node16', 'node16'],
+      ['bundler', 'esnext'],
+    ]) {
+      test(`its types compile where modules are resolved as in ${moduleResolution}`, async () => {
+        const types = [NAME, `${NAME}/settings`, `${NAME}/ecosystem`, `${NAME}/loader`];
+        const names = ['openMemory', 'readSettings', 'ecosystem', 'findNative'];
+        const imports = types.map((from, at) => `import { ${names[at]} } from '${from}';`);
+        const use = `export const all: Promise<void> = openMemory(readSettings().openOptions).then((memory) => memory.dispose());
+          export const more: string[] = [ecosystem({ script: 'x' }).apps[0]!.name, findNative().path ?? ''];`;
+        fs.writeFileSync(path.join(user.root, 'types.ts'), [...imports, use].join('\n'));
+        const compilerOptions = {
+          ...{ module, moduleResolution, strict: true, noEmit: true, target: 'es2022', lib: ['es2022'] },
+          ...{ types: ['node'], typeRoots: [path.join(ROOT, 'node_modules', '@types')], ignoreDeprecations: '6.0' },
+        };
+        const project = path.join(user.root, 'tsconfig.json');
+        fs.writeFileSync(project, JSON.stringify({ compilerOptions, files: ['types.ts'] }));
+        const tsc = require.resolve('typescript/bin/tsc');
+        await user.inRoot(process.execPath, [tsc, '--project', project]).catch((error) => assert.fail(error.stdout));
+      });
+    }
 
     test('the texts have no loose ends, and the licences of others are there', () => {
       const main = path.join(user.root, 'node_modules', NAME);

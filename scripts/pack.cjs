@@ -4,7 +4,7 @@
 //   npm run pack -- --all                  those of all platforms, whose binaries lie in this folder; builds nothing
 //   npm run pack -- --no-build             what is built, as it is
 //   npm run pack -- --repository=https://… the address of the source, for the manifests and the links of the texts
-//   npm run pack -- --out=FOLDER           elsewhere than dist/; what lies in the folder is removed first
+//   npm run pack -- --out=FOLDER           elsewhere than into dist/; earlier tarballs there are removed
 
 const { runScript } = require('./script.cjs');
 
@@ -40,7 +40,9 @@ runScript(async () => {
     await assemble(folder);
     folders.push(folder);
   };
-  fs.rmSync(DIST, { recursive: true, force: true });
+  fs.mkdirSync(DIST, { recursive: true });
+  const made = fs.readdirSync(DIST).filter((name) => name === 'staging' || /^claude-mem-native-.*\.tgz$/.test(name));
+  for (const name of made) fs.rmSync(path.join(DIST, name), { recursive: true, force: true });
   for (const target of all ? staging.targets() : [here])
     await stage(target, (folder) => staging.stagePlatform(folder, target, { repository }));
   if (hasModel) await stage(staging.MODEL_FOLDER, (folder) => staging.stageModel(folder, { repository }));

@@ -286,7 +286,7 @@ fn storage(file_bytes: u64, parameters: usize) -> &'static str {
 /// The reason why a file is no model, and what helps.
 fn unusable(file: &Path, reason: &str) -> Error {
     no_model(format!(
-        "{} cannot be used: {reason}; replace it by the model's ONNX file (in the package's folder `npm run model` does)",
+        "{} cannot be used: {reason}; replace it by the model's ONNX file (in a clone `npm run model` does)",
         file.display()
     ))
 }

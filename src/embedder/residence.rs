@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Identity,
+    DEFAULT_MODEL, Identity,
     location::{Places, Stamp},
     model::Model,
     no_model,
@@ -258,9 +258,14 @@ impl Drop for Visit<'_> {
 /// Why there is no model, and what helps.
 pub fn missing(name: &str, places: &Places) -> String {
     let looked = places.all().iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
+    let package = if name == DEFAULT_MODEL {
+        "install claude-mem-native-model-all-minilm-l6-v2 beside this package, "
+    } else {
+        ""
+    };
     format!(
-        "there is no file of the model '{name}': looked for {looked}; put it there (in the package's folder `npm run \
-         model` does), or name its folder with the option modelDir or the variable CLAUDE_MEM_MODEL_DIR"
+        "there is no file of the model '{name}': looked for {looked}; {package}put it there (in a clone `npm run model` \
+         does), or name its folder with the option modelDir or the variable CLAUDE_MEM_MODEL_DIR"
     )
 }
 
