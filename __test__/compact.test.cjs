@@ -105,6 +105,22 @@ test('whoever writes for too long is told as ERR_BUSY, and nothing is changed', 
   assert.equal(of(await memory.compact(), 'claude-mem.db').rewritten, true);
 });
 
+test('a job that is disposed leaves every row where it was', async (t) => {
+  const { memory, database } = await shrunken(t);
+  const rows = await foreign.query(database, ROWS);
+  const job = memory.compact();
+  const ended = job.result.then(
+    () => 'done',
+    ({ code }) => code,
+  );
+  await job.dispose();
+  // It may have been done already.
+  assert.ok(['done', 'ERR_DISPOSED'].includes(await ended), await ended);
+  assert.deepEqual(await foreign.query(database, ROWS), rows);
+  assert.deepEqual((await memory.checkIntegrity()).findings, []);
+  assert.ok((await memory.compact()).files.length > 0);
+});
+
 test('disposed, and parts', async (t) => {
   const { memory, directory } = await openedMemory(t);
   assert.throws(() => memory.compact({ deadline: 1 }), { code: 'ERR_INVALID_ARG' });

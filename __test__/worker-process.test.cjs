@@ -49,6 +49,19 @@ test('a directory that another worker owns: one clear sentence that names the ow
   assert.equal((await first.get('/health')).status, 'ok');
 });
 
+test('options of the engine come from the settings; one that is refused is said, and the default counts', async (t) => {
+  const dataDir = temporaryDirectory(t);
+  const env = { CLAUDE_MEM_NATIVE_MAX_QUEUE_BYTES: '64 MiB', CLAUDE_MEM_NATIVE_MAX_DEAD_LETTERS: 'many' };
+  fs.writeFileSync(path.join(dataDir, 'settings.json'), JSON.stringify({ env }));
+  const worker = await new WorkerUnderTest(t, { dataDir }).start();
+  const { queueLimits } = await worker.get('/health');
+  assert.deepEqual([queueLimits.maxQueueBytes, queueLimits.maxDeadLetters], [67_108_864, 10_000]);
+  assert.match(
+    worker.output.stderr,
+    /CLAUDE_MEM_NATIVE_MAX_DEAD_LETTERS in settings\.json is "many"; it must be a whole number/,
+  );
+});
+
 test('a wrong flag, port, agent or settings file is explained', async (t) => {
   const broken = temporaryDirectory(t);
   fs.writeFileSync(path.join(broken, 'settings.json'), '{"env":');

@@ -8,7 +8,7 @@ const readline = require('node:readline/promises');
 const { chromaDirectory } = require('../chroma-directory.cjs');
 const { Fault } = require('../faults.cjs');
 const { asOwner, dataDirectory } = require('../opening.cjs');
-const { counted, paint, print } = require('../output.cjs');
+const { counted, number, paint, print } = require('../output.cjs');
 const { waitSeconds } = require('../arguments.cjs');
 const { follow } = require('../progress.cjs');
 const { takeOver } = require('./import-chroma.cjs');
@@ -76,7 +76,7 @@ async function setup(options) {
 
       const report = await follow('index', memory.vectors.sync());
       const { documents, embedded, pending } = await memory.vectors.status();
-      print(`index: ${counted(documents, 'document')}, ${embedded} with a vector`);
+      print(`index: ${counted(documents, 'document')}, ${number(embedded)} with a vector`);
       if (pending > 0 && usable)
         throw new Fault(`${counted(pending, 'document')} have no vector yet: ${report.reason ?? 'run setup again'}`);
     },

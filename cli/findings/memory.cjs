@@ -109,8 +109,13 @@ async function ofQueue({ queue }) {
   return findings;
 }
 
-async function ofVectors({ vectors }) {
-  const { documents, embedded, pending, model, otherModel, state, reason } = await vectors.status();
+async function hasRows(store) {
+  const { observations, summaries, prompts } = await store.getStats();
+  return observations + summaries + prompts > 0;
+}
+
+async function ofVectors({ store, vectors }) {
+  const { rows, documents, embedded, pending, model, otherModel, state, reason } = await vectors.status();
   const findings = [
     model.availability === 'missing'
       ? finding('model', 'warning', model.reason, '"claude-mem-native setup --model PLACE" puts one in place')
@@ -130,13 +135,13 @@ async function ofVectors({ vectors }) {
     findings.push(
       finding('vectors', 'error', `${said}: ${reason}`, 'look at the disk; the index is made anew by itself'),
     );
-  else if (pending > 0)
+  else if (pending > 0 || (rows === 0 && (await hasRows(store))))
     findings.push(
       finding(
         'vectors',
         'info',
-        said,
-        'the worker makes the others in the background; "claude-mem-native setup" at once',
+        documents === 0 ? 'nothing is indexed yet' : said,
+        'the worker does it in the background; "claude-mem-native setup" at once',
       ),
     );
   else findings.push(finding('vectors', 'ok', said));

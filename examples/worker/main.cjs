@@ -2,6 +2,7 @@
 // The command: reads settings, starts the worker, stops it on SIGTERM and SIGINT. It ends by itself once all is closed.
 const fs = require('node:fs/promises');
 const { readCommandLine, portFrom, wholeNumberFrom, StartUpError, USAGE } = require('./command-line.cjs');
+const { readSettings } = require('../../settings/index.cjs');
 const { SettingsFile } = require('./settings-file.cjs');
 const { loadAgent } = require('./agents/load-agent.cjs');
 const { needsRestart, runAgainWith, stopWithParent, leaveParent } = require('./node-options.cjs');
@@ -45,6 +46,14 @@ async function readConfiguration(commandLine) {
   };
 }
 
+/** The engine's own options (`CLAUDE_MEM_NATIVE_*`); what does not count is said. A worker owns a whole directory. */
+function memoryOptions(dataDir) {
+  const { openOptions, rejected } = readSettings({ dataDir });
+  for (const { key, message } of rejected) if (key?.startsWith('CLAUDE_MEM_NATIVE_')) log(message);
+  const { dataDir: _, role, readOnly, parts, ...options } = openOptions;
+  return options;
+}
+
 async function main() {
   const commandLine = readCommandLine(process.argv.slice(2));
   if (commandLine.help) {
@@ -78,6 +87,7 @@ async function main() {
       port: configuration.port,
       agent,
       settings: configuration.settings,
+      memoryOptions: memoryOptions(dataDir),
       schedulerOptions: {
         maxConcurrentAgents: configuration.maxConcurrentAgents,
         agentTimeoutMs: configuration.agentTimeoutMs,

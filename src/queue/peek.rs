@@ -1,6 +1,9 @@
 //! A look at what waits, without claiming it: for people who want to know what a queue is stuck on.
 
-use std::{collections::HashMap, io::Read};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    io::Read,
+};
 
 use rusqlite::{Connection, params};
 
@@ -85,10 +88,10 @@ pub fn peek<S: Sessions + ?Sized>(db: &Connection, sessions: &S, which: &Peek) -
         && let Some(row) = rows.next()?
     {
         let (id, session_db_id): (i64, i64) = (row.get(0)?, row.get(1)?);
-        if !known.contains_key(&session_db_id) {
-            known.insert(session_db_id, whose(db, sessions, session_db_id)?);
-        }
-        let Some(whose) = known.get(&session_db_id) else { continue };
+        let whose = match known.entry(session_db_id) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(whose(db, sessions, session_db_id)?),
+        };
         if id <= whose.upto || (which.project.is_some() && which.project != whose.project) {
             continue;
         }
