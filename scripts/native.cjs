@@ -109,4 +109,4 @@ async function ensureFaultModule() {
   say(`built in ${seconds(startedAt)}.`);
 }
 
-module.exports = { buildModule, cargoEnvironment, ensureFaultModule, ensureModule };
+module.exports = { buildModule, cargoEnvironment, ensureFaultModule, ensureModule, moduleFile };
