@@ -105,6 +105,7 @@ pub mod pages;
 mod place;
 mod port;
 pub mod portable;
+mod process_environment;
 pub mod queue;
 pub mod queue_options;
 pub mod raw_message;
