@@ -14,6 +14,7 @@ const { openMemory, restore } = require('..');
 const { contents, dataDirectory } = require('./data-directory.cjs');
 const foreign = require('./foreign/index.cjs');
 const { message, names, next, openedMemory, settled, until } = require('./opened-memory.cjs');
+const { withoutCrashReport } = require('./runtime.cjs');
 
 const QUEUE = ['queue'];
 const STORE = ['store'];
@@ -156,7 +157,7 @@ describe('a message of a client', () => {
       const env = { ...process.env, CLAUDE_MEM_NATIVE_FAULT: `${stage}:enqueue=abort` };
       const child = promisify(execFile)(process.execPath, ['-e', script, stage], { env, timeout: 60_000 });
       // Ended by the injection point, not by an error of its own.
-      await assert.rejects(child, (error) => error.stderr === '' && error.killed === false);
+      await assert.rejects(child, (error) => withoutCrashReport(error.stderr) === '' && error.killed === false);
       assert.equal(await opened.memory.queue.poke(id), depth, stage);
     }
     const { id: later } = await opened.memory.queue.enqueue(id, message('later'));

@@ -11,6 +11,7 @@ const { describe, test } = require('node:test');
 const { promisify } = require('node:util');
 
 const { errorCodes } = require('./error-codes.cjs');
+const { SAME_CONSOLE } = require('./runtime.cjs');
 
 const ROOT = path.join(__dirname, '..');
 const DOCUMENTS = [
@@ -120,7 +121,10 @@ describe('programs of the guide', () => {
         fs.mkdirSync(path.join(directory, 'node_modules'));
         fs.symlinkSync(ROOT, path.join(directory, 'node_modules', 'claude-mem-native'), 'junction');
         fs.writeFileSync(path.join(directory, 'example.mjs'), code);
-        const run = promisify(execFile)(process.execPath, ['example.mjs'], { cwd: directory, timeout: 120_000 });
+        const run = promisify(execFile)(process.execPath, [...SAME_CONSOLE, 'example.mjs'], {
+          cwd: directory,
+          timeout: 120_000,
+        });
         const { stdout, stderr } = await run;
         assert.equal(stderr, '');
         const promised = [...code.matchAll(/\/\/ → (.*)$/gm)].map(([, text]) => text.trim());

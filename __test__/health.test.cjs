@@ -12,6 +12,7 @@ const foreign = require('./foreign/index.cjs');
 const { version } = require('../package.json');
 const { dataDirectory } = require('./data-directory.cjs');
 const { NO_BACKOFF, message, next, openedMemory, settled, until } = require('./opened-memory.cjs');
+const { BUN, without } = require('./runtime.cjs');
 
 /** The names and kinds of an object's properties, in order. */
 const shape = (value) =>
@@ -117,6 +118,9 @@ const SHAPE = {
   slowest: 'array',
 };
 
+/** The heap's limit on Bun, which has none. */
+const NO_LIMIT = { limitBytes: 'null', usedOfLimit: 'null' };
+
 test('is one object that survives JSON as it is', async (t) => {
   const { memory, session, put, directory, database } = await openedMemory(t, { embedder: 'external' });
   const id = await session();
@@ -127,7 +131,7 @@ test('is one object that survives JSON as it is', async (t) => {
     return queueDatabase.sampledAtEpoch !== null && index.lastFeedEpoch !== null;
   });
   const health = await memory.health();
-  assert.deepEqual(shape(health), SHAPE);
+  assert.deepEqual(shape(health), BUN ? { ...SHAPE, heap: { ...SHAPE.heap, ...NO_LIMIT } } : SHAPE);
   assert.deepEqual(JSON.parse(JSON.stringify(health)), health);
   assert.deepEqual([health.status, health.reasons], ['ok', []]);
   assert.equal(health.version, version);
@@ -256,7 +260,7 @@ test('warns from 80 % of the queue, and is critical from 90 %', async (t) => {
   assert.deepEqual([(await memory.health()).status, (await memory.health()).reasons], ['ok', []]);
 });
 
-describe('the limit of the heap', () => {
+describe('the limit of the heap', { skip: without('limit of the heap') }, () => {
   const CODE = (before = '') => `${before}
     const { openMemory } = require(${JSON.stringify(path.join(__dirname, '..'))});
     openMemory({ dataDir: process.env.TEST_DATA_DIR }).then(async (memory) => {
@@ -331,6 +335,13 @@ describe('the limit of the heap', () => {
     assert.ok(heap.usedOfLimit > 0.8, `${heap.usedOfLimit}`);
     assert.equal(heap.status, heap.usedOfLimit >= 0.9 ? 'critical' : 'warn');
   });
+});
+
+test('a runtime without a limit of the heap is told as such', { skip: !BUN && 'Node has one' }, async (t) => {
+  const { memory } = await openedMemory(t);
+  const { heap, status } = await memory.health();
+  assert.deepEqual([heap.limitBytes, heap.usedOfLimit, heap.limitSource, status], [null, null, 'none', 'ok']);
+  assert.ok(heap.usedBytes > 0 && heap.allocatedBytes > 0 && heap.usedOfAllocated > 0);
 });
 
 test('ten thousand waiting messages leave the heap where it was', async (t) => {

@@ -6,10 +6,12 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { execFileSync } = require('node:child_process');
 const { describe, test } = require('node:test');
+const { Worker } = require('node:worker_threads');
 
 const claudeMem = require('..');
 const { dataDirectory } = require('./data-directory.cjs');
 const { message, names, next, openedMemory, settled } = require('./opened-memory.cjs');
+const { BUN, countThreads } = require('./runtime.cjs');
 
 const { openMemory } = claudeMem;
 const DONE = { value: undefined, done: true };
@@ -165,6 +167,31 @@ describe('the data directory', () => {
       const place = openedIn({ CLAUDE_MEM_DATA_DIR: unset, HOME: home, USERPROFILE: home });
       assert.equal(place, path.join(home, '.claude-mem'));
     }
+  });
+
+  test('is the one that the program has put into process.env, in a thread too', async (t) => {
+    const { directory } = dataDirectory(t);
+    const before = process.env.CLAUDE_MEM_DATA_DIR;
+    t.after(() => {
+      if (before === undefined) delete process.env.CLAUDE_MEM_DATA_DIR;
+      else process.env.CLAUDE_MEM_DATA_DIR = before;
+    });
+    process.env.CLAUDE_MEM_DATA_DIR = path.join(directory, 'main');
+    const memory = await openMemory();
+    assert.equal(memory.dataDir, path.join(directory, 'main'));
+    await memory.dispose();
+    const code = `
+      const { parentPort, workerData } = require('node:worker_threads');
+      process.env.CLAUDE_MEM_DATA_DIR = workerData.directory;
+      require(workerData.module).openMemory().then(async (memory) => {
+        await memory.dispose();
+        parentPort.postMessage(memory.dataDir);
+      });`;
+    const workerData = { module: path.join(__dirname, '..'), directory: path.join(directory, 'thread') };
+    const worker = new Worker(code, { eval: true, workerData });
+    const told = new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject));
+    assert.equal(await settled(told), path.join(directory, 'thread'));
+    await worker.terminate();
   });
 
   test('is absolute, whatever was given', async (t) => {
@@ -403,7 +430,7 @@ describe('handles', () => {
   test('a method that is called on something else says so', async (t) => {
     const { memory } = await openedMemory(t);
     const { depth } = memory.queue;
-    assert.throws(() => depth(), TypeError);
+    assert.throws(() => depth(), BUN ? Error : TypeError);
     assert.throws(() => depth.call({}), Error);
     assert.throws(() => memory.health.call(memory.queue), Error);
   });
@@ -413,7 +440,7 @@ describe('handles', () => {
     { skip: !fs.existsSync('/proc/self/task') && 'there is no /proc here' },
     async (t) => {
       const { directory } = dataDirectory(t);
-      const count = (place) => fs.readdirSync(`/proc/self/${place}`).length;
+      const descriptorCount = () => fs.readdirSync('/proc/self/fd').length;
       const round = async () => {
         const memory = await openMemory({ dataDir: directory });
         const id = await memory.store.createSDKSession('claude', 'project', 'ask');
@@ -425,11 +452,11 @@ describe('handles', () => {
         await settled(pending);
       };
       for (let n = 0; n < 5; n += 1) await round();
-      const before = [count('fd'), count('task')];
+      const before = [descriptorCount(), countThreads()];
       for (let n = 0; n < 100; n += 1) await round();
       // Threads end in their own time.
-      for (let n = 0; n < 500 && count('task') > before[1]; n += 1) await new Promise((done) => setTimeout(done, 10));
-      const [descriptors, threads] = [count('fd'), count('task')];
+      for (let n = 0; n < 500 && countThreads() > before[1]; n += 1) await new Promise((done) => setTimeout(done, 10));
+      const [descriptors, threads] = [descriptorCount(), countThreads()];
       assert.ok(descriptors <= before[0] && threads <= before[1], `${descriptors}, ${threads}; before ${before}`);
     },
   );

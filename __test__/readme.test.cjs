@@ -11,6 +11,7 @@ const { describe, test } = require('node:test');
 const { promisify } = require('node:util');
 
 const { errorCodes } = require('./error-codes.cjs');
+const { SAME_CONSOLE } = require('./runtime.cjs');
 
 const ROOT = path.join(__dirname, '..');
 
@@ -58,7 +59,7 @@ describe('examples of README.md', () => {
       fs.symlinkSync(ROOT, path.join(directory, 'node_modules', 'claude-mem-native'), 'junction');
       fs.writeFileSync(path.join(directory, 'example.mjs'), code);
 
-      const { stdout, stderr } = await promisify(execFile)(process.execPath, ['example.mjs'], {
+      const { stdout, stderr } = await promisify(execFile)(process.execPath, [...SAME_CONSOLE, 'example.mjs'], {
         cwd: directory,
         timeout: 60_000,
       });

@@ -7,6 +7,7 @@ const net = require('node:net');
 const path = require('node:path');
 const { test } = require('node:test');
 const { setTimeout: sleep } = require('node:timers/promises');
+const { without } = require('./runtime.cjs');
 const { WorkerUnderTest, temporaryDirectory } = require('./worker/worker-under-test.cjs');
 const { createSessions, readCall } = require('./worker/sessions.cjs');
 
@@ -100,7 +101,7 @@ test('the port of settings.json wins over the environment', async (t) => {
   await worker.until(() => worker.output.stdout.includes(`127.0.0.1:${free}`), 'the start');
 });
 
-test('NODE_OPTIONS of settings.json count', async (t) => {
+test('NODE_OPTIONS of settings.json count', { skip: without('limit of the heap') }, async (t) => {
   const dataDir = temporaryDirectory(t);
   fs.writeFileSync(
     path.join(dataDir, 'settings.json'),

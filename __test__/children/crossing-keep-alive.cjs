@@ -4,6 +4,8 @@
 const { CrossingProbe } = require('../fault/index.cjs');
 
 const probe = new CrossingProbe();
+// A probe that is garbage ends its waits; this one is to be held until the end.
+globalThis.probe = probe;
 const kind = process.argv[2];
 if (kind === 'wait') probe.hold().finally(() => console.log('settled'));
 if (kind === 'operation') probe.slow(1, 300).then(() => console.log('settled'));

@@ -2,6 +2,7 @@
 // Rounds of everything that crosses; afterwards the heaps and the number of handles are where they were.
 
 const { CrossingProbe } = require('../fault/index.cjs');
+const { collectGarbage } = require('../runtime.cjs');
 
 const MEGABYTE = 1 << 20;
 
@@ -14,7 +15,7 @@ async function round(probe) {
 
 async function sample() {
   for (let i = 0; i < 5; i++) {
-    globalThis.gc();
+    collectGarbage();
     await new Promise(setImmediate);
   }
   return process.memoryUsage();

@@ -6,6 +6,7 @@
 const fs = require('node:fs');
 const { Worker, isMainThread, parentPort, workerData } = require('node:worker_threads');
 const { openMemory } = require('../fault/index.cjs');
+const { collectGarbage } = require('../runtime.cjs');
 
 async function main([how, dataDir]) {
   const worker = new Worker(__filename, { workerData: { how, dataDir } });
@@ -34,7 +35,7 @@ async function thread({ how, dataDir }) {
 
 /** Once a few turns have let go of what the promises held. */
 function collect(turn = 0) {
-  globalThis.gc();
+  collectGarbage();
   if (turn < 5) setTimeout(collect, 5, turn + 1);
   else parentPort.postMessage('begun');
 }

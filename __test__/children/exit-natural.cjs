@@ -3,6 +3,7 @@
 // with the test build where a fault is armed.
 
 const { openMemory } = require(process.env.CLAUDE_MEM_NATIVE_FAULT ? '../fault/index.cjs' : '../..');
+const { collectGarbage } = require('../runtime.cjs');
 
 const [kind, dataDir] = process.argv.slice(2);
 let memory;
@@ -61,7 +62,7 @@ const kinds = {
     await memory.queue.enqueue(session, { type: 'observation' });
     memory = null;
     for (let i = 0; i < 5; i++) {
-      globalThis.gc();
+      collectGarbage();
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
   },

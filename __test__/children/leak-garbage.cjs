@@ -3,6 +3,7 @@
 // the native side.
 
 const { openMemory } = require('../..');
+const { collectGarbage } = require('../runtime.cjs');
 
 const [kind, dataDir] = process.argv.slice(2);
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -10,7 +11,7 @@ const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 /** Collects until `look` is content. A finalizer runs some turns after the collection that has found its object. */
 async function collectUntil(look) {
   for (const since = performance.now(); performance.now() - since < 60_000; await pause(20)) {
-    globalThis.gc();
+    collectGarbage();
     const found = await look();
     if (found) return found;
   }
@@ -69,7 +70,7 @@ const kinds = {
   },
   // The consumer and the iterator are garbage while their promises are awaited: they are not abandoned.
   async awaited(memory, session) {
-    const collecting = setInterval(() => globalThis.gc(), 10);
+    const collecting = setInterval(collectGarbage, 10);
     const batch = memory.queue.consume(session, { keepAlive: true }).next();
     const other = await memory.store.createSDKSession('other', 'project', 'prompt');
     const ready = memory.queue.ready({ keepAlive: true }).next();

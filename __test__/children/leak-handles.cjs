@@ -4,6 +4,7 @@
 
 const fs = require('node:fs');
 const { openMemory } = require('../..');
+const { collectGarbage, countThreads } = require('../runtime.cjs');
 
 const [kind, rounds, dataDir] = [process.argv[2], Number(process.argv[3]), process.argv[4]];
 /** What the first rounds allocate for good: compiled code, statement caches, arenas of the allocator. */
@@ -66,11 +67,11 @@ const count = (directory) => (fs.existsSync(directory) ? fs.readdirSync(director
 async function sample() {
   // Threads say their last word a moment before they are gone, and memory is given back by steps.
   for (let i = 0; i < 10; i++) {
-    globalThis.gc();
+    collectGarbage();
     await new Promise((resolve) => setTimeout(resolve, 30));
   }
   const { heapUsed, rss } = process.memoryUsage();
-  return { heapUsed, rss, descriptors: count('/proc/self/fd'), threads: count('/proc/self/task') };
+  return { heapUsed, rss, descriptors: count('/proc/self/fd'), threads: countThreads() };
 }
 
 async function main() {

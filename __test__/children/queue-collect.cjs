@@ -6,10 +6,11 @@ const os = require('node:os');
 const path = require('node:path');
 const { setTimeout: sleep } = require('node:timers/promises');
 const { openMemory } = require('../..');
+const { collectGarbage } = require('../runtime.cjs');
 
 async function collected(condition) {
   while (!(await condition())) {
-    globalThis.gc();
+    collectGarbage();
     await sleep(20);
   }
 }
@@ -27,7 +28,7 @@ async function pendingOnes(memory, id) {
   const delivered = came(step(memory, id));
   const offered = (() => memory.queue.ready().next())();
   for (let n = 0; n < 5; n += 1) {
-    globalThis.gc();
+    collectGarbage();
     await sleep(300);
   }
   await memory.queue.enqueue(id, { type: 'observation' });

@@ -44,7 +44,7 @@ const TEARDOWN: Duration = Duration::from_secs(2);
 #[napi(ts_args_type = "options?: OpenOptions | null", ts_return_type = "Promise<Memory>", catch_unwind)]
 pub fn open_memory<'e>(env: &'e Env, options: Unknown<'e>) -> napi::Result<Promised<'e>> {
     promise(env, Pending::Operation, || {
-        let mut settings = open_options::settings(&Argument::new("options", &options))?;
+        let mut settings = open_options::settings(env, &Argument::new("options", &options))?;
         settings.model.packaged = packaging::models(env);
         let activity = Arc::new(Activity::default());
         // Before its memory: what is told to end first is waited for last.

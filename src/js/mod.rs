@@ -107,6 +107,7 @@ pub mod peek;
 mod place;
 mod port;
 pub mod portable;
+mod process_environment;
 pub mod queue;
 pub mod queue_options;
 pub mod raw_message;

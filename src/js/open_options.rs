@@ -2,9 +2,13 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use napi::Env;
 use napi_derive::napi;
 
-use super::arguments::{Argument, Fields};
+use super::{
+    arguments::{Argument, Fields},
+    process_environment::named_folders,
+};
 use crate::{
     db::Durability,
     error::{Error, Result},
@@ -183,11 +187,12 @@ const DAY_MS: i64 = 86_400_000;
 const YEAR_MS: i64 = 370 * DAY_MS;
 
 /// The settings that `options` stand for.
-pub fn settings(options: &Argument<'_>) -> Result<Settings> {
+pub fn settings(env: &Env, options: &Argument<'_>) -> Result<Settings> {
     let given = options.options(NAMES)?;
+    let named = named_folders(env)?;
     let data_dir = match given.read("dataDir", |value| value.nonempty_text())? {
         Some(path) => PathBuf::from(path),
-        None => default_data_dir()?,
+        None => named.data_dir.map_or_else(default_data_dir, Ok)?,
     };
     let mut settings = Settings::new(std::path::absolute(data_dir)?);
     if let Some(role) = given.read("role", |value| value.one_of(&[("owner", Role::Owner), ("client", Role::Client)]))? {
@@ -229,6 +234,7 @@ pub fn settings(options: &Argument<'_>) -> Result<Settings> {
         settings.secure_delete = secure;
     }
     vectors(&given, &mut settings.index)?;
+    settings.model.directory = named.model_dir.map(std::path::absolute).transpose()?;
     embedding(&given, &mut settings.model)?;
     Ok(settings)
 }
@@ -324,15 +330,11 @@ pub fn milliseconds(value: &Argument<'_>, range: std::ops::RangeInclusive<i64>) 
 }
 
 fn default_data_dir() -> Result<PathBuf> {
-    match std::env::var_os("CLAUDE_MEM_DATA_DIR").filter(|path| !path.is_empty()) {
-        Some(path) => Ok(path.into()),
-        None => std::env::home_dir()
-            .filter(|home| !home.as_os_str().is_empty())
-            .map(|home| home.join(".claude-mem"))
-            .ok_or_else(|| {
-                Error::invalid(
-                    "there is no home directory to find ~/.claude-mem in; give dataDir or set CLAUDE_MEM_DATA_DIR",
-                )
-            }),
-    }
+    std::env::home_dir().filter(|home| !home.as_os_str().is_empty()).map(|home| home.join(".claude-mem")).ok_or_else(
+        || {
+            Error::invalid(
+                "there is no home directory to find ~/.claude-mem in; give dataDir or set CLAUDE_MEM_DATA_DIR",
+            )
+        },
+    )
 }
