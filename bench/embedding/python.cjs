@@ -51,7 +51,7 @@ function installPython() {
   return python() ? [] : ['the embedding peers: they were installed but cannot be imported'];
 }
 
-/** Texts a second of each kind, one way of embedding in a Python process of its own. */
+/** Texts a second of processor time, of each kind, one way of embedding in a Python process of its own. */
 async function rates(way, texts, rounds) {
   const child = spawn(python(), [SCRIPT, modelFile(), VOCABULARY, way], { env, stdio: 'pipe' });
   let [answer, said] = ['', ''];

@@ -3,7 +3,7 @@
     python embedding.py MODEL.onnx VOCAB.txt sorted|padded < asked.json
 
 Reads {"texts": {kind: [texts]}, "rounds": n} and prints one line of JSON: {"versions": {...}, "rates": {kind: rate}},
-rates in texts a second, medians of the rounds. `sorted` sorts by length and pads to the longest of a batch, as we do,
+rates in texts a second of processor time, medians of the rounds. `sorted` sorts by length and pads to the longest of a batch, as we do,
 with batches of the size that was best for it of those tried; `padded` is Chroma's way: 32 texts a batch, always padded
 to 256 tokens.
 
@@ -77,9 +77,9 @@ class Embedder:
         return vectors
 
     def once(self, texts):
-        start = time.perf_counter()
+        start = time.process_time()
         self.embed(texts)
-        return len(texts) / (time.perf_counter() - start)
+        return len(texts) / (time.process_time() - start)
 
     def rate(self, texts, rounds):
         if self.padded:

@@ -1,5 +1,6 @@
 'use strict';
-// Texts a second that become vectors, one thread: of this module through a collection (its durable writes included),
+// Texts that become vectors in a second of processor time, one thread, so that a busy machine does not decide (this
+// module embeds documents at the lowest priority): of this module through a collection (its durable writes included),
 // beside Python's onnxruntime with the same model file, and beside Chroma's way of padding.
 
 const { corpus, KINDS } = require('../embedding/texts.cjs');
@@ -31,7 +32,7 @@ const measuresOf = (way, peer, title) =>
   );
 
 module.exports = {
-  title: 'Embedding, one thread',
+  title: 'Embedding, one thread: texts in a second of processor time',
   install: installPython,
   unavailable: withoutModel,
   accepts: (driver) => driver.provides.some((what) => what.startsWith('embedding')),

@@ -2,6 +2,7 @@
 //! runs a model file in this process; `external` leaves embedding to the caller.
 
 mod absent;
+mod batches;
 mod local;
 mod location;
 mod low_priority;

@@ -24,8 +24,21 @@ pub fn known(identity: &Identity) -> Option<Vec<Vec<f32>>> {
     if identity.name != DEFAULT_MODEL || bytes * TEXTS.len() != DEFAULT_VECTORS.len() {
         return None;
     }
+    Some(from_bytes(DEFAULT_VECTORS))
+}
+
+/// What a model made of [`TEXTS`], as bytes: little-endian floats, one text's after the other's.
+#[must_use]
+pub fn to_bytes(made: &[Vec<f32>]) -> Vec<u8> {
+    made.iter().flatten().flat_map(|number| number.to_le_bytes()).collect()
+}
+
+/// The vectors in such bytes; of bytes that are none, vectors that agree with no model's.
+#[must_use]
+pub fn from_bytes(bytes: &[u8]) -> Vec<Vec<f32>> {
+    let length = (bytes.len() / TEXTS.len()).max(1);
     let numbers = |vector: &[u8]| vector.as_chunks().0.iter().map(|number| f32::from_le_bytes(*number)).collect();
-    Some(DEFAULT_VECTORS.chunks_exact(bytes).map(numbers).collect())
+    bytes.chunks_exact(length).map(numbers).collect()
 }
 
 /// Whether vectors of unit length that two models made of [`TEXTS`] come from the same one.
@@ -61,6 +74,16 @@ mod tests {
         assert!(!same_model(&known, &swapped));
         assert!(!same_model(&known, &known[1..]) && !same_model(&[], &[]));
         assert!(!same_model(&known, &known.iter().map(|vector| vector[1..].to_vec()).collect::<Vec<_>>()));
+    }
+
+    #[test]
+    fn bytes_are_read_as_they_were_written() {
+        let made = known(&identity(DEFAULT_MODEL, 384)).unwrap();
+        assert_eq!(from_bytes(&to_bytes(&made)), made);
+        assert_eq!(to_bytes(&made), DEFAULT_VECTORS);
+        for bytes in [&[][..], &[0; 3], &DEFAULT_VECTORS[..100]] {
+            assert!(!same_model(&from_bytes(bytes), &made), "{} bytes", bytes.len());
+        }
     }
 
     #[test]

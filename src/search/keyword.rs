@@ -3,11 +3,12 @@
 //! A word that no row has is looked for as a part of words (an identifier half remembered), and where there is no such
 //! part either, as a word that was mistyped. What such a term adds to a row is what any term adds.
 
-use std::collections::HashMap;
+use std::{cmp::Ordering, collections::HashMap};
 
 use rusqlite::Connection;
 
 use super::{
+    key_hash::KeyMap,
     occurrences::PHRASES,
     query::{Kind, Term},
     remembered::{Figures, LENGTHS, Remembered},
@@ -36,8 +37,12 @@ pub struct Scored {
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Leg {
-    /// Every row that has a term, best first; where they are equal by key.
-    pub rows: Vec<Scored>,
+    /// Every row that has a term, of which the first are the best, in order.
+    rows: Vec<Scored>,
+    /// So many.
+    sorted: usize,
+    /// What the best row is worth; 0 where there is none.
+    pub best_bm25: f64,
     /// How much of what was asked the best row has, from 0 to 1: the worth of the words that it has, of the worth of all
     /// words of the query. Words that no row has are worth most.
     pub coverage: f64,
@@ -75,7 +80,7 @@ pub(super) fn search(db: &Connection, remembered: &mut Remembered, terms: &[Term
     // The words of a compound are terms themselves.
     let counted: Vec<bool> = terms.iter().map(|term| term.kind != Kind::Compound).collect();
     let mut index = Index { db, table: Table::Words, figures: &mut remembered.figures[0] };
-    let mut scores = HashMap::new();
+    let mut scores = KeyMap::default();
     let found = index.add(&phrases, &Standing::Each(&counted), scope, &mut scores)?;
     let nowhere = index.worth(0)?;
     let mut asked = 0.0;
@@ -123,12 +128,40 @@ pub(super) fn search(db: &Connection, remembered: &mut Remembered, terms: &[Term
         }
         leg.marks.expressions.extend(similar);
     }
-    let best = |a: &(i64, Worth), b: &(i64, Worth)| b.1.bm25.total_cmp(&a.1.bm25).then(a.0.cmp(&b.0));
-    let mut rows: Vec<(i64, Worth)> = scores.into_iter().collect();
-    rows.sort_unstable_by(best);
-    leg.coverage = rows.first().map_or(0.0, |(_, best)| (best.covered / asked.max(best.covered)).clamp(0.0, 1.0));
-    leg.rows = rows.into_iter().map(|(key, worth)| Scored { key: RowKey(key), bm25: worth.bm25 }).collect();
+    leg.rows = scores.iter().map(|(&key, worth)| Scored { key: RowKey(key), bm25: worth.bm25 }).collect();
+    if let Some(best) = leg.rows.iter().min_by(|a, b| better(a, b)) {
+        leg.best_bm25 = best.bm25;
+        let covered = scores.get(&best.key.0).map_or(0.0, |worth| worth.covered);
+        leg.coverage = (covered / asked.max(covered)).clamp(0.0, 1.0);
+    }
     Ok(leg)
+}
+
+/// More words first; where they are equal by key.
+fn better(a: &Scored, b: &Scored) -> Ordering {
+    b.bm25.total_cmp(&a.bm25).then(a.key.cmp(&b.key))
+}
+
+impl Leg {
+    /// How many rows have a term.
+    pub(super) const fn count(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The best `depth` rows, best first. Only they are sorted: a common word is in thousands that nobody asks for.
+    pub(super) fn best(&mut self, depth: usize) -> &[Scored] {
+        let depth = depth.min(self.rows.len());
+        if depth > self.sorted {
+            let rest = &mut self.rows[self.sorted..];
+            let more = depth - self.sorted;
+            if more < rest.len() {
+                rest.select_nth_unstable_by(more - 1, better);
+            }
+            rest[..more].sort_unstable_by(better);
+            self.sorted = depth;
+        }
+        &self.rows[..depth]
+    }
 }
 
 /// What phrases stand for.
@@ -167,7 +200,7 @@ impl Index<'_> {
         phrases: &[String],
         standing: &Standing<'_>,
         scope: &Scope,
-        scores: &mut HashMap<i64, Worth>,
+        scores: &mut KeyMap<Worth>,
     ) -> Result<Vec<u32>> {
         /// FTS5's constants.
         const K1: f64 = 1.2;
@@ -322,14 +355,21 @@ impl Iterator for Varints<'_> {
     }
 }
 
-/// The best `depth` of them.
-pub(super) fn best(rows: &[Scored], depth: usize) -> &[Scored] {
-    &rows[..rows.len().min(depth)]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_best_are_in_order_however_many_are_asked_for_at_a_time() {
+        let scored = |key: i64| Scored { key: RowKey(key), bm25: f64::from(u32::try_from(key * 7_919 % 50).unwrap()) };
+        let mut whole: Vec<Scored> = (0..1_000).map(scored).collect();
+        whole.sort_by(better);
+        let mut leg = Leg { rows: (0..1_000).rev().map(scored).collect(), ..Leg::default() };
+        for depth in [0, 1, 100, 100, 50, 101, 400, 999, 1_000, 5_000] {
+            assert_eq!(leg.best(depth), &whole[..depth.min(1_000)], "{depth}");
+        }
+        assert!(Leg::default().best(100).is_empty());
+    }
 
     #[test]
     fn integers_of_variable_length() {

@@ -8,7 +8,8 @@
 //! Everything here works on a connection to `native/index.db` and on the vectors in memory; [`service`] adds the threads,
 //! the model, and [`rows`] of `claude-mem.db`.
 
-pub mod keyword;
+pub mod key_hash;
+mod keyword;
 pub mod nearest;
 mod occurrences;
 pub mod query;

@@ -135,32 +135,31 @@ pub fn candidates(
     snapshot(db, |db| {
         remembered::with(db, |remembered| {
             let scope = Scope::of(db, remembered, request)?;
-            let leg = match request.mode {
+            let mut leg = match request.mode {
                 Mode::Semantic => keyword::Leg::default(),
                 Mode::Hybrid | Mode::Keyword => keyword::search(db, remembered, &query::terms(&request.text), &scope)?,
             };
             let vector = vector.filter(|_| request.mode != Mode::Keyword);
             let mut candidates = Candidates {
                 layers: Vec::new(),
-                best_bm25: leg.rows.first().map_or(0.0, |best| best.bm25),
+                best_bm25: leg.best_bm25,
                 coverage: leg.coverage,
                 mode: request.mode,
                 order_by: request.order_by,
                 page: (request.offset, request.limit),
                 owed: Vec::new(),
-                marks: leg.marks,
+                marks: std::mem::take(&mut leg.marks),
             };
             let wanted = request.offset.saturating_add(request.limit);
             let mut seen: HashSet<RowKey> = leave_out.into_iter().collect();
             let mut depth = DEPTH;
             loop {
-                let words = keyword::best(&leg.rows, depth);
                 let near = match vector {
                     Some(vector) => semantic::nearest(vectors, vector, depth, &scope)?,
                     None => Vec::new(),
                 };
-                let exhausted = words.len() == leg.rows.len() && near.len() < depth;
-                candidates.add_layer(words, &near, &mut seen);
+                let exhausted = depth >= leg.count() && near.len() < depth;
+                candidates.add_layer(leg.best(depth), &near, &mut seen);
                 if exhausted || candidates.count() >= wanted {
                     break;
                 }

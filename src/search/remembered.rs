@@ -10,7 +10,7 @@ use std::{
 
 use rusqlite::{Connection, ffi};
 
-use super::occurrences;
+use super::{key_hash::KeyMap, occurrences};
 use crate::{
     error::{Error, Result},
     index::vectors::IdSet,
@@ -27,7 +27,7 @@ pub(super) struct Figures {
     /// Rows, and words in a row on average; `None` until they are asked for.
     pub size: Option<(f64, f64)>,
     /// Words of a row.
-    pub lengths: HashMap<i64, f64>,
+    pub lengths: KeyMap<f64>,
 }
 
 /// All of it.

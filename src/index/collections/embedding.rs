@@ -16,7 +16,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use rusqlite::Connection;
 
 use super::{
-    Shared, identity_text,
+    Shared,
+    identity::{self, Verdict},
+    identity_text,
     reading::{self, Info, Owed},
     storage::{self, Made},
 };
@@ -29,7 +31,7 @@ use crate::{
 };
 
 /// Texts that are embedded at once.
-const BATCH: usize = 64;
+const BATCH: usize = 256;
 /// After this long it is tried again where it has failed.
 const RETRY: Duration = Duration::from_secs(60);
 /// How long a write of vectors waits for a lock.
@@ -180,13 +182,9 @@ impl Worker {
         let Some(collection) = keys.first().map(|key| reading::collection_of(db, *key)).transpose()?.flatten() else {
             return Ok(());
         };
-        self.prepare(&collection)?;
         // Of a model that has just changed the revisions are others.
-        let owed = if collection.space.model() == Some(&self.identity) {
-            owed
-        } else {
-            reading::owed_of(self.reader.get()?, keys)?
-        };
+        let changed = self.prepare(&collection)?;
+        let owed = if changed { reading::owed_of(self.reader.get()?, keys)? } else { owed };
         self.make(collection.id, &owed)
     }
 
@@ -206,16 +204,26 @@ impl Worker {
         Ok(false)
     }
 
-    /// Has a collection of another model owe its vectors to this one. Only once there is this one: until then those of
-    /// the other can be searched by vector.
-    fn prepare(&self, collection: &Info) -> Result<()> {
-        if collection.space.model() == Some(&self.identity) {
-            return Ok(());
-        }
+    /// Has a collection of another model owe its vectors to this one, and answers whether it did. Only once there is this
+    /// one: until then those of the other can be searched by vector.
+    fn prepare(&mut self, collection: &Info) -> Result<bool> {
         self.shared.can_embed()?;
-        let (id, identity) = (collection.id, self.identity.clone());
-        let dimensions = self.shared.embedder.identity().dimensions;
-        self.write(move |db| storage::change_model(db, id, &identity, dimensions))
+        let (id, embedder) = (collection.id, Arc::clone(&self.shared.embedder));
+        if collection.space.model() == Some(&self.identity) {
+            match self.shared.probed.compare(self.reader.get()?, id, &*embedder)? {
+                Verdict::Same => return Ok(false),
+                Verdict::Unknown => {
+                    let probes = self.shared.probed.made(&*embedder)?.to_vec();
+                    self.write(move |db| identity::store(db, id, &probes))?;
+                    return Ok(false);
+                }
+                Verdict::Other => {}
+            }
+        }
+        let (identity, probes) = (self.identity.clone(), self.shared.probed.made(&*embedder)?.to_vec());
+        let dimensions = embedder.identity().dimensions;
+        self.write(move |db| storage::change_model(db, id, &identity, dimensions, &probes))?;
+        Ok(true)
     }
 
     fn make(&self, collection: i64, owed: &[Owed]) -> Result<()> {

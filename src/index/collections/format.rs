@@ -1,7 +1,8 @@
 //! The format of `native/collections.db`: its steps, for [`Format`].
 //!
 //! - `collections`: `dimensions` numbers in each vector. `model` is the identity of the model that makes them of texts,
-//!   as JSON; NULL where every vector is the caller's own. `revision` grows with each write to its documents, `removed`
+//!   as JSON; NULL where every vector is the caller's own. `probes` is what that model makes of a few fixed texts, by
+//!   which another of the same name is told from it: little-endian floats; NULL before the first vector. `revision` grows with each write to its documents, `removed`
 //!   by the vectors that a write has taken away: whoever has vectors in memory looks there.
 //! - `documents`: `key` is never used again, also not for another document of the same id. `revision` is that of the
 //!   collection when it was last written. `given` says that the vector is the caller's own, `owed` that it is not made
@@ -19,7 +20,8 @@ use crate::{
 };
 
 /// `STEPS[n]` makes format n + 1 out of format n. A step that was released never changes.
-const STEPS: [&str; 1] = ["CREATE TABLE collections(
+const STEPS: [&str; 2] = [
+    "CREATE TABLE collections(
        id INTEGER PRIMARY KEY AUTOINCREMENT,
        name TEXT NOT NULL UNIQUE,
        dimensions INTEGER NOT NULL,
@@ -50,7 +52,9 @@ const STEPS: [&str; 1] = ["CREATE TABLE collections(
        type INTEGER NOT NULL,
        value,
        key INTEGER NOT NULL,
-       PRIMARY KEY(collection, name, type, value, key)) WITHOUT ROWID;"];
+       PRIMARY KEY(collection, name, type, value, key)) WITHOUT ROWID;",
+    "ALTER TABLE collections ADD COLUMN probes BLOB;",
+];
 
 /// The tables.
 pub const TABLES: [&str; 4] = ["collections", "documents", "vectors", "metadata"];

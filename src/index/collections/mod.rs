@@ -10,6 +10,7 @@ pub mod documents;
 mod embedding;
 mod files;
 pub mod format;
+mod identity;
 pub mod loaded;
 pub mod reading;
 pub mod scan;
@@ -40,6 +41,7 @@ use self::{
     documents::{check, check_ids, check_name, check_query},
     embedding::{Embedding, Waiting},
     files::Files,
+    identity::{Probed, Verdict},
     loaded::{Ask, Loaded},
     storage::{Space, Stored},
 };
@@ -66,6 +68,7 @@ struct Shared {
     embedder: Arc<dyn Embedder>,
     files: Files,
     loaded: Loaded,
+    probed: Probed,
 }
 
 /// What an upsert has done.
@@ -144,7 +147,8 @@ impl Collections {
     ) -> Result<Self> {
         let files = Files::open(settings, &identity_text(embedder.identity()), budget, activity, guard)?;
         let (behind, loaded) = (files.behind, Loaded::new(&settings.index));
-        let shared = Arc::new(Shared { settings: Arc::clone(settings), embedder, files, loaded });
+        let shared =
+            Arc::new(Shared { settings: Arc::clone(settings), embedder, files, loaded, probed: Probed::default() });
         let opened = Self { shared, embedding: Embedding::default(), owes: AtomicBool::new(behind) };
         opened.pay_what_is_owed();
         Ok(opened)
@@ -344,7 +348,7 @@ impl Collections {
     }
 
     /// The documents that are nearest to a text or a vector, nearest first. What is owed is not found.
-    pub fn query(&self, name: String, query: Query, reply: Reply<Vec<Found>>) {
+    pub fn query(self: &Arc<Self>, name: String, query: Query, reply: Reply<Vec<Found>>) {
         if let Near::Vector(vector) = &query.near
             && let Err(error) = check_query(vector)
         {
@@ -353,6 +357,14 @@ impl Collections {
         if self.shared.settings.role == Role::Owner {
             self.pay_what_is_owed();
         }
+        let own = Arc::clone(self);
+        let reply = Reply::new(move |found: Result<Vec<Found>>| {
+            let of_another_model = found.as_ref().is_err_and(|error| error.code == Code::ModelMismatch);
+            if of_another_model && own.shared.settings.role == Role::Owner {
+                own.embedding.ask(&own.shared, None);
+            }
+            reply.settle(found);
+        });
         let shared = Arc::clone(&self.shared);
         let read = move |db: &Connection| {
             let of_text;
@@ -407,8 +419,8 @@ impl Collections {
 impl Shared {
     /// The vector of a query's text, where those of the collection are of the same model.
     fn embedded(&self, db: &Connection, name: &str, text: &str) -> Result<Arc<[f32]>> {
-        if let Some(info) = reading::find(db, name)? {
-            let identity = identity_text(self.embedder.identity());
+        let info = reading::find(db, name)?;
+        if let Some(info) = &info {
             match info.space.model() {
                 None => {
                     let message = format!(
@@ -417,19 +429,10 @@ impl Shared {
                     );
                     return Err(Error::new(Code::NoModel, message));
                 }
-                Some(model) if model != identity => {
+                Some(model) if model != identity_text(self.embedder.identity()) => {
                     // Where there is no model either, that is what is to be mended.
                     self.can_embed()?;
-                    let when = match self.settings.role {
-                        Role::Owner => "they are being made again; try again soon",
-                        Role::Client => "the worker makes them again when it runs with this model",
-                    };
-                    let message = format!(
-                        "the vectors of the collection '{name}' are of the model {}, not of {}: {when}",
-                        model_name(model),
-                        self.embedder.identity().name
-                    );
-                    return Err(Error::new(Code::ModelMismatch, message));
+                    return Err(self.mismatch(name, &format!("the model {}", model_name(model))));
                 }
                 Some(_) => {}
             }
@@ -441,7 +444,23 @@ impl Shared {
                  query with a vector",
             ));
         }
-        self.embedder.query(text)
+        let vector = self.embedder.query(text)?;
+        if let Some(info) = &info
+            && self.probed.compare(db, info.id, &*self.embedder)? == Verdict::Other
+        {
+            return Err(self.mismatch(name, "another model of that name"));
+        }
+        Ok(vector)
+    }
+
+    fn mismatch(&self, name: &str, of: &str) -> Error {
+        let when = match self.settings.role {
+            Role::Owner => "they are being made again; try again soon",
+            Role::Client => "the worker makes them again when it runs with this model",
+        };
+        let ours = &self.embedder.identity().name;
+        let message = format!("the vectors of the collection '{name}' are of {of}, not of {ours}: {when}");
+        Error::new(Code::ModelMismatch, message)
     }
 }
 

@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     documents::{Metadata, NewDocument, Scalar},
+    identity,
     reading::{self, Info},
 };
 use crate::{
@@ -225,7 +226,13 @@ pub fn pay(db: &Connection, collection: i64, identity: &str, made: &[Made]) -> R
 ///
 /// # Errors
 /// What SQLite answers.
-pub fn change_model(db: &Connection, collection: i64, identity: &str, dimensions: usize) -> Result<()> {
+pub fn change_model(
+    db: &Connection,
+    collection: i64,
+    identity: &str,
+    dimensions: usize,
+    probes: &[Vec<f32>],
+) -> Result<()> {
     let revision = next_revision(db, collection)?;
     let removed = db
         .prepare_cached(
@@ -237,6 +244,7 @@ pub fn change_model(db: &Connection, collection: i64, identity: &str, dimensions
     let dimensions = i64::try_from(dimensions).unwrap_or(i64::MAX);
     db.prepare_cached("UPDATE collections SET model = ?2, dimensions = ?3 WHERE id = ?1")?
         .execute(params![collection, identity, dimensions])?;
+    identity::store(db, collection, probes)?;
     note_removed(db, collection, removed)
 }
 

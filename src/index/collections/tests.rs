@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     db::layout::Layout,
-    embedder::{Priority, testing::Words},
+    embedder::{Priority, probes, testing::Words},
     reply::wait,
 };
 
@@ -172,10 +172,62 @@ fn another_model_makes_the_vectors_of_texts_again_and_leaves_the_others() {
         notes.owed == 0 && notes.dimensions == 32
     });
     assert_eq!(by_text(&collections, "notes", "word7").unwrap()[0], "7");
-    assert_eq!(other.embedded(), 201, "each text once, and the query");
+    assert_eq!(other.embedded(), 201 + probes::TEXTS.len(), "each text once, the query, and the probes");
     assert_eq!(by_vector(&collections, "own", &[1.0, 2.0], 1), ["x"]);
     assert_eq!(by_text(&collections, "own", "word").unwrap_err().code, Code::NoModel);
     close(&collections);
+}
+
+#[test]
+fn another_model_of_the_same_name_is_found_by_its_probes() {
+    let data = Data::new();
+    let collections = data.open();
+    upsert(&collections, "notes", (0..20).map(|number| text(&format!("{number}"), &format!("word{number}"))).collect())
+        .unwrap();
+    close(&collections);
+    let file = Layout::new(data.folder.path()).collections();
+    let stored = || -> Option<Vec<u8>> {
+        let db = Connection::open(&file).unwrap();
+        db.query_row("SELECT probes FROM collections WHERE name = 'notes'", [], |row| row.get(0)).unwrap()
+    };
+    let leave = |bytes: Option<Vec<u8>>| {
+        Connection::open(&file).unwrap().execute("UPDATE collections SET probes = ?1", [bytes]).unwrap();
+    };
+    let ours = stored().unwrap();
+    assert_eq!(probes::from_bytes(&ours), Words::new(64).probes().unwrap());
+    let of_another = probes::to_bytes(&Words::new(64).embed(&["a", "b", "c", "d"], Priority::Query).unwrap());
+
+    // A query finds out, and has the vectors made again.
+    leave(Some(of_another.clone()));
+    let words = Arc::new(Words::new(64));
+    let collections = data.open_with(&words);
+    let refused = by_text(&collections, "notes", "word7").unwrap_err();
+    assert_eq!(refused.code, Code::ModelMismatch, "{refused}");
+    assert!(refused.message.contains("another model of that name"), "{refused}");
+    until(|| by_text(&collections, "notes", "word7").is_ok_and(|found| found.first().is_some_and(|id| id == "7")));
+    until(|| listed(&collections, "notes").owed == 0);
+    close(&collections);
+    assert_eq!(stored().unwrap(), ours);
+
+    // So does an upsert; the new document is made once.
+    leave(Some(of_another));
+    let words = Arc::new(Words::new(64));
+    let collections = data.open_with(&words);
+    upsert(&collections, "notes", vec![text("new", "one more")]).unwrap();
+    until(|| listed(&collections, "notes").owed == 0);
+    assert_eq!(words.embedded(), 21 + probes::TEXTS.len());
+    close(&collections);
+    assert_eq!(stored().unwrap(), ours);
+
+    // One that was written before there were probes is taken at its name.
+    leave(None);
+    let words = Arc::new(Words::new(64));
+    let collections = data.open_with(&words);
+    assert_eq!(by_text(&collections, "notes", "word7").unwrap()[0], "7");
+    upsert(&collections, "notes", vec![text("newer", "and one more")]).unwrap();
+    assert_eq!(listed(&collections, "notes").owed, 0);
+    close(&collections);
+    assert_eq!(stored().unwrap(), ours);
 }
 
 /// Embeds nothing until it is let.

@@ -21,9 +21,9 @@ use crate::{
 /// How long without a model before it is looked for again.
 const MODEL_RETRY: Duration = Duration::from_secs(30);
 /// Documents whose texts are read at once, to be sorted by length.
-const WINDOW: usize = 128;
+const WINDOW: usize = 512;
 /// Documents of one batch.
-const BATCH: usize = 16;
+const BATCH: usize = 64;
 /// Bytes of text of one batch, about: a model looks at some thousand bytes of a text only, but reads all.
 const BATCH_BYTES: usize = 256 << 10;
 

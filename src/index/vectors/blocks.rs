@@ -9,6 +9,7 @@ const BLOCK: usize = 1 << SHIFT;
 
 /// A vector of unit length, made ready to be compared with many.
 pub struct Query {
+    /// As the kernels take them.
     floats: Vec<f32>,
     ints: Vec<i16>,
     /// What one of `ints` is worth.
@@ -192,7 +193,7 @@ impl Blocks {
 
     /// Makes a vector of unit length ready to be compared.
     pub fn prepare(&self, vector: &[f32]) -> Query {
-        let mut query = Query { floats: vector.to_vec(), ints: Vec::new(), unit: 0.0 };
+        let mut query = Query { floats: self.kernels.arrange(vector), ints: Vec::new(), unit: 0.0 };
         if let Numbers::I8 { .. } = self.numbers {
             // More bits for the query cost nothing, as the processor multiplies 16 by 16 bits anyway; so many that the
             // sum of all products still fits into 32.
