@@ -31,6 +31,7 @@ pub mod json_text;
 pub mod memory;
 pub mod parts;
 pub mod portable;
+pub mod priority;
 pub mod queue;
 pub mod reply;
 pub mod search;

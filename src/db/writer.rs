@@ -31,6 +31,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     fault,
+    priority::{BEHIND_THE_EVENT_LOOP, lower_this_thread},
     reply::Reply,
 };
 
@@ -204,6 +205,7 @@ impl Writer {
         let (shared, end) = (Arc::clone(&self.shared), self.end.clone());
         let running = self.shared.activity.thread();
         let thread = std::thread::Builder::new().name(self.shared.name.to_owned()).spawn(move || {
+            lower_this_thread(BEHIND_THE_EVENT_LOOP);
             serve(source, base, &shared, commands, follow);
             drop(running);
             // Nobody listens where the handle was dropped.

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    queue::{self, Answer as Response, Committed, Delivered, ReleaseOptions, Released, Value},
+    queue::{self, Answer as Response, Committed, Delivered, Members, ReleaseOptions, Released, Value},
     reply::Reply,
 };
 
@@ -391,7 +391,7 @@ fn of_members(environment: &Environment, scope: Scope, messages: &[Delivered]) -
             for (name, value) in members {
                 values.push(match own_value(scope, message, name) {
                     Some(own) => own?,
-                    None => member_value(environment, scope, &message.payload, value)?,
+                    None => member_value(environment, scope, message, value)?,
                 });
             }
             for name in own() {
@@ -405,19 +405,17 @@ fn of_members(environment: &Environment, scope: Scope, messages: &[Delivered]) -
     Ok(Some(array))
 }
 
-type Members = Vec<(Box<str>, Value)>;
-
 /// What the engine says under a name of [`OWN`].
 fn own_value(scope: Scope, message: &Delivered, name: &str) -> Option<Result<sys::napi_value>> {
     let own = [message.id, message.attempts.into(), message.enqueued_at_epoch];
     OWN.iter().zip(own).find(|(own, _)| **own == name).map(|(_, value)| scope.integer(value))
 }
 
-fn member_value(environment: &Environment, scope: Scope, payload: &str, value: &Value) -> Result<sys::napi_value> {
+fn member_value(environment: &Environment, scope: Scope, of: &Delivered, value: &Value) -> Result<sys::napi_value> {
     match value {
-        Value::Plain(range) => scope.string(&payload[range.clone()]),
-        Value::Text(text) => scope.string(text),
-        Value::Json(range) => match &payload[range.clone()] {
+        Value::Plain(range) => scope.string(&of.payload[range.clone()]),
+        Value::Text(range) => scope.string(&of.unescaped[range.clone()]),
+        Value::Json(range) => match &of.payload[range.clone()] {
             "null" => scope.null(),
             "true" => scope.boolean(true),
             "false" => scope.boolean(false),

@@ -18,6 +18,7 @@ use super::{
     envelope::Split,
     lease::{Lease, Phase},
     release::{self, ReleaseOptions},
+    shared_text::SharedText,
     storage, text_slice,
 };
 use crate::{
@@ -27,6 +28,9 @@ use crate::{
     reply::Reply,
     store::opening::SessionRow,
 };
+
+/// Memory that is asked for at once for the texts of a batch, bytes at most.
+const RESERVED: usize = 1 << 20;
 
 /// A message in a batch. Its text stays in native memory.
 #[derive(Debug, Clone)]
@@ -38,10 +42,12 @@ pub struct Delivered {
     /// When it came, epoch ms.
     pub enqueued_at_epoch: i64,
     /// Its JSON text.
-    pub payload: Arc<str>,
+    pub payload: SharedText,
     /// Its text split for delivery, made on the queue's thread: what is parsed at once, and the large texts that are
     /// read on demand.
     pub split: Split,
+    /// Where its strings with escapes are, as what they stand for.
+    pub unescaped: Arc<String>,
 }
 
 impl Delivered {
@@ -179,7 +185,8 @@ enum Found {
 fn find(shared: &Shared, db: &Connection, session_id: i64, token: i64, options: &ConsumeOptions) -> Result<Found> {
     let Some(session) = shared.directory.session(db, session_id)? else { return Ok(Found::Foreign) };
     let watermark = shared.directory.watermark(db, session_id)?;
-    let mut messages: Vec<Delivered> = Vec::new();
+    let mut found: Vec<Row> = Vec::new();
+    let mut payloads = String::new();
     let (mut bytes, mut limit, mut prompt_number, mut ends_batch) = (0_usize, options.max_batch.max(1), None, false);
     let mut statement = db.prepare_cached(
         "SELECT m.id, m.claude_session_id, m.prompt_number, m.ends_batch, m.enqueued_at_epoch, m.bytes,
@@ -188,34 +195,66 @@ fn find(shared: &Shared, db: &Connection, session_id: i64, token: i64, options: 
     )?;
     let mut rows = statement.query(params![session_id, watermark.upto])?;
     while let Some(row) = rows.next()? {
-        if messages.len() == limit || ends_batch {
+        if found.len() == limit || ends_batch {
             break;
         }
         let owner = row.get_ref(1)?.as_str().unwrap_or_default();
         if !session.owns(owner) {
-            if messages.is_empty() {
+            if found.is_empty() {
                 return Ok(Found::Foreign);
             }
             break;
         }
         let size = usize::try_from(row.get::<_, i64>(5)?).unwrap_or(usize::MAX);
         let (prompt, attempts): (Option<i64>, u32) = (row.get(2)?, row.get(6)?);
-        if messages.is_empty() {
+        if found.is_empty() {
             prompt_number = prompt;
             // From the second attempt on the batch is halved, so that a poisonous message is found.
             limit = options.max_batch.checked_shr(attempts).unwrap_or(0).max(1);
+            // Messages of a session are often of one size.
+            payloads.reserve(size.saturating_mul(limit).min(options.max_batch_bytes).min(RESERVED));
         } else if prompt != prompt_number || bytes.saturating_add(size) > options.max_batch_bytes {
             break;
         }
         bytes = bytes.saturating_add(size);
         ends_batch = row.get(3)?;
-        let payload: Arc<str> = row.get_ref(7)?.as_str().map_err(|error| Error::internal(error.to_string()))?.into();
-        let split = Split::new(&payload);
-        messages.push(Delivered { id: row.get(0)?, attempts, enqueued_at_epoch: row.get(4)?, payload, split });
+        let start = payloads.len();
+        payloads.push_str(row.get_ref(7)?.as_str().map_err(|error| Error::internal(error.to_string()))?);
+        let payload = start..payloads.len();
+        found.push(Row { id: row.get(0)?, attempts, enqueued_at_epoch: row.get(4)?, payload });
     }
+    let messages = delivered(found, payloads);
     let (Some(first), Some(last)) = (messages.first(), messages.last()) else { return Ok(Found::Nothing) };
     storage::put_lease(db, session_id, first.id, last.id, token)?;
     Ok(Found::Batch { row: session.row, fence: watermark.fence, messages, prompt_number, ends_batch })
+}
+
+/// A row that was found, and where its text lies among those of the others.
+struct Row {
+    id: i64,
+    attempts: u32,
+    enqueued_at_epoch: i64,
+    payload: Range<usize>,
+}
+
+/// The messages of rows whose texts are `payloads`.
+fn delivered(found: Vec<Row>, payloads: String) -> Vec<Delivered> {
+    let payloads = Arc::new(payloads);
+    let mut unescaped = String::new();
+    let split: Vec<_> = found
+        .into_iter()
+        .map(|row| {
+            let payload = SharedText::new(&payloads, row.payload.clone());
+            let split = Split::new(&payload, &mut unescaped);
+            (row, payload, split)
+        })
+        .collect();
+    let unescaped = Arc::new(unescaped);
+    let whole = |(row, payload, split): (Row, SharedText, Split)| {
+        let Row { id, attempts, enqueued_at_epoch, .. } = row;
+        Delivered { id, attempts, enqueued_at_epoch, payload, split, unescaped: Arc::clone(&unescaped) }
+    };
+    split.into_iter().map(whole).collect()
 }
 
 /// After the claim's COMMIT: hands the batch to the consumer, if it still waits.

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt};
 use serde_core::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::members::{Value, take_apart};
+use super::members::{Members, take_apart};
 use crate::error::{Error, Result};
 
 /// A string field is read on demand from native memory from this many bytes of JSON text on; below it the
@@ -155,14 +155,15 @@ pub struct Split {
     /// Names of the fields that were taken out, and where in the payload their JSON text lies.
     pub large: Vec<(Box<str>, std::ops::Range<usize>)>,
     /// The members, where no large text is among them and they can be had one by one.
-    pub members: Option<Vec<(Box<str>, Value)>>,
+    pub members: Option<Members>,
 }
 
 impl Split {
-    /// Splits `payload`. One that is no object (it was checked when it came) is left whole.
+    /// Splits `payload`, whose strings with escapes are added to `unescaped`. One that is no object (it was checked when
+    /// it came) is left whole.
     #[must_use]
-    pub fn new(payload: &str) -> Self {
-        let whole = || Self { skeleton: None, large: Vec::new(), members: take_apart(payload) };
+    pub fn new(payload: &str, unescaped: &mut String) -> Self {
+        let mut whole = || Self { skeleton: None, large: Vec::new(), members: take_apart(payload, unescaped) };
         if payload.len() < LARGE_TEXT {
             return whole();
         }
@@ -199,7 +200,7 @@ impl Split {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Code;
+    use crate::{error::Code, queue::Value};
 
     #[test]
     fn reads_type_and_prompt_number_and_nothing_else() {
@@ -222,7 +223,7 @@ mod tests {
     fn large_texts_are_taken_out_and_found_again() {
         let big = "é\\\"".repeat(20_000);
         let payload = format!(r#"{{"a":1,"tool_response":"{big}","b":[2],"list":["{big}"]}}"#);
-        let split = Split::new(&payload);
+        let split = Split::new(&payload, &mut String::new());
         assert_eq!(split.large.len(), 1);
         let (name, range) = &split.large[0];
         assert_eq!(&**name, "tool_response");
@@ -230,6 +231,6 @@ mod tests {
         let skeleton = split.skeleton.unwrap();
         assert!(skeleton.starts_with(r#"{"a":1,"tool_response":null,"b":[2],"list":["#), "{}", &skeleton[..60]);
         let members = Some(vec![("a".into(), Value::Json(5..6))]);
-        assert_eq!(Split::new(r#"{"a":1}"#), Split { skeleton: None, large: vec![], members });
+        assert_eq!(Split::new(r#"{"a":1}"#, &mut String::new()), Split { skeleton: None, large: vec![], members });
     }
 }
