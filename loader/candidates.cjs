@@ -21,20 +21,24 @@ function resolveFrom(root, request) {
 }
 
 /**
- * The places to try: `{source, path}`, where `path` is null for a package that is not installed, which `name` then
- * names. One that was named is the only one.
+ * The places to try, each resolved when it is its turn: `{source, path}`, where `path` is null for a package that is not
+ * installed, which `name` then names. One that was named is the only one.
  */
-function candidates({ targets, binary, root = ROOT }) {
-  if (binary) return [{ source: 'explicit', path: path.resolve(binary) }];
-  const places = targets.flatMap((target) => [
+function* candidates({ targets, binary, root = ROOT }) {
+  if (binary) {
+    yield { source: 'explicit', path: path.resolve(binary) };
+    return;
+  }
+  for (const target of targets) {
+    const [name, file] = [packageOf(target), fileOf(target)];
     // Built in a clone, or put beside the package by hand.
-    { source: 'beside', path: path.join(root, fileOf(target)) },
-    { source: 'package', name: packageOf(target), path: resolveFrom(root, `${packageOf(target)}/${fileOf(target)}`) },
+    yield { source: 'beside', path: path.join(root, file) };
+    const resolved = resolveFrom(root, `${name}/${file}`);
+    yield { source: 'package', name, path: resolved };
     // A package that was copied or linked elsewhere has no node_modules above it, but often the same neighbours.
-    { source: 'sibling', path: path.join(root, '..', packageOf(target), fileOf(target)) },
-  ]);
-  const seen = new Set();
-  return places.filter((place) => place.path === null || (!seen.has(place.path) && seen.add(place.path)));
+    const sibling = path.join(root, '..', name, file);
+    if (sibling !== resolved) yield { source: 'sibling', path: sibling };
+  }
 }
 
 module.exports = { BINARY_VARIABLE, NAME, ROOT, candidates, packageOf, resolveFrom };

@@ -1,14 +1,14 @@
 'use strict';
 // Loads the binary: tries each place, takes the first that is ours and of our version, and keeps what was tried and why
-// it was not taken.
+// it was not taken. What only some need is required where they need it: hooks live for milliseconds.
 const fs = require('node:fs');
 const { version } = require('../package.json');
 const { BINARY_VARIABLE, candidates } = require('./candidates.cjs');
-const { copyInto } = require('./data-directory-copy.cjs');
 const { missingBytes } = require('./elf.cjs');
 const { modelFolders } = require('./model-packages.cjs');
-const { NativeBindingError } = require('./native-binding-error.cjs');
 const { describePlatform } = require('./platform.cjs');
+
+const LOAD_FROM = 'CLAUDE_MEM_NATIVE_LOAD_FROM';
 
 /** Why a place is not taken. */
 class Unfit extends Error {}
@@ -59,7 +59,7 @@ function load({ binary, copyTo, root } = {}) {
     if (copyTo) {
       let copy;
       try {
-        copy = copyInto(copyTo, path, version);
+        copy = require('./data-directory-copy.cjs').copyInto(copyTo, path, version);
       } catch (error) {
         note('copy', copyTo, `cannot take a copy: ${error.message}`);
       }
@@ -69,19 +69,20 @@ function load({ binary, copyTo, root } = {}) {
     const loaded = attempt(source, path, null);
     if (loaded) return loaded;
   }
+  const { NativeBindingError } = require('./native-binding-error.cjs');
   const error = new NativeBindingError({ version, platform, tried, explicit: Boolean(binary) });
   return { binding: null, path: null, source: null, copyOf: null, tried, error };
 }
 
-/** The data directory where the settings say that the binary is to be loaded from there. */
+/** The data directory, where the settings say that the binary is to be loaded from there. */
 function copyFolderOfSettings() {
-  let settings;
   try {
-    settings = require('../settings/index.cjs').readSettings();
+    if (!require('../settings/places.cjs').isMentioned(LOAD_FROM)) return undefined;
+    const { values, dataDir } = require('../settings/index.cjs').readSettings();
+    return values[LOAD_FROM] === 'data-directory' ? dataDir : undefined;
   } catch {
     return undefined; // a package that was copied in part: what is there still works
   }
-  return settings.values.CLAUDE_MEM_NATIVE_LOAD_FROM === 'data-directory' ? settings.dataDir : undefined;
 }
 
 let usual = null;

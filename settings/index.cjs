@@ -4,7 +4,8 @@
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
-const { KEYS, BINARY_KEY, DATA_DIR_KEY, nearestKey } = require('./keys.cjs');
+const { KEYS, BINARY_KEY, nearestKey } = require('./keys.cjs');
+const { DATA_DIR_KEY, settingsPlaces } = require('./places.cjs');
 const { PREFIX, settingOf } = require('./open-options.cjs');
 const { parseNodeOptions, joinNodeOptions } = require('./node-options.cjs');
 const { Refusal } = require('./value-kinds.cjs');
@@ -124,11 +125,10 @@ class Reading {
  * @param {{dataDir?: string, home?: string, environment?: Record<string, string | undefined>}} [from]
  */
 function readSettings({ dataDir, home = os.homedir(), environment = process.env } = {}) {
-  const directory = path.resolve(dataDir || environment[DATA_DIR_KEY] || path.join(home, '.claude-mem'));
-  const file = path.join(directory, 'settings.json');
+  const { directory, file, legacy: legacyFile } = settingsPlaces({ dataDir, home, environment });
   const own = readFile(file);
   // What is wrong with the other program's file is that program's business.
-  const legacy = readFile(path.join(home, '.claude', 'settings.json'));
+  const legacy = readFile(legacyFile);
   const onlyOurs = Object.entries(legacy.env ?? {}).filter(([key]) => key.startsWith('CLAUDE_MEM_'));
   const reading = new Reading(
     [

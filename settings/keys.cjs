@@ -2,9 +2,7 @@
 // Every key that settings.json may hold, with its kind and, where the worker needs a value, its default.
 const { wholeNumber, text, folder, oneOf } = require('./value-kinds.cjs');
 const { OPEN_OPTIONS, settingOf } = require('./open-options.cjs');
-
-/** The key that says where settings.json itself lies; it counts in the environment only. */
-const DATA_DIR_KEY = 'CLAUDE_MEM_DATA_DIR';
+const { DATA_DIR_KEY } = require('./places.cjs');
 
 /**
  * The key that names a binary to load in place of the package's own. It counts in the environment only: whoever can
@@ -49,4 +47,4 @@ function nearestKey(key, furthest) {
   return nearest?.name ?? null;
 }
 
-module.exports = { KEYS, BINARY_KEY, DATA_DIR_KEY, nearestKey };
+module.exports = { KEYS, BINARY_KEY, nearestKey };
