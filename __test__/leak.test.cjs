@@ -10,7 +10,7 @@ const { describe, test } = require('node:test');
 
 const { runChild } = require('./children/run-child.cjs');
 const { dataDirectory } = require('./data-directory.cjs');
-const { without } = require('./runtime.cjs');
+const { BUN, ONE_ARENA } = require('./runtime.cjs');
 
 const MEGABYTE = 1 << 20;
 /** 10,000 leaked objects of 50 bytes each. */
@@ -41,9 +41,15 @@ describe('nothing is left of', () => {
     test(`${kind} that were opened, used and disposed`, { timeout: 580_000 }, async (t) => {
       const inMemory = memoryDirectory(t);
       if (!inMemory) t.diagnostic(`${MEMORY_DISK} cannot be used: ${elsewhere} rounds in ${os.tmpdir()}`);
-      const rounds = inMemory ? onMemoryDisk : elsewhere;
+      // Bun's own resident memory creeps: so many rounds still tell a leaked connection from that.
+      const rounds = inMemory ? Math.min(onMemoryDisk, BUN ? 3_000 : Infinity) : elsewhere;
       const args = [kind, String(rounds), inMemory ?? dataDirectory(t).directory];
-      const child = await runChild('leak-handles.cjs', { args, nodeArgs: ['--expose-gc'], hangsAfterMs: 570_000 });
+      const child = await runChild('leak-handles.cjs', {
+        args,
+        env: ONE_ARENA,
+        nodeArgs: ['--expose-gc'],
+        hangsAfterMs: 570_000,
+      });
       assert.deepEqual([child.code, child.signal, child.stderr], [0, null, '']);
       const { before, after, handles, seconds } = JSON.parse(child.stdout);
       const grown = (what) => after[what] - before[what];
@@ -55,8 +61,7 @@ describe('nothing is left of', () => {
       assert.equal(after.descriptors, before.descriptors, 'descriptors');
       assert.equal(after.threads, before.threads, 'threads');
       assert.ok(grown('heapUsed') < HEAP_SLACK, `heapUsed grew by ${grown('heapUsed')} bytes`);
-      const steady = process.platform === 'linux' && !without('steady resident memory');
-      if (steady) assert.ok(grown('rss') < RSS_SLACK, `rss grew by ${grown('rss')} bytes`);
+      if (process.platform === 'linux') assert.ok(grown('rss') < RSS_SLACK, `rss grew by ${grown('rss')} bytes`);
       assert.deepEqual(handles, { memories: 1, consumers: 0, batches: 0, ready: 0, jobs: 0 });
     });
   }

@@ -16,27 +16,28 @@ const { RUNTIMES, titleOf } = require('./versions.cjs');
 const README = path.join(ROOT, 'README.md');
 const BEGIN = '<!-- runtimes: written by "npm run runtimes -- --readme" -->';
 const END = '<!-- /runtimes -->';
-const RESULTS = path.join(CACHE, 'results.json');
+const RESULTS = path.join(CACHE, 'results');
 /** So much of a failed file's output is printed; all of it is kept. */
 const TAIL_LINES = 150;
 
 /**
- * What is known of the module as it is built now, by runtime: a run of some runtimes or files adds to what the runs
- * before found with the same binary.
+ * What is known of a runtime with the module as it is built now: a run of some files adds to what the runs before
+ * found with the same binary. A file each, so that runs of several runtimes may go on side by side.
  */
-function readResults(binary) {
+function readResult(binary, { id }) {
   try {
-    const kept = JSON.parse(fs.readFileSync(RESULTS, 'utf8'));
-    return kept.binary === binary ? kept.results : {};
+    const kept = JSON.parse(fs.readFileSync(path.join(RESULTS, `${id}.json`), 'utf8'));
+    return kept.binary === binary ? kept.result : undefined;
   } catch {
-    return {};
+    return undefined;
   }
 }
 
-function writeResults(binary, results) {
-  fs.mkdirSync(CACHE, { recursive: true });
-  fs.writeFileSync(`${RESULTS}.new`, JSON.stringify({ binary, results }));
-  fs.renameSync(`${RESULTS}.new`, RESULTS);
+function writeResult(binary, { id }, result) {
+  fs.mkdirSync(RESULTS, { recursive: true });
+  const file = path.join(RESULTS, `${id}.json`);
+  fs.writeFileSync(`${file}.new`, JSON.stringify({ binary, result }));
+  fs.renameSync(`${file}.new`, file);
 }
 
 function testFiles({ words, onlyRuntime }) {
@@ -101,7 +102,6 @@ async function runMatrix({ runtimes, words, onlyRuntime, readme, jobs }) {
   const names = testFiles({ words, onlyRuntime });
   if (names.length === 0) throw new Error(`no test file in __test__ matches ${words.join(' or ')}`);
   const binary = crypto.createHash('sha256').update(fs.readFileSync(moduleFile())).digest('hex').slice(0, 12);
-  const kept = readResults(binary);
   const results = {};
   for (const runtime of runtimes) {
     let program;
@@ -111,7 +111,6 @@ async function runMatrix({ runtimes, words, onlyRuntime, readme, jobs }) {
       if (!(error instanceof NotAvailable)) throw error;
       say(`${titleOf(runtime)} is NOT run: ${error.message}`);
       results[runtime.id] = { notRun: error.message };
-      kept[runtime.id] ??= results[runtime.id];
       continue;
     }
     say(`${names.length} test files on ${titleOf(runtime)} …`);
@@ -121,8 +120,7 @@ async function runMatrix({ runtimes, words, onlyRuntime, readme, jobs }) {
       const ran = await runFile(runtime, program, path.join('__test__', name));
       files[name] = cellOf(ran);
       tell(runtime, name, ran, files[name]);
-      kept[runtime.id] = { files: { ...kept[runtime.id]?.files, [name]: files[name] } };
-      writeResults(binary, kept);
+      writeResult(binary, runtime, { files: { ...readResult(binary, runtime)?.files, [name]: files[name] } });
     });
   }
 
@@ -133,8 +131,8 @@ async function runMatrix({ runtimes, words, onlyRuntime, readme, jobs }) {
     if (notRun) say(`${titleOf(runtime)} was NOT run: ${notRun}`);
   }
   if (readme) {
-    const wanted = RUNTIMES.filter(({ id }) => kept[id]);
-    writeReadme(Object.fromEntries(wanted.map(({ id }) => [id, kept[id]])), binary);
+    const known = RUNTIMES.map((runtime) => [runtime.id, readResult(binary, runtime) ?? results[runtime.id]]);
+    writeReadme(Object.fromEntries(known.filter(([, result]) => result)), binary);
     say('the matrix in README.md is written.');
   }
   const { failed } = total(Object.values(results).flatMap(({ files }) => Object.values(files ?? {})));

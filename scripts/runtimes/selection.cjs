@@ -9,6 +9,7 @@ const NOT_ABOUT_THE_RUNTIME = {
   'install.test.cjs': 'npm and Bun as installers, whichever runtime looks',
   'pm2.test.cjs': 'PM2 and a dozen of worker starts',
   'requirements.test.cjs': 'what the build needs',
+  'runtimes.test.cjs': 'how these results are read',
   'worker-page.test.cjs': 'a page in a browser',
 };
 
