@@ -2,6 +2,8 @@
 /* eslint-disable */
 /// <reference lib="esnext.disposable" />
 
+export type { NativeBindingError } from './loader/index';
+
 /**
  * Long work, such as a backup. It goes on whether or not anybody looks at it, and keeps the process alive until it
  * has ended.
@@ -146,14 +148,6 @@ export interface CollectionDocument {
   /** With `include: ['vector']`: its vector at unit length, with 16 bits a number; null while it is not made yet. */
   vector?: Float32Array | null;
 }
-
-/**
- * Which binding artifact the generated loader actually loaded: `'native'` for
- * a native addon, otherwise the `platformArchABI` of the WASI flavor. Every
- * flavor napi-rs can build is listed, because `NAPI_RS_NATIVE_LIBRARY_PATH`
- * can point the loader at a WASI artifact this package does not build itself.
- */
-export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
 /**
  * A prefix of a session's queue, held under a lease: never across a change of `prompt_number`, ended by a message
@@ -2020,7 +2014,8 @@ export interface ObservationRow {
  * Rejects with `ERR_LOCKED` where another process or handle owns the directory (the message names it),
  * `ERR_SCHEMA_UNSUPPORTED` where a claude-mem that this engine does not know has made the database (which is left
  * as it was), `ERR_CORRUPT`, `ERR_IO`, `ERR_DISK_FULL`, `ERR_BUSY`, and `ERR_INVALID_ARG` for an option that is
- * unknown or out of its range.
+ * unknown or out of its range. Where no binary of this module can be loaded, `require` and `import` succeed all the
+ * same, and this rejects with `ERR_NATIVE_BINDING`: a `NativeBindingError`, which says what was tried and what helps.
  */
 export declare function openMemory(options?: OpenOptions | null): Promise<Memory>
 
@@ -3039,6 +3034,9 @@ export interface VectorsStatus {
   /** What was wrong with the file when it was last made anew; null where nothing was. */
   lastDoubt: string | null
 }
+
+/** The version of this package, such as `'0.1.0'`. The loader takes only a binary of its own version. */
+export declare const version: string
 
 /** A message that waits, or that somebody is working on. */
 export interface WaitingMessage {

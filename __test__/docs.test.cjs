@@ -10,6 +10,8 @@ const { execFile } = require('node:child_process');
 const { describe, test } = require('node:test');
 const { promisify } = require('node:util');
 
+const { errorCodes } = require('./error-codes.cjs');
+
 const ROOT = path.join(__dirname, '..');
 const DOCUMENTS = [
   'README.md',
@@ -61,7 +63,7 @@ describe('names in the guide', () => {
   const classOf = Object.fromEntries(
     [...bodyOf(types, 'Memory').matchAll(/^ {2}get (\w+)\(\): (\w+)/gm)].map(([, getter, type]) => [getter, type]),
   );
-  const codes = [...read('src/error.rs').matchAll(/"(ERR_[A-Z_]+)"/g)].map(([, code]) => code);
+  const codes = errorCodes();
   const options = [...['OpenOptions', 'ConsumeOptions', 'ReleaseOptions', 'PauseOptions', 'CommitAnswer']].flatMap(
     (name) => [...bodyOf(types, name).matchAll(/^ {2}(\w+)\??:/gm)].map(([, option]) => option),
   );
@@ -81,6 +83,25 @@ describe('names in the guide', () => {
       }
     });
   }
+
+  test('each method of the store and of the lists, and each route of the worker, has its place', () => {
+    const reference = read('docs/methods-and-routes.md');
+    for (const type of ['Store', 'Pages']) {
+      for (const [, method] of bodyOf(types, type).matchAll(/^ {2}(\w+)\(/gm)) {
+        assert.match(reference, new RegExp(`\\b${method}\\b`), `${type}.${method}`);
+      }
+    }
+    const routes = fs.readdirSync(path.join(ROOT, 'examples/worker/routes'));
+    const declared = routes.flatMap((file) => [
+      ...read(`examples/worker/routes/${file}`).matchAll(/router\.(get|post|delete)\(\s*'([^']+)'/g),
+    ]);
+    assert.ok(declared.length > 20);
+    // Those that 6.0.2 does not have.
+    const ours = ['/:id/poke', '/sessions', '/api/metrics/history'];
+    for (const [, verb, route] of declared.filter(([, , route]) => !ours.includes(route))) {
+      assert.match(reference, new RegExp(`\`${verb.toUpperCase()} [^\`]*${route}\``), `${verb} ${route}`);
+    }
+  });
 
   test('what is checked is there to be checked', () => {
     const all = GUIDE.map(read).join('\n');

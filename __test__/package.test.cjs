@@ -12,6 +12,8 @@ const { promisify } = require('node:util');
 const ROOT = path.join(__dirname, '..');
 const NAMED_EXPORTS = ['openMemory', 'Memory', 'Store', 'Pages', 'Queue', 'Sessions', 'Consumer', 'Batch'];
 
+const MODEL = 'model-all-minilm-l6-v2';
+
 const read = (file) => fs.readFileSync(path.join(ROOT, file), 'utf8');
 const readJson = (file) => JSON.parse(read(file));
 const manifest = readJson('package.json');
@@ -58,7 +60,7 @@ test('one version everywhere', () => {
   assert.equal(inCargo, manifest.version, 'Cargo.toml');
   const lock = readJson('package-lock.json');
   assert.equal(lock.version, manifest.version, 'package-lock.json');
-  assert.ok(read('index.js').includes(`'${manifest.version}'`), 'index.js was generated for another version');
+  assert.equal(require('..').version, manifest.version, 'the binary');
   for (const directory of fs.readdirSync(path.join(ROOT, 'npm'))) {
     assert.equal(readJson(`npm/${directory}/package.json`).version, manifest.version, `npm/${directory}`);
   }
@@ -76,7 +78,7 @@ test('a platform package for each target, and no other', () => {
     'aarch64-pc-windows-msvc': 'win32-arm64-msvc',
   };
   assert.deepEqual(manifest.napi.targets, Object.keys(directoryOf));
-  assert.deepEqual(fs.readdirSync(path.join(ROOT, 'npm')).sort(), Object.values(directoryOf).sort());
+  assert.deepEqual(fs.readdirSync(path.join(ROOT, 'npm')).sort(), [...Object.values(directoryOf), MODEL].sort());
   for (const directory of Object.values(directoryOf)) {
     const platform = readJson(`npm/${directory}/package.json`);
     const binary = `${manifest.napi.binaryName}.${directory}.node`;
@@ -89,27 +91,40 @@ test('a platform package for each target, and no other', () => {
   }
 });
 
+test('the package of the model is for every platform, and the loader knows it', () => {
+  const model = readJson(`npm/${MODEL}/package.json`);
+  assert.equal(model.name, `${manifest.name}-${MODEL}`);
+  assert.deepEqual(require('../loader/model-packages.cjs').MODEL_PACKAGES, [model.name]);
+  assert.equal(model.license, 'Apache-2.0');
+  assert.deepEqual(model.files, ['all-MiniLM-L6-v2']);
+  for (const field of ['os', 'cpu', 'libc', 'scripts', 'main']) assert.equal(model[field], undefined, field);
+});
+
 test('nothing runs at installation and nothing is left to chance', () => {
   for (const script of ['preinstall', 'install', 'postinstall', 'prepare', 'prepublish']) {
     assert.equal(manifest.scripts[script], undefined, script);
   }
-  assert.deepEqual(
-    Object.keys(manifest.dependencies),
-    ['cli-progress', 'commander'],
-    'the command line alone needs some',
-  );
-  for (const [name, version] of Object.entries({ ...manifest.dependencies, ...manifest.devDependencies })) {
+  assert.equal(manifest.dependencies, undefined, 'what the command line needs is bundled at packing');
+  for (const [name, version] of Object.entries(manifest.devDependencies)) {
     assert.match(version, /^\d+\.\d+\.\d+$/, `${name} is not pinned`);
   }
 });
 
 test('the module itself needs no package', () => {
-  const required = [...read('index.js').matchAll(/require\('([^'.]+)'\)/g)].map(([, name]) => name);
-  assert.ok(required.length > 0);
-  for (const name of required) {
-    const known = name.startsWith('node:') || isBuiltin(name) || name.startsWith(`${manifest.name}-`);
-    assert.ok(known || name.startsWith(`${manifest.name}/`), name);
-  }
+  const own = ['loader', 'settings'].flatMap(filesBelow).filter((file) => file.endsWith('.cjs'));
+  const required = ['index.js', ...own].flatMap((file) =>
+    [...read(file).matchAll(/^(?!\s*(?:\/\/|\/?\*)).*require\('([^'.]+)'\)/gm)].map(([, name]) => name),
+  );
+  assert.ok(required.length > 5);
+  for (const name of required) assert.ok(name.startsWith('node:') && isBuiltin(name), name);
+});
+
+test('index.js is what index.d.ts declares', () => {
+  const { declaredExports, entryText } = require('../scripts/entry.cjs');
+  const declared = declaredExports(read('index.d.ts'));
+  assert.equal(read('index.js').replaceAll('\r\n', '\n'), entryText(declared));
+  assert.deepEqual(Object.keys(require('..')).sort(), Object.values(declared).flat().sort());
+  for (const name of NAMED_EXPORTS) assert.ok(Object.values(declared).flat().includes(name), name);
 });
 
 test('the command line is where the manifest says, and can be run', () => {
@@ -129,7 +144,7 @@ test('the lock file names no registry and no package with an install script', ()
 test('no emitter, no abort signal, no listener in the module', () => {
   const banned =
     /EventEmitter|node:events|require\('events'\)|AbortSignal|AbortController|addListener|addEventListener|\.on\(/;
-  for (const file of ['index.js', ...filesBelow('src')]) {
+  for (const file of ['index.js', ...['loader', 'src'].flatMap(filesBelow)]) {
     const line = read(file)
       .split('\n')
       .findIndex((text) => banned.test(text));
@@ -137,32 +152,22 @@ test('no emitter, no abort signal, no listener in the module', () => {
   }
 });
 
-test('npm pack takes what users need and nothing else', async (t) => {
-  const npm = process.env.npm_execpath;
-  if (!npm || path.basename(npm) !== 'npm-cli.js') {
-    t.skip('not run by npm, so there is no npm to ask');
-    return;
-  }
-  const { stdout } = await promisify(execFile)(
-    process.execPath,
-    [npm, 'pack', '--dry-run', '--json', '--ignore-scripts'],
-    {
-      cwd: ROOT,
-    },
-  );
-  // A list in older versions of npm, an object by package name in newer ones.
-  const [packed] = Object.values(JSON.parse(stdout));
+test('the workflow that publishes builds each target, pins its actions and needs no secret', () => {
+  const workflow = read('.github/workflows/release.yml');
+  const built = [...workflow.matchAll(/\{ target: ([\w-]+),/g)].map(([, target]) => target);
   assert.deepEqual(
-    packed.files.map((file) => file.path).sort(),
-    [
-      'LICENSE',
-      'README.md',
-      ...['cli', 'settings'].flatMap(filesBelow).map((file) => file.replaceAll(path.sep, '/')),
-      'index.d.ts',
-      'index.js',
-      'package.json',
-    ].sort(),
+    built.sort(),
+    fs
+      .readdirSync(path.join(ROOT, 'npm'))
+      .filter((name) => name !== MODEL)
+      .sort(),
   );
+  const actions = [...workflow.matchAll(/uses: (\S+)/g)].map(([, action]) => action);
+  assert.ok(actions.length > 5);
+  for (const action of actions) assert.match(action, /@(v\d+|[0-9a-f]{40})$/);
+  assert.doesNotMatch(workflow, /secrets\.|registry/);
+  assert.match(workflow, /id-token: write/);
+  assert.match(workflow, /npm publish .* --provenance/);
 });
 
 test('the CI script can be run', { skip: process.platform === 'win32' && 'Windows has no executable bit' }, () => {

@@ -96,7 +96,7 @@ function installPlugin(plugin) {
   fs.mkdirSync(copy, { recursive: true });
   const binaries = fs.readdirSync(ROOT).filter((name) => /^claude-mem-native\..*\.node$/.test(name));
   assert.ok(binaries.length > 0, 'the module is built');
-  for (const name of ['package.json', 'index.js', 'settings', ...binaries]) {
+  for (const name of ['package.json', 'index.js', 'loader', 'settings', ...binaries]) {
     fs.cpSync(path.join(ROOT, name), path.join(copy, name), { recursive: true });
   }
   fs.writeFileSync(path.join(plugin, 'worker-service.cjs'), WORKER);
@@ -202,7 +202,9 @@ test('PM2 runs the worker', { skip: unfit }, async (t) => {
     const failed = worker.starts().slice(2);
     assert.ok(failed.length >= 2 && failed.length <= 5, said());
     assert.ok(failed.every((start) => start.failed));
-    await until(said, () => /The worker cannot start: .*native/i.test(workerLog()));
+    await until(said, () =>
+      /The worker cannot start: claude-mem-native .* has no binary that can be loaded on /.test(workerLog()),
+    );
     await sleep(3_000);
     assert.equal(worker.starts().length, 2 + failed.length, 'it stays stopped');
   });

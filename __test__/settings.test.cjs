@@ -123,6 +123,22 @@ describe('the data directory', () => {
     assert.equal(settings.openOptions.dataDir, path.join(home, 'data'));
   });
 
+  test('CLAUDE_MEM_NATIVE_BINARY counts in the environment only, and CLAUDE_MEM_NATIVE_LOAD_FROM in both', (t) => {
+    const { read } = homeWith(t, {
+      own: { CLAUDE_MEM_NATIVE_BINARY: '/x.node', CLAUDE_MEM_NATIVE_LOAD_FROM: 'data-directory' },
+      environment: { CLAUDE_MEM_NATIVE_BINARY: '/y.node', CLAUDE_MEM_NATIVE_LOAD_FROM: 'package' },
+    });
+    const { values, openOptions, rejected } = read();
+    assert.equal(values.CLAUDE_MEM_NATIVE_LOAD_FROM, 'data-directory');
+    assert.deepEqual(Object.keys(openOptions), ['dataDir']);
+    assert.deepEqual(
+      rejected.map(({ source, key, value }) => [source, key, value]),
+      [['file', 'CLAUDE_MEM_NATIVE_BINARY', '/x.node']],
+    );
+    assert.match(rejected[0].message, /counts in the environment only/);
+    assert.equal(homeWith(t, {}).read().values.CLAUDE_MEM_NATIVE_LOAD_FROM, 'package');
+  });
+
   test('a key that names the directory the file lies in is no fault', (t) => {
     const { home, read } = homeWith(t, { own: '{}' });
     const directory = path.join(home, '.claude-mem');

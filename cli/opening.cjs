@@ -3,6 +3,7 @@
 
 const fs = require('node:fs');
 const path = require('node:path');
+const { findNative } = require('../loader/index.cjs');
 const { Fault, firstLine } = require('./faults.cjs');
 const { readSettings } = require('../settings/index.cjs');
 
@@ -24,16 +25,11 @@ function openOptionsOf(options) {
 const databaseOf = (directory) => path.join(directory, 'claude-mem.db');
 const exists = (place) => fs.existsSync(place);
 
-/** The module. Throws a `Fault` where it cannot be loaded. */
+/** The module. Throws a `Fault` where its binary cannot be loaded. */
 function engine() {
-  try {
-    return require('..');
-  } catch (error) {
-    throw new Fault(
-      `the binary of the engine cannot be loaded: ${firstLine(error)}; "claude-mem-native doctor" says what to do`,
-      { cause: error },
-    );
-  }
+  const { native, error } = findNative();
+  if (native) return native;
+  throw new Fault(`${firstLine(error)}; "claude-mem-native doctor" says more`, { cause: error });
 }
 
 /** Throws a `Fault` where there is no database: a mistyped directory must not become a new one. */

@@ -123,11 +123,14 @@ async function take(folder, { published = PUBLISHED, get = download } = {}) {
 /** The folder of the model in a data directory, or without one beside the module. */
 const folderIn = (dataDir) => path.join(dataDir ?? ROOT, 'models', NAME);
 
-/** Gets the model where there is none; where it cannot, says what works without. Never throws. */
-async function ensureModel() {
-  const known = places();
+/**
+ * Gets the model where there is none; where it cannot, says what works without. Never throws. With `here` only the one
+ * beside the module counts.
+ */
+async function ensureModel({ here = false } = {}) {
+  const known = here ? [path.join(folderIn(), FILE)] : places();
   if (known.some(isFile)) return true;
-  if (process.env.CLAUDE_MEM_MODEL_DIR) {
+  if (!here && process.env.CLAUDE_MEM_MODEL_DIR) {
     say(`no model: CLAUDE_MEM_MODEL_DIR names a folder without ${FILE}; ${WITHOUT}.`);
     return false;
   }
@@ -143,4 +146,4 @@ async function ensureModel() {
   }
 }
 
-module.exports = { NAME, PUBLISHED, ensureModel, folderIn, places, take };
+module.exports = { FILE, NAME, PUBLISHED, ensureModel, folderIn, places, take };

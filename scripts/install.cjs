@@ -42,4 +42,4 @@ async function install() {
   say(`installed in ${seconds(startedAt)}.`);
 }
 
-module.exports = { install };
+module.exports = { install, npmCommand };

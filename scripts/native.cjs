@@ -8,7 +8,9 @@
 
 const fs = require('node:fs');
 const path = require('node:path');
-const { requireCargo, requireCompilers } = require('./requirements.cjs');
+const { describePlatform } = require('../loader/platform.cjs');
+const { writeEntry } = require('./entry.cjs');
+const { Missing, requireCargo, requireCompilers } = require('./requirements.cjs');
 const { ROOT, StepFailed, run, runStep, say, seconds, toolPath } = require('./steps.cjs');
 
 const SOURCES = ['Cargo.toml', 'Cargo.lock', 'build.rs', 'package.json', '.cargo/config.toml', 'src'];
@@ -30,18 +32,11 @@ function isOlderThanSources(file, extraSources = []) {
   return [...SOURCES, ...extraSources].some((source) => newestChange(path.join(ROOT, source)) > built.mtimeMs);
 }
 
-/** The file that index.js loads on this machine. */
+/** The file that a build makes for this machine. */
 function moduleFile() {
-  const platform = `${process.platform}-${process.arch}`;
-  const suffix =
-    process.platform === 'linux'
-      ? process.report.getReport().header.glibcVersionRuntime
-        ? '-gnu'
-        : '-musl'
-      : process.platform === 'win32'
-        ? '-msvc'
-        : '';
-  return path.join(ROOT, `claude-mem-native.${platform}${suffix}.node`);
+  const [target] = describePlatform().targets;
+  if (!target) throw new Missing(`claude-mem-native is not built for ${process.platform} ${process.arch}.`);
+  return path.join(ROOT, `claude-mem-native.${target}.node`);
 }
 
 /** Checks the toolchain and returns what cargo's environment needs for all builds to share their results. */
@@ -69,7 +64,9 @@ async function buildModule() {
   say(`building the native module (${expectedTime()}) …`);
   const startedAt = performance.now();
   const napi = toolPath('@napi-rs/cli', 'napi');
-  await runStep('napi build', process.execPath, [napi, 'build', '--release', '--platform', '--no-const-enum'], { env });
+  const args = ['build', '--release', '--platform', '--no-js', '--no-const-enum'];
+  await runStep('napi build', process.execPath, [napi, ...args], { env });
+  writeEntry();
   say(`built in ${seconds(startedAt)}.`);
 }
 
@@ -109,4 +106,4 @@ async function ensureFaultModule() {
   say(`built in ${seconds(startedAt)}.`);
 }
 
-module.exports = { buildModule, cargoEnvironment, ensureFaultModule, ensureModule };
+module.exports = { buildModule, cargoEnvironment, ensureFaultModule, ensureModule, moduleFile };

@@ -4,7 +4,7 @@
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
-const { KEYS, DATA_DIR_KEY, nearestKey } = require('./keys.cjs');
+const { KEYS, BINARY_KEY, DATA_DIR_KEY, nearestKey } = require('./keys.cjs');
 const { PREFIX, settingOf } = require('./open-options.cjs');
 const { parseNodeOptions, joinNodeOptions } = require('./node-options.cjs');
 const { Refusal } = require('./value-kinds.cjs');
@@ -102,7 +102,12 @@ class Reading {
   unknownKeys() {
     for (const { source, env } of this.sources) {
       for (const key of Object.keys(env)) {
-        if (Object.hasOwn(KEYS, key) || key === DATA_DIR_KEY || !key.startsWith('CLAUDE_MEM_')) continue;
+        if (key === BINARY_KEY && source !== 'environment' && isSet(env[key])) {
+          const message = `${key} in ${WHERE[source]} is ${shown(env[key])}; it counts in the environment only, since it names code to be loaded.`;
+          this.reject(source, key, env[key], message);
+        }
+        if (Object.hasOwn(KEYS, key) || [BINARY_KEY, DATA_DIR_KEY].includes(key) || !key.startsWith('CLAUDE_MEM_'))
+          continue;
         const ours = key.startsWith(PREFIX);
         const meant = nearestKey(key, ours ? 4 : 2);
         // Other keys under CLAUDE_MEM_ belong to other programs, or to other versions of the worker.

@@ -21,6 +21,11 @@ export interface SettingValues {
   CLAUDE_MEM_WORKER_PORT: number;
   /** The folder of the embedding model; `CLAUDE_MEM_NATIVE_MODEL_DIR` wins over it. */
   CLAUDE_MEM_MODEL_DIR?: string | undefined;
+  /**
+   * Where the binary is loaded from: the package, or a copy in the data directory, so that an update can replace the
+   * original while a worker runs, which Windows forbids otherwise. Default `'package'`.
+   */
+  CLAUDE_MEM_NATIVE_LOAD_FROM: 'package' | 'data-directory';
   /** The flags for Node that are allowed, as one text; default `''`. The same as a list: `nodeArgs`. */
   NODE_OPTIONS: string;
   /** Option `dataDir` of `openMemory`. */

@@ -1,10 +1,16 @@
 'use strict';
 // Every key that settings.json may hold, with its kind and, where the worker needs a value, its default.
-const { wholeNumber, text, folder } = require('./value-kinds.cjs');
+const { wholeNumber, text, folder, oneOf } = require('./value-kinds.cjs');
 const { OPEN_OPTIONS, settingOf } = require('./open-options.cjs');
 
 /** The key that says where settings.json itself lies; it counts in the environment only. */
 const DATA_DIR_KEY = 'CLAUDE_MEM_DATA_DIR';
+
+/**
+ * The key that names a binary to load in place of the package's own. It counts in the environment only: whoever can
+ * write the file, as hooks and web pages can, must not be able to have code loaded. loader/ reads it.
+ */
+const BINARY_KEY = 'CLAUDE_MEM_NATIVE_BINARY';
 
 /** @type {Record<string, {kind: Function, fallback?: unknown, option?: string}>} */
 const KEYS = {
@@ -12,6 +18,7 @@ const KEYS = {
   CLAUDE_MEM_CONTEXT_OBSERVATIONS: { kind: wholeNumber(1, 200), fallback: 50 },
   CLAUDE_MEM_WORKER_PORT: { kind: wholeNumber(1024, 65535), fallback: 37777 },
   CLAUDE_MEM_MODEL_DIR: { kind: folder },
+  CLAUDE_MEM_NATIVE_LOAD_FROM: { kind: oneOf('package', 'data-directory'), fallback: 'package' },
 };
 for (const [option, kind] of Object.entries(OPEN_OPTIONS)) KEYS[settingOf(option)] = { kind, option };
 
@@ -34,7 +41,7 @@ function distance(from, to) {
 
 /** The known key that `key` is a slip of the pen for, or null. */
 function nearestKey(key, furthest) {
-  const known = [...Object.keys(KEYS), 'NODE_OPTIONS', DATA_DIR_KEY];
+  const known = [...Object.keys(KEYS), 'NODE_OPTIONS', DATA_DIR_KEY, BINARY_KEY];
   const [nearest] = known
     .map((name) => ({ name, steps: distance(key, name) }))
     .filter(({ steps }) => steps <= furthest)
@@ -42,4 +49,4 @@ function nearestKey(key, furthest) {
   return nearest?.name ?? null;
 }
 
-module.exports = { KEYS, DATA_DIR_KEY, nearestKey };
+module.exports = { KEYS, BINARY_KEY, DATA_DIR_KEY, nearestKey };

@@ -87,8 +87,8 @@ pub struct Model {
     pub max_tokens: usize,
     /// Where it lies; else it is looked for.
     pub directory: Option<PathBuf>,
-    /// The folder of models beside the module.
-    pub packaged: Option<PathBuf>,
+    /// Folders of installed models: beside the module, and those of packages that the loader has found.
+    pub packaged: Vec<PathBuf>,
     /// How long it stays in memory unused.
     pub idle: Duration,
     /// Threads that work on one batch.
@@ -198,7 +198,7 @@ impl Settings {
                 dimensions: 384,
                 max_tokens: 256,
                 directory: None,
-                packaged: None,
+                packaged: Vec::new(),
                 idle: Duration::from_secs(300),
                 threads: 1,
                 query_cache_bytes: 1 << 20,

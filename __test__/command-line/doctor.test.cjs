@@ -8,6 +8,7 @@ const path = require('node:path');
 const { describe, test } = require('node:test');
 
 const { dataDirectory, withoutFixtures } = require('../data-directory.cjs');
+const foreign = require('../foreign/index.cjs');
 const { NOBODY, ROOT, filled, findingOf, run, saidOnce, worker } = require('./running.cjs');
 
 describe('doctor', () => {
@@ -73,6 +74,24 @@ describe('doctor', () => {
     });
   }
 
+  test('a file that is mostly free pages: compact gives them back', async (t) => {
+    const { directory } = await filled(t, { indexed: false });
+    await foreign.execute(
+      path.join(directory, 'claude-mem.db'),
+      `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30)
+       INSERT INTO observations(sdk_session_id, project, files_read, type, created_at, created_at_epoch)
+         SELECT 'session-1', 'my-project', hex(zeroblob(500000)), 'change', '', i FROM n;
+       DELETE FROM observations WHERE created_at = ''`,
+    );
+    const look = async () =>
+      findingOf((await run(directory, ['doctor', '--quick', '--json', ...NOBODY])).stdout, 'database');
+    const [, free] = await look();
+    assert.match(free.message, /^3\d\.\d MB of the 3\d\.\d MB of claude-mem\.db are free/);
+    assert.match(free.remedy, /claude-mem-native compact/);
+    assert.equal((await run(directory, ['compact'])).code, 0);
+    assert.equal((await look()).length, 1);
+  });
+
   test('each setting that does not count, with its message and a remedy', async (t) => {
     const { directory } = dataDirectory(t);
     const file = path.join(directory, 'settings.json');
@@ -113,9 +132,8 @@ describe('doctor', () => {
     const { directory } = await filled(t);
     const copy = fs.mkdtempSync(path.join(os.tmpdir(), 'claude-mem-native-package-'));
     t.after(() => fs.rmSync(copy, { recursive: true, force: true }));
-    for (const name of ['cli', 'settings'])
+    for (const name of ['cli', 'index.js', 'loader', 'package.json', 'settings'])
       fs.cpSync(path.join(ROOT, name), path.join(copy, name), { recursive: true });
-    for (const name of ['index.js', 'package.json']) fs.copyFileSync(path.join(ROOT, name), path.join(copy, name));
     fs.symlinkSync(path.join(ROOT, 'node_modules'), path.join(copy, 'node_modules'), 'junction');
     const main = path.join(copy, 'cli', 'main.cjs');
 
@@ -129,7 +147,7 @@ describe('doctor', () => {
 
     const ended = await run(directory, ['check'], { main });
     assert.equal(ended.code, 1);
-    saidOnce(ended, /binary of the engine cannot be loaded/);
+    saidOnce(ended, /has no binary that can be loaded on .* run "npm install .*doctor" says more/);
 
     fs.rmSync(path.join(copy, 'node_modules'));
     saidOnce(await run(directory, ['check'], { main }), /the package commander, .* is not installed/);

@@ -15,8 +15,18 @@ import native, {
   SyncProgress,
   SyncReport,
   Vectors,
+  version,
+  type NativeBindingError as BindingError,
 } from 'claude-mem-native';
 import { ecosystem, workerApp, EXIT_GIVE_UP, type WorkerApp } from 'claude-mem-native/ecosystem';
+import {
+  describePlatform,
+  findNative,
+  loadNative,
+  NativeBindingError,
+  type BinaryAttempt,
+  type LoadOptions,
+} from 'claude-mem-native/loader';
 import { readSettings, parseNodeOptions, KNOWN_KEYS, type Settings } from 'claude-mem-native/settings';
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
@@ -278,4 +288,26 @@ export async function settings(): Promise<void> {
   workerApp({});
   // @ts-expect-error no such setting
   console.log(read.values.CLAUDE_MEM_NATIVE_NO_SUCH);
+}
+
+export async function loading(): Promise<void> {
+  holds<Equal<typeof version, string>>();
+  const { libc, targets } = describePlatform();
+  holds<Equal<typeof libc, 'glibc' | 'musl' | null>>();
+  const options: LoadOptions = { copyTo: 'somewhere' };
+  const { native, path, tried, error } = findNative(options);
+  holds<Equal<typeof tried, BinaryAttempt[]>>();
+  holds<Equal<typeof error, BindingError | null>>();
+  await using memory: Memory = await loadNative({ binary: 'x.node' }).openMemory();
+  await using other: Memory | null = (await native?.openMemory({ parts: ['queue'] })) ?? null;
+  try {
+    new native!.Store();
+  } catch (reason) {
+    if (reason instanceof NativeBindingError) holds<Equal<typeof reason.code, 'ERR_NATIVE_BINDING'>>();
+  }
+  console.log(targets[0], path, memory.role, other?.role, tried[0]?.reason, error?.remedy);
+  // @ts-expect-error: misspelled
+  loadNative({ copyto: 'somewhere' });
+  // @ts-expect-error: made by the loader only
+  new NativeBindingError();
 }

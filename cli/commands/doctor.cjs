@@ -19,7 +19,7 @@ async function examine(options) {
   const findings = [ofNode(), ...ofDirectory(directory)];
   const binary = ofBinary();
   findings.push(binary, ofPermissions(directory), ...ofSettings(options), ofDisk(directory));
-  if (binary.severity === 'ok') {
+  if (binary.severity !== 'error') {
     findings.push(...(await ofMemory(options)));
     if (!options.quick) findings.push(...(await ofIntegrity(options)));
   }

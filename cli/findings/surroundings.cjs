@@ -3,10 +3,11 @@
 
 const fs = require('node:fs');
 const path = require('node:path');
+const { findNative } = require('../../loader/index.cjs');
 const { firstLine } = require('../faults.cjs');
-const { databaseOf, engine, settingsOf } = require('../opening.cjs');
+const { databaseOf, settingsOf } = require('../opening.cjs');
 const { bytes } = require('../output.cjs');
-const { engines } = require('../../package.json');
+const { engines, version } = require('../../package.json');
 const { finding } = require('./finding.cjs');
 
 /** Below this SQLite is about to fail; below the second somebody should look. */
@@ -26,18 +27,19 @@ function ofNode() {
 }
 
 function ofBinary() {
-  try {
-    const { openMemory } = engine();
-    if (typeof openMemory !== 'function') throw new Error('it was loaded and has no openMemory');
-    return finding('binary', 'ok', 'the engine can be loaded');
-  } catch (error) {
-    return finding(
-      'binary',
-      'error',
-      `the engine cannot be loaded on ${process.platform} ${process.arch} with Node ${process.versions.node} (modules ${process.versions.modules}): ${firstLine(error.cause ?? error)}`,
-      'run "npm install claude-mem-native" without --omit=optional on this machine; in a clone, "npm run build"',
-    );
-  }
+  const { path: file, copyOf, tried, error } = findNative();
+  const places = tried.map(({ path: place, reason }) => `${place} ${reason}`).join('; ');
+  if (error) return finding('binary', 'error', `${firstLine(error)}. Tried: ${places}`, error.remedy);
+  const message = `${file}${copyOf ? `, a copy of ${copyOf}` : ''}, version ${version}`;
+  const refused = tried.filter(({ source }) => source === 'copy');
+  return refused.length > 0
+    ? finding(
+        'binary',
+        'warning',
+        `${message}; not the copy in the data directory that the settings ask for: ${refused[0].reason}`,
+        `make ${refused[0].path} writable for you, or remove CLAUDE_MEM_NATIVE_LOAD_FROM from the settings`,
+      )
+    : finding('binary', 'ok', message);
 }
 
 function ofDirectory(directory) {

@@ -25,7 +25,8 @@ pub type Stamp = Option<(u64, Option<SystemTime>)>;
 
 impl Places {
     /// The folder that was named, by the option or else by `CLAUDE_MEM_MODEL_DIR`, and then only that one; else the
-    /// data directory, the folder beside the module, and for the default model Chroma's cache.
+    /// data directory, the folder beside the module, installed packages of models, and for the default model Chroma's
+    /// cache.
     pub fn of(settings: &settings::Model, data_dir: &Path) -> Self {
         let named = settings.directory.clone();
         let named = named.or_else(|| env::var_os(FOLDER_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from));
@@ -34,7 +35,7 @@ impl Places {
             None => {
                 let kept = |models: PathBuf| models.join(&settings.name).join(FILE_NAME);
                 let mut files = vec![kept(data_dir.join("models"))];
-                files.extend(settings.packaged.clone().map(kept));
+                files.extend(settings.packaged.iter().cloned().map(kept));
                 if settings.name == DEFAULT_MODEL {
                     files.extend(chroma_cache());
                 }
@@ -102,7 +103,7 @@ mod tests {
     #[test]
     fn the_default_model_is_looked_for_in_chromas_cache_too() {
         let mut settings = Settings::new("").model;
-        settings.packaged = Some("package/models".into());
+        settings.packaged = vec!["package/models".into(), "model-package".into()];
         let places = Places::of(&settings, Path::new("data"));
         let Some(home) = env::home_dir() else { return };
         if env::var_os(FOLDER_VARIABLE).is_none() {
@@ -111,11 +112,12 @@ mod tests {
                 [
                     Path::new("data/models/all-MiniLM-L6-v2/model.onnx").to_owned(),
                     Path::new("package/models/all-MiniLM-L6-v2/model.onnx").to_owned(),
+                    Path::new("model-package/all-MiniLM-L6-v2/model.onnx").to_owned(),
                     home.join(".cache/chroma/onnx_models/all-MiniLM-L6-v2/onnx/model.onnx"),
                 ]
             );
             settings.name = "another".to_owned();
-            assert_eq!(Places::of(&settings, Path::new("data")).all().len(), 2);
+            assert_eq!(Places::of(&settings, Path::new("data")).all().len(), 3);
         }
         settings.directory = Some("named".into());
         assert_eq!(Places::of(&settings, Path::new("data")).all(), [Path::new("named/model.onnx")]);

@@ -2,6 +2,8 @@
 /* eslint-disable */
 /// <reference lib="esnext.disposable" />
 
+export type { NativeBindingError } from './loader/index';
+
 /**
  * Long work, such as a backup. It goes on whether or not anybody looks at it, and keeps the process alive until it
  * has ended.

@@ -14,9 +14,7 @@ use super::{
     arguments::Argument,
     call::{Pending, Promised, immediate, promise},
     environment::{Environment, Teardown, watch},
-    health,
-    module_file::packaged_models,
-    open_options,
+    health, open_options, packaging,
     pages::Pages,
     queue::Queue,
     search::Search,
@@ -41,12 +39,13 @@ const TEARDOWN: Duration = Duration::from_secs(2);
 /// Rejects with `ERR_LOCKED` where another process or handle owns the directory (the message names it),
 /// `ERR_SCHEMA_UNSUPPORTED` where a claude-mem that this engine does not know has made the database (which is left
 /// as it was), `ERR_CORRUPT`, `ERR_IO`, `ERR_DISK_FULL`, `ERR_BUSY`, and `ERR_INVALID_ARG` for an option that is
-/// unknown or out of its range.
+/// unknown or out of its range. Where no binary of this module can be loaded, `require` and `import` succeed all the
+/// same, and this rejects with `ERR_NATIVE_BINDING`: a `NativeBindingError`, which says what was tried and what helps.
 #[napi(ts_args_type = "options?: OpenOptions | null", ts_return_type = "Promise<Memory>", catch_unwind)]
 pub fn open_memory<'e>(env: &'e Env, options: Unknown<'e>) -> napi::Result<Promised<'e>> {
     promise(env, Pending::Operation, || {
         let mut settings = open_options::settings(&Argument::new("options", &options))?;
-        settings.model.packaged = packaged_models(env);
+        settings.model.packaged = packaging::models(env);
         let activity = Arc::new(Activity::default());
         // Before its memory: what is told to end first is waited for last.
         Environment::of(env)?.watch(&(Arc::clone(&activity) as Arc<dyn Teardown>));
