@@ -8,6 +8,7 @@ const path = require('node:path');
 const { describe, test } = require('node:test');
 
 const { dataDirectory, withoutFixtures } = require('../data-directory.cjs');
+const foreign = require('../foreign/index.cjs');
 const { NOBODY, ROOT, filled, findingOf, run, saidOnce, worker } = require('./running.cjs');
 
 describe('doctor', () => {
@@ -72,6 +73,24 @@ describe('doctor', () => {
       assert.equal(fs.readFileSync(database, 'base64'), before);
     });
   }
+
+  test('a file that is mostly free pages: compact gives them back', async (t) => {
+    const { directory } = await filled(t, { indexed: false });
+    await foreign.execute(
+      path.join(directory, 'claude-mem.db'),
+      `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30)
+       INSERT INTO observations(sdk_session_id, project, files_read, type, created_at, created_at_epoch)
+         SELECT 'session-1', 'my-project', hex(zeroblob(500000)), 'change', '', i FROM n;
+       DELETE FROM observations WHERE created_at = ''`,
+    );
+    const look = async () =>
+      findingOf((await run(directory, ['doctor', '--quick', '--json', ...NOBODY])).stdout, 'database');
+    const [, free] = await look();
+    assert.match(free.message, /^3\d\.\d MB of the 3\d\.\d MB of claude-mem\.db are free/);
+    assert.match(free.remedy, /claude-mem-native compact/);
+    assert.equal((await run(directory, ['compact'])).code, 0);
+    assert.equal((await look()).length, 1);
+  });
 
   test('each setting that does not count, with its message and a remedy', async (t) => {
     const { directory } = dataDirectory(t);

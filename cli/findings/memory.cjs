@@ -1,10 +1,12 @@
 'use strict';
 // What doctor finds as a client that only reads: the database and its schema, the queue, dead letters, vectors and model.
 
+const { setTimeout: sleep } = require('node:timers/promises');
+
 const { chromaDirectory } = require('../chroma-directory.cjs');
 const { firstLine } = require('../faults.cjs');
 const { asClient, asQueueClient, dataDirectory, databaseOf, exists } = require('../opening.cjs');
-const { counted, duration, number } = require('../output.cjs');
+const { bytes, counted, duration, number } = require('../output.cjs');
 const { finding } = require('./finding.cjs');
 
 /** A message that waits longer than this is not being worked on. */
@@ -37,7 +39,30 @@ const older = (step, missing) =>
     'start the worker once, which brings it up to date and keeps a copy as claude-mem.db.pre-native',
   );
 
-async function ofDatabase({ store }) {
+/** Free pages worth a word: so many bytes of them, and so large a share of the file. */
+const MUCH_FREE = 20_000_000;
+const MUCH_OF_FILE = 0.25;
+/** SQLite's default, which claude-mem keeps. */
+const PAGE = 4_096;
+/** How long figures from disk are waited for. */
+const SAMPLED_WITHIN_MS = 2_000;
+
+/** What the file could give back; nothing where that is little, or not told in time. */
+async function ofFreePages(memory) {
+  const until = performance.now() + SAMPLED_WITHIN_MS;
+  let { database } = await memory.health();
+  while (database.sampledAtEpoch === null && performance.now() < until) {
+    await sleep(20);
+    ({ database } = await memory.health());
+  }
+  const free = database.freePages * PAGE;
+  if (free < MUCH_FREE || free < database.bytes * MUCH_OF_FILE) return [];
+  const said = `${bytes(free)} of the ${bytes(database.bytes)} of claude-mem.db are free, and used again by later rows`;
+  return [finding('database', 'info', said, 'stop the worker and run "claude-mem-native compact" to have them back')];
+}
+
+async function ofDatabase(memory) {
+  const { store } = memory;
   const { observations, sessions, summaries, prompts } = await store.getStats();
   // The search in full text fails where its tables are missing.
   await store.searchObservations('doctor', { limit: 1 });
@@ -48,6 +73,7 @@ async function ofDatabase({ store }) {
       `${counted(sessions, 'session')}, ${counted(observations, 'observation')}, ${counted(summaries, 'summary', 'summaries')}, ${counted(prompts, 'prompt')}`,
     ),
     ofSchema(await store.getSchema()),
+    ...(await ofFreePages(memory)),
   ];
 }
 
