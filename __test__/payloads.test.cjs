@@ -79,6 +79,21 @@ describe('enqueue writes what JSON.stringify writes', () => {
     }
   });
 
+  test('a getter is called once, whether or not its message has a long text', async (t) => {
+    for (const parent of [Object.prototype, null]) {
+      for (const text of ['short', 'long '.repeat(1_000)]) {
+        let calls = 0;
+        const value = Object.create(parent, {
+          text: { value: text, enumerable: true },
+          call: { get: () => (calls += 1), enumerable: true },
+        });
+        const batch = await throughTheQueue(t, (queue, id) => queue.enqueue(id, value));
+        const [message] = batch.messages;
+        assert.deepEqual([message.text === text, message.call, calls], [true, 1, 1]);
+      }
+    }
+  });
+
   test('messages with different members share a batch', async (t) => {
     const { memory, session } = await openedMemory(t);
     const id = await session();

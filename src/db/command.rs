@@ -71,6 +71,12 @@ pub trait Follow: Send {
     fn follow_ups(&mut self) -> Vec<Box<dyn Write>>;
     /// Settles what [`Write::settles_together`].
     fn settle_together(&mut self) {}
+    /// Pages by which the log may grow beyond the mark at which a checkpoint is due, while commands come without a pause.
+    /// A checkpoint waits for the disk; so a burst is taken in first. For a file that nobody else writes much to: a log
+    /// that is long is one that others' commits may find due.
+    fn postponed_pages(&self) -> i64 {
+        0
+    }
 }
 
 /// A command made of a closure and a reply.

@@ -54,11 +54,12 @@ pub struct WriterFigures {
 }
 
 impl WriterFigures {
-    /// Whether the log has not started over although a checkpoint was due long ago: a reader, perhaps of another
+    /// Whether the log has not started over although a checkpoint was made long ago: a reader, perhaps of another
     /// process, keeps a transaction open.
     #[must_use]
     pub fn log_is_held_back(&self) -> bool {
-        self.wal_pages.load(Ordering::Relaxed) > 2 * group::CHECKPOINT_PAGES
+        self.pinned_pages.load(Ordering::Relaxed) > 0
+            && self.wal_pages.load(Ordering::Relaxed) > 2 * group::CHECKPOINT_PAGES
     }
 }
 

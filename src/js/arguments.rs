@@ -449,25 +449,27 @@ impl<'e> Argument<'e> {
 }
 
 /// `JSON.stringify` of an object, or what it is made of: JSON text of some members, then name and value of a long text,
-/// and so on, JSON text last. Half of a surrogate pair is left to `JSON.stringify`, as is whatever is no plain object.
+/// and so on, JSON text last. Half of a surrogate pair is left to `JSON.stringify`, as is whatever is no plain object. A
+/// getter is called once, as `JSON.stringify` does: it may answer differently the next time.
 const PARTS: &str = "(() => {
   const LONG = 1024;
   const { stringify } = JSON;
-  const { create, getPrototypeOf, keys, prototype } = Object;
+  const { assign, create, getPrototypeOf, keys, prototype } = Object;
   const { isWellFormed } = String.prototype;
   const isWhole = isWellFormed ? Function.prototype.call.bind(isWellFormed) : () => false;
   const isLong = (value) => typeof value === 'string' && value.length >= LONG;
   return (message) => {
     const parent = getPrototypeOf(message);
     if ((parent !== prototype && parent !== null) || typeof message.toJSON === 'function') return stringify(message);
-    const names = keys(message);
+    const members = parent === null ? assign(create(null), message) : { ...message };
+    const names = keys(members);
     let index = 0;
-    while (index < names.length && !isLong(message[names[index]])) index += 1;
-    if (index === names.length) return stringify(message);
+    while (index < names.length && !isLong(members[names[index]])) index += 1;
+    if (index === names.length) return stringify(members);
     const parts = [];
     let others = create(null);
     for (const name of names) {
-      const value = message[name];
+      const value = members[name];
       if (isLong(value) && isWhole(value) && isWhole(name)) {
         parts.push(stringify(others), name, value);
         others = create(null);

@@ -55,6 +55,8 @@ pub(super) struct Worker {
     idle: Duration,
     /// Pages in the log from which the next checkpoint is due.
     checkpoint_at: i64,
+    /// So many more may come first while there is no pause.
+    postponed: i64,
 }
 
 impl Worker {
@@ -65,6 +67,7 @@ impl Worker {
         commands: Receiver<Queued>,
         follow: Option<Box<dyn Follow>>,
     ) -> Self {
+        let postponed = follow.as_ref().map_or(0, |follow| follow.postponed_pages());
         Self {
             identity: Identity::of(&db),
             db,
@@ -78,6 +81,7 @@ impl Worker {
             truncated: true,
             idle: IDLE,
             checkpoint_at: CHECKPOINT_PAGES,
+            postponed,
         }
     }
 
@@ -115,7 +119,7 @@ impl Worker {
             fault::point("writer-loop");
             self.run_group();
             let pages = WAL_PAGES.get();
-            if pages >= self.checkpoint_at {
+            if pages >= self.checkpoint_at && (self.rests() || pages >= self.checkpoint_at + self.postponed) {
                 self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)");
                 // A reader, perhaps of another process, may keep the log from starting over: then it is worth
                 // another try only after as many pages again, not after every commit.
@@ -123,6 +127,11 @@ impl Worker {
             }
             self.lookout.worked();
         }
+    }
+
+    /// Whether nobody waits for this thread: whoever comes now waits for a checkpoint that is begun.
+    fn rests(&self) -> bool {
+        self.waiting.is_empty() && self.commands.is_empty()
     }
 
     /// Takes what has come, without waiting.

@@ -506,3 +506,54 @@ fn what_settles_together_is_settled_before_what_stands_behind_it() {
     // The fifth failed: its answer is its own.
     assert_eq!(*order.lock().unwrap(), ["0", "1", "together", "2", "3", "together", "4", "5", "together"]);
 }
+
+struct Postponing(i64);
+
+impl Follow for Postponing {
+    fn begun(&mut self, _: &Connection) -> Result<()> {
+        Ok(())
+    }
+    fn follow_ups(&mut self) -> Vec<Box<dyn Write>> {
+        Vec::new()
+    }
+    fn postponed_pages(&self) -> i64 {
+        self.0
+    }
+}
+
+/// How long the log has become, in pages, when the last of eight commands of 2 MiB runs that came without a pause.
+fn log_of_a_burst(postponed: i64) -> u64 {
+    let bench = Bench::with(1 << 30, "PRAGMA journal_size_limit = -1", Some(Box::new(Postponing(postponed))));
+    let log = bench.folder.path().join("t.db-wal");
+    let lock = bench.lock();
+    let answers: Vec<_> = (0..8)
+        .map(|number| {
+            let log = log.clone();
+            // Each is a group of its own.
+            bench.submit_until(SOON, 2 << 20, move |db| {
+                let length = std::fs::metadata(&log)?.len();
+                db.execute("INSERT INTO rows(name) VALUES (hex(zeroblob(1048576)) || ?1)", [number])?;
+                Ok(length)
+            })
+        })
+        .collect();
+    lock.release();
+    let length = answers.iter().map(|one| answer(one).unwrap()).last().unwrap() / (4_096 + 24);
+    // Whoever rests has time for a checkpoint.
+    let since = Instant::now();
+    while bench.writer.figures().checkpointed_epoch.load(Ordering::Relaxed) == 0 {
+        assert!(since.elapsed() < SOON, "no checkpoint was made");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    bench.close();
+    length
+}
+
+#[test]
+fn a_burst_is_taken_in_before_the_checkpoint_that_it_makes_due() {
+    // 1,024 pages each, row and index: the checkpoint is due after the fourth.
+    assert!(log_of_a_burst(0) < 5_000);
+    assert!(log_of_a_burst(10_000) > 7_000);
+    // A burst without an end does not postpone it for ever.
+    assert!((6_000..7_000).contains(&log_of_a_burst(2_000)));
+}
