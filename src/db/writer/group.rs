@@ -64,9 +64,10 @@ impl Worker {
         shared: Arc<Shared>,
         commands: Receiver<Queued>,
         follow: Option<Box<dyn Follow>>,
+        identity: Option<Identity>,
     ) -> Self {
         Self {
-            identity: Identity::of(&db),
+            identity: identity.or_else(|| Identity::of(&db)),
             db,
             base,
             synchronous: None,
