@@ -26,6 +26,7 @@ use super::{
     activity::Activity,
     budget::Budget,
     command::{Call, Durability, Follow, Write},
+    connection::Identity,
     source::{Interrupts, Source},
 };
 use crate::{
@@ -97,6 +98,9 @@ struct Start {
     source: Source,
     base: Durability,
     follow: Option<Box<dyn Follow>>,
+    /// Which file it is, where that is open already. Not the thread's to find out: it may begin so late that the file has
+    /// been deleted meanwhile.
+    identity: Option<Identity>,
 }
 
 struct Queued {
@@ -153,7 +157,8 @@ impl Writer {
     ) -> Result<Self> {
         fault::watch(&db);
         let writer = Self::new(name, budget, activity, Line::Closed);
-        let sender = writer.spawn(Start { source: Source::of(db), base, follow })?;
+        let identity = Identity::of(&db);
+        let sender = writer.spawn(Start { source: Source::of(db), base, follow, identity })?;
         *writer.line.lock().unwrap_or_else(PoisonError::into_inner) = Line::Running(sender);
         Ok(writer)
     }
@@ -167,7 +172,7 @@ impl Writer {
         budget: Arc<Budget>,
         activity: Arc<Activity>,
     ) -> Self {
-        Self::new(name, budget, activity, Line::Idle(Start { source, base, follow: None }))
+        Self::new(name, budget, activity, Line::Idle(Start { source, base, follow: None, identity: None }))
     }
 
     /// The same writer, whose thread is followed by `follow`.
@@ -200,14 +205,14 @@ impl Writer {
 
     /// Starts the thread; the way to it.
     fn spawn(&self, start: Start) -> Result<Sender<Queued>> {
-        let Start { mut source, base, follow } = start;
+        let Start { mut source, base, follow, identity } = start;
         source.interrupted_by(&self.interrupts);
         let (sender, commands) = crossbeam_channel::unbounded();
         let (shared, end) = (Arc::clone(&self.shared), self.end.clone());
         let running = self.shared.activity.thread();
         let thread = std::thread::Builder::new().name(self.shared.name.to_owned()).spawn(move || {
             lower_this_thread(BEHIND_THE_EVENT_LOOP);
-            serve(source, base, &shared, commands, follow);
+            serve(source, base, &shared, commands, follow, identity);
             drop(running);
             // Nobody listens where the handle was dropped.
             let _ = end.send(());
@@ -302,11 +307,12 @@ fn serve(
     shared: &Arc<Shared>,
     commands: Receiver<Queued>,
     follow: Option<Box<dyn Follow>>,
+    identity: Option<Identity>,
 ) {
     let Some((db, first)) = open(&mut source, shared, &commands) else { return };
     drop(source);
     fault::watch(&db);
-    let mut worker = Worker::new(db, base, Arc::clone(shared), commands, follow);
+    let mut worker = Worker::new(db, base, Arc::clone(shared), commands, follow, identity);
     worker.accept(first);
     if catch_unwind(AssertUnwindSafe(|| worker.serve())).is_err() {
         // Never silence: what waits and what comes later is told so.

@@ -66,10 +66,11 @@ impl Worker {
         shared: Arc<Shared>,
         commands: Receiver<Queued>,
         follow: Option<Box<dyn Follow>>,
+        identity: Option<Identity>,
     ) -> Self {
         let postponed = follow.as_ref().map_or(0, |follow| follow.postponed_pages());
         Self {
-            identity: Identity::of(&db),
+            identity: identity.or_else(|| Identity::of(&db)),
             db,
             base,
             synchronous: None,
