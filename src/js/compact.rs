@@ -81,7 +81,7 @@ impl Memory {
     ///
     /// `queue.db` gives its free pages back in steps. Each of the other files that has free pages is written anew
     /// (`VACUUM`, one transaction: a process that dies leaves the file as it was), and **nobody can write to it
-    /// meanwhile**: about a second for 100 MB. So do it in a quiet hour. That needs twice the bytes of the largest
+    /// meanwhile**: seconds for 100 MB, more where the disk is busy. So do it in a quiet hour. That needs twice the bytes of the largest
     /// file's content for as long.
     ///
     /// Throws `ERR_NOT_OPEN` on a client, `ERR_INVALID_ARG` and `ERR_DISPOSED`. The result rejects with `ERR_DISK_FULL`
