@@ -136,12 +136,12 @@ test('the matrix tells what failed and what was not run, and adds neither to wha
       ['test file', ...[first, second, third].map(titleOf)],
       ['a', '3 · 1 skipped (2.0 s)', '3 (1.0 s)', 'not run'],
       ['b', '2 FAILED · 4 (10 s)', '–', 'not run'],
-      ['all', '2 FAILED · 7 · 1 skipped (12 s)', '3 (1.0 s)', 'not run'],
+      ['all', '2 FAILED · 7 · 1 skipped (12 s)', '3 (1.0 s), 1 of 2 files', 'not run'],
     ],
   );
   const text = markdown(results, { binary: 'abc', machine: 'a machine' });
   assert.match(text, new RegExp(`${titleOf(third)} was not run: there is no registry`));
-  assert.match(text, /^\| all \| 2 FAILED · 7 · 1 skipped \(12 s\) \| 3 \(1\.0 s\) \| not run \|$/m);
+  assert.match(text, /^\| all \| 2 FAILED · 7 · 1 skipped \(12 s\) \| 3 \(1\.0 s\), 1 of 2 files \| not run \|$/m);
 });
 
 test('each runtime goes by several names, and what is left out in CI says why', () => {

@@ -36,7 +36,12 @@ function matrix(results) {
   const runtimes = RUNTIMES.filter(({ id }) => results[id]);
   const files = [...new Set(runtimes.flatMap(({ id }) => Object.keys(results[id].files ?? {})))].sort();
   const cell = ({ id }, file) => (results[id].files ? show(results[id].files[file]) : 'not run');
-  const all = ({ id }) => (results[id].files ? show(total(Object.values(results[id].files))) : 'not run');
+  const all = ({ id }) => {
+    if (!results[id].files) return 'not run';
+    const cells = Object.values(results[id].files);
+    const part = cells.length < files.length ? `, ${cells.length} of ${files.length} files` : '';
+    return `${show(total(cells))}${part}`;
+  };
   return {
     headings: ['test file', ...runtimes.map(titleOf)],
     rows: files.map((file) => [file.replace(/\.test\.[cm]js$/, ''), ...runtimes.map((runtime) => cell(runtime, file))]),
@@ -69,7 +74,7 @@ function markdown(results, { binary, machine }) {
     (runtime) => `${titleOf(runtime)} was not run: ${results[runtime.id].notRun}.`,
   );
   return [
-    `Tests that passed, and the time; on ${machine}, ${new Date().toISOString().slice(0, 10)}, one binary for all (SHA-256 ${binary}…).`,
+    `Tests that passed, and the time, which is that of whatever else the machine did (– is a file that was not run); on ${machine}, ${new Date().toISOString().slice(0, 10)}, one binary for all (SHA-256 ${binary}…).`,
     '',
     markdownRow(['', ...headings.slice(1)]),
     rule,
