@@ -74,7 +74,7 @@ module.exports = {
     };
   },
 
-  /** Texts a second of processor time, of each kind; each round has texts of its own, as one that is known is not embedded again. */
+  /** Texts in a second of processor time, by kind. Each round has its own: one that is known is not embedded again. */
   async embeddingRates(directory, corpus, rounds) {
     const memory = await openMemory({ dataDir: directory, parts: ['vectors'], modelDir: path.dirname(modelFile()) });
     const measured = {};

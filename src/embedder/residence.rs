@@ -134,10 +134,11 @@ impl Residence {
         };
         drop(state);
         shared.changed.notify_all();
-        match &answer {
-            Ok(_) => self.start_dropper(),
-            Err(_) => give_pages_back(),
+        if answer.is_ok() {
+            self.start_dropper();
         }
+        // What was needed to read the file.
+        give_pages_back();
         answer
     }
 

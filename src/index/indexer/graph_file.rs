@@ -37,6 +37,8 @@ impl Indexer {
             snapshot::keep_only(native, VECTORS, None)?;
         }
         self.shared.vectors.fill()?;
+        // The whole table has gone through the page cache, and will not be read again.
+        db.execute_batch("PRAGMA shrink_memory")?;
         Ok(())
     }
 

@@ -123,7 +123,7 @@ fn another_model_makes_all_but_the_given_ones_owed() {
     let vector = || vec![Made { key: owed[0].key, revision: owed[0].revision, vector: blob(&[0.0, 1.0]) }];
     assert_eq!(pay(&db, made.id, "another", &vector()).unwrap(), 0, "of another model");
     assert_eq!(pay(&db, made.id, "one", &vector()).unwrap(), 1);
-    change_model(&db, made.id, "two", 3).unwrap();
+    change_model(&db, made.id, "two", 3, &[]).unwrap();
     let info = reading::find(&db, "c").unwrap().unwrap();
     assert_eq!(info.space, Space::Model { identity: "two".into(), dimensions: 3 });
     assert_eq!(reading::counts(&db, made.id).unwrap(), (2, 1));
