@@ -31,7 +31,6 @@ pub mod json_text;
 pub mod memory;
 pub mod parts;
 pub mod portable;
-pub mod priority;
 pub mod queue;
 pub mod reply;
 pub mod search;

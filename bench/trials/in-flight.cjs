@@ -33,7 +33,7 @@ module.exports = {
     const queue = await driver.open(directory, { durability, ...(driver.id === 'native' ? bounds : {}) });
     const sessions = await makeSessions(queue, quick ? 4 : 400);
     const each = driver.provides.includes('commits each');
-    const share = each && durability === 'full' ? 20 : each && bytes > 60_000 ? 10 : 1;
+    const share = each && durability === 'full' ? 20 : 1;
     const count = MESSAGES / share;
     const messages = toolCalls(bytes, quick ? 20 : count);
     const { ms, process } = await observe(() => queue.enqueueAll(sessions, messages));

@@ -32,7 +32,6 @@ use super::{
 use crate::{
     error::{Error, Result},
     fault,
-    priority::{BEHIND_THE_EVENT_LOOP, lower_this_thread},
     reply::Reply,
 };
 
@@ -211,7 +210,6 @@ impl Writer {
         let (shared, end) = (Arc::clone(&self.shared), self.end.clone());
         let running = self.shared.activity.thread();
         let thread = std::thread::Builder::new().name(self.shared.name.to_owned()).spawn(move || {
-            lower_this_thread(BEHIND_THE_EVENT_LOOP);
             serve(source, base, &shared, commands, follow, identity);
             drop(running);
             // Nobody listens where the handle was dropped.

@@ -2,13 +2,11 @@
 
 use rten::ThreadPool;
 
-use crate::priority::{LOWEST, lower_this_thread};
-
 /// A pool of `threads` threads of the lowest priority. Where priorities are not known they are ordinary ones.
 pub fn pool(threads: usize) -> ThreadPool {
     // A thread inherits its priority from the one that starts it, so that one is lowered, and ends.
     let starter = std::thread::Builder::new().name("cm-low".into()).spawn(move || {
-        lower_this_thread(LOWEST);
+        lower_this_thread();
         ThreadPool::with_num_threads(threads)
     });
     match starter.map(std::thread::JoinHandle::join) {
@@ -16,6 +14,16 @@ pub fn pool(threads: usize) -> ThreadPool {
         _ => ThreadPool::with_num_threads(threads),
     }
 }
+
+/// On Linux a nice value belongs to a thread; elsewhere it would be the whole process that is lowered.
+#[cfg(target_os = "linux")]
+fn lower_this_thread() {
+    // Refused at worst, and then the thread is an ordinary one: batches still give way to queries.
+    let _refused = rustix::process::setpriority_process(None, 19);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn lower_this_thread() {}
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
