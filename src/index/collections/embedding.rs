@@ -115,13 +115,15 @@ struct Worker {
     closing: Arc<AtomicBool>,
     reader: Source,
     identity: String,
+    /// Whether a collection has come to owe its vectors anew.
+    changed: bool,
 }
 
 impl Worker {
     fn new(shared: Arc<Shared>, closing: Arc<AtomicBool>) -> Self {
         let reader = super::files::reader(&shared.settings);
         let identity = identity_text(shared.embedder.identity());
-        Self { shared, closing, reader, identity }
+        Self { shared, closing, reader, identity, changed: false }
     }
 
     fn serve(&mut self, tasks: &Receiver<Task>) {
@@ -144,7 +146,7 @@ impl Worker {
             match next {
                 Ok(Some(waiting)) => {
                     let owes = self.serve_waiting(waiting);
-                    (behind, failed) = (behind || owes, failed || owes);
+                    (behind, failed) = (behind || owes || std::mem::take(&mut self.changed), failed || owes);
                 }
                 Ok(None) => (behind, failed) = (true, false),
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -223,6 +225,7 @@ impl Worker {
         let (identity, probes) = (self.identity.clone(), self.shared.probed.made(&*embedder)?.to_vec());
         let dimensions = embedder.identity().dimensions;
         self.write(move |db| storage::change_model(db, id, &identity, dimensions, &probes))?;
+        self.changed = true;
         Ok(true)
     }
 
