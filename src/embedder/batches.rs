@@ -2,7 +2,7 @@
 
 /// Tokens of a batch at most, padding counted; a longer text is a batch of its own. Larger ones are no faster, and
 /// what lies between the layers of the model no longer fits the processor's caches.
-const TOKENS: usize = 512;
+const TOKENS: usize = 256;
 /// Pairs of tokens in one text at most, of all texts of a batch together: attention looks at each. One text of 256
 /// tokens has as many; two of them are slower together than one after the other.
 const PAIRS: usize = 65_536;

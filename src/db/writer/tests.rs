@@ -538,7 +538,7 @@ fn log_of_a_burst(postponed: i64) -> u64 {
         })
         .collect();
     lock.release();
-    let length = answers.iter().map(|one| answer(one).unwrap()).last().unwrap() / (4_096 + 24);
+    let length = answers.iter().map(|one| answer(one).unwrap()).next_back().unwrap() / (4_096 + 24);
     // Whoever rests has time for a checkpoint.
     let since = Instant::now();
     while bench.writer.figures().checkpointed_epoch.load(Ordering::Relaxed) == 0 {
