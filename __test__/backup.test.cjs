@@ -199,7 +199,7 @@ test('restore refuses while a client of this process has the directory open', as
   const client = await openMemory({ dataDir: directory, role: 'client' });
   const second = folder();
   assert.equal((await client.backup(second)).files.length, 2);
-  for (const method of ['checkIntegrity', 'repair']) await assert.rejects(client[method](), rejects('ERR_NOT_OPEN'));
+  await assert.rejects(client.repair(), rejects('ERR_NOT_OPEN'));
   for (const files of [['queue.db'], ['claude-mem.db']]) {
     await assert.rejects(restore(to, directory, { overwrite: true, files }).result, (error) => {
       assert.equal(error.code, 'ERR_LOCKED');
