@@ -46,6 +46,7 @@ const WRITES = {
     },
   },
   Memory: {
+    compact: ({ memory }) => memory.compact(SHORT).result,
     deleteObservations: ({ memory, observation }) => memory.deleteObservations([observation], SHORT),
     deleteSummaries: ({ memory, summary }) => memory.deleteSummaries([summary], SHORT),
     deleteProject: ({ memory }) => memory.deleteProject('elsewhere', SHORT),
