@@ -16,7 +16,7 @@ const MEGABYTE = 1 << 20;
 /** 10,000 leaked objects of 50 bytes each. */
 const HEAP_SLACK = MEGABYTE / 2;
 /** 10,000 leaked connections of SQLite would be gigabytes; the allocator's own moods are some megabytes, Bun's are more. */
-const RSS_SLACK = (BUN ? 128 : 24) * MEGABYTE;
+const RSS_SLACK = (BUN ? 128 : 48) * MEGABYTE;
 /** A directory in memory, where an fsync costs nothing. Elsewhere ten thousand opens take many minutes. */
 const MEMORY_DISK = '/dev/shm';
 
