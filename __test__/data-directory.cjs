@@ -10,7 +10,7 @@ const FIXTURES = path.join(__dirname, '../../shared/fixtures');
 /** A new data directory, removed after the test `t`; with a copy of the reference database where one is named. */
 function dataDirectory(t, fixture) {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'claude-mem-native-test-'));
-  t.after(() => remove(directory));
+  t.after(() => removeDirectory(directory));
   const database = path.join(directory, 'claude-mem.db');
   if (fixture) fs.writeFileSync(database, fs.readFileSync(path.join(FIXTURES, fixture)));
   return { directory, database };
@@ -22,7 +22,8 @@ process.once('exit', () => {
   for (const directory of left) fs.rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
 });
 
-function remove(directory) {
+/** Removes a directory; where somebody is still making files in it, once this process ends. Never in the way of other clean-up. */
+function removeDirectory(directory) {
   try {
     fs.rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
   } catch (error) {
@@ -46,4 +47,4 @@ function contents(directory) {
   return Object.fromEntries(entries.sort());
 }
 
-module.exports = { contents, dataDirectory, withoutFixtures };
+module.exports = { contents, dataDirectory, removeDirectory, withoutFixtures };

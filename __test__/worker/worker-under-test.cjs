@@ -9,12 +9,14 @@ const os = require('node:os');
 const path = require('node:path');
 const { setTimeout: sleep } = require('node:timers/promises');
 
+const { removeDirectory } = require('../data-directory.cjs');
+
 const MAIN = path.join(__dirname, '..', '..', 'examples', 'worker', 'main.cjs');
 
 /** A directory that is removed after the test. */
 function temporaryDirectory(t) {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'claude-mem-worker-'));
-  t.after(() => fs.rmSync(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }));
+  t.after(() => removeDirectory(directory));
   return directory;
 }
 

@@ -32,7 +32,10 @@ pub const WAIT: Duration = Duration::from_secs(5);
 /// `ERR_IO`, `ERR_DISK_FULL`, `ERR_READ_ONLY`.
 pub fn open(path: &Path, secure_delete: bool) -> Result<(Database, bool)> {
     if let Some(native) = path.parent() {
-        naming(native, || owner::create_private_directory(native))?;
+        // The owner has made the folder. A data directory that somebody has deleted since is not made again.
+        if native.parent().is_some_and(Path::exists) {
+            naming(native, || owner::create_private_directory(native))?;
+        }
     }
     match open_known(path, secure_delete) {
         Ok(Some(db)) => return Ok((db, false)),
@@ -227,6 +230,15 @@ mod tests {
             assert_eq!((made, rows(&db)), (true, 0), "{name}");
             assert!(!snapshot.exists(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_data_directory_that_is_gone_stays_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let gone = folder.path().join("gone");
+        let error = open(&gone.join("native").join("index.db"), false).unwrap_err();
+        assert_eq!(error.code, Code::Io);
+        assert!(!gone.exists());
     }
 
     #[test]
