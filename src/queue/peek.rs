@@ -3,13 +3,14 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     io::Read,
+    sync::Arc,
 };
 
 use rusqlite::{Connection, params};
 
 use super::{
     directory::Sessions,
-    engine::{Queue, on_queue},
+    engine::{Queue, Shared, on_queue},
 };
 use crate::{
     db::Durability,
@@ -63,6 +64,9 @@ pub struct Peeked {
     pub preview: String,
 }
 
+/// Rows that are looked at in one go on the thread that enqueues, which somebody may wait for: some milliseconds.
+const ROWS: usize = 2_048;
+
 /// What is asked of a session once a look.
 struct Whose {
     name: Option<String>,
@@ -72,6 +76,17 @@ struct Whose {
 
 /// Messages that are not acknowledged, in the order in which they came. Of each text only the beginning is read.
 pub fn peek<S: Sessions + ?Sized>(db: &Connection, sessions: &S, which: &Peek) -> Result<Vec<Peeked>> {
+    Ok(look(db, sessions, which, usize::MAX)?.0)
+}
+
+/// The same among the next `rows` rows, and the id behind which to go on, where there may be more.
+fn look<S: Sessions + ?Sized>(
+    db: &Connection,
+    sessions: &S,
+    which: &Peek,
+    rows: usize,
+) -> Result<(Vec<Peeked>, Option<i64>)> {
+    let (mut left, mut last) = (rows, which.after);
     let mut known: HashMap<i64, Whose> = HashMap::new();
     let mut found = Vec::new();
     let only = if which.session_id.is_some() { "m.session_id = ?2" } else { "?2 IS NULL" };
@@ -84,10 +99,13 @@ pub fn peek<S: Sessions + ?Sized>(db: &Connection, sessions: &S, which: &Peek) -
          WHERE m.id > ?1 AND {only} ORDER BY m.id"
     ))?;
     let mut rows = statement.query(params![which.after, which.session_id])?;
-    while found.len() < which.limit
-        && let Some(row) = rows.next()?
-    {
+    while found.len() < which.limit {
+        if left == 0 {
+            return Ok((found, Some(last)));
+        }
+        let Some(row) = rows.next()? else { break };
         let (id, session_db_id): (i64, i64) = (row.get(0)?, row.get(1)?);
+        (left, last) = (left - 1, id);
         let whose = match known.entry(session_db_id) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(whose(db, sessions, session_db_id)?),
@@ -112,7 +130,7 @@ pub fn peek<S: Sessions + ?Sized>(db: &Connection, sessions: &S, which: &Peek) -
             preview: preview(db, id, which.preview_bytes)?,
         });
     }
-    Ok(found)
+    Ok((found, None))
 }
 
 fn whose<S: Sessions + ?Sized>(db: &Connection, sessions: &S, session_id: i64) -> Result<Whose> {
@@ -138,10 +156,27 @@ fn preview(db: &Connection, id: i64, bytes: usize) -> Result<String> {
 }
 
 impl Queue {
-    /// See [`peek`].
+    /// See [`peek`]. Step by step, between which others enqueue: what is deleted or comes meanwhile may be missing or there.
     pub fn peek(&self, which: Peek, reply: Reply<Vec<Peeked>>) {
-        let shared = std::sync::Arc::clone(self.shared());
-        let look = move |db: &Connection| peek(db, &*shared.directory, &which);
-        on_queue(self.shared(), "peek", Durability::Normal, look, reply);
+        go_on(Arc::clone(self.shared()), which, Vec::new(), reply);
     }
+}
+
+/// Looks at the next rows, and so on until enough are found or there are no more.
+fn go_on(shared: Arc<Shared>, which: Peek, mut found: Vec<Peeked>, reply: Reply<Vec<Peeked>>) {
+    let (mine, next) = (Arc::clone(&shared), which.clone());
+    let step = move |db: &Connection| look(db, &*mine.directory, &which, ROWS);
+    let queue = Arc::clone(&shared);
+    let answered = move |answer: Result<(Vec<Peeked>, Option<i64>)>| match answer {
+        Ok((more, behind)) => {
+            let limit = next.limit - more.len();
+            found.extend(more);
+            match behind {
+                Some(after) => go_on(shared, Peek { after, limit, ..next }, found, reply),
+                None => reply.settle(Ok(found)),
+            }
+        }
+        Err(error) => reply.settle(Err(error)),
+    };
+    on_queue(&queue, "peek", Durability::Normal, step, Reply::new(answered));
 }

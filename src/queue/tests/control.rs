@@ -82,6 +82,28 @@ fn a_look_shows_what_waits_and_claims_nothing() {
 }
 
 #[test]
+fn a_look_finds_what_lies_behind_many_others() {
+    let bench = Bench::new();
+    let owner = bench.open();
+    let client = bench.client_with(|settings| settings.read_only = true);
+    let (a, b) = (bench.session("a"), bench.session("b"));
+    put(&owner, b, "first").unwrap();
+    // More than are looked at in one go.
+    put_all(&owner, a, 5_000);
+    put(&owner, b, "last").unwrap();
+    for memory in [&owner, &client] {
+        assert_eq!(looked(memory, Peek { limit: 6_000, ..all() }).len(), 5_002);
+        let found = looked(memory, Peek { session_id: Some(b), ..all() });
+        assert_eq!(found.len(), 2);
+        let behind = looked(memory, Peek { after: found[0].id, limit: 5_001, preview_bytes: 0, ..all() });
+        assert!(behind.is_sorted_by_key(|each| each.id));
+        assert_eq!((behind.len(), behind[5_000].session_db_id), (5_001, b));
+    }
+    dispose(&client);
+    dispose(&owner);
+}
+
+#[test]
 fn a_client_s_pause_and_resume_reach_the_owner() {
     let bench = Bench::new();
     let owner = bench.open();
