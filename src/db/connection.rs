@@ -26,7 +26,7 @@ const READER_CACHE_KIB: i64 = 4 << 10;
 static CLOSING: Mutex<()> = Mutex::new(());
 
 /// A connection to one of the files, or to a database in memory that stands in for one. All of this process are closed
-/// one after the other.
+/// one after the other, and none of them as an interrupted one.
 #[derive(Debug)]
 pub struct Database(ManuallyDrop<Connection>);
 
@@ -53,6 +53,9 @@ impl DerefMut for Database {
 impl Drop for Database {
     fn drop(&mut self) {
         let _turn = CLOSING.lock().unwrap_or_else(PoisonError::into_inner);
+        // An interrupt that met no statement stays until the next one begins. The checkpoint of closing is none, but
+        // heeds it: the log would stay. Whoever interrupts later than this must be kept from it by the caller.
+        let _ = self.0.execute_batch("SELECT 1");
         // SAFETY: this is the only place that takes the connection out, it runs once, and nothing looks at it later.
         unsafe { ManuallyDrop::drop(&mut self.0) }
     }
@@ -296,5 +299,16 @@ mod tests {
             }
             assert!(!beside(&path, "-wal").exists(), "round {round}");
         }
+    }
+
+    #[test]
+    fn the_log_goes_with_a_connection_that_was_interrupted_between_two_statements() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("interrupted.db");
+        let writer = open_writer(&path, "").unwrap();
+        writer.execute_batch("CREATE TABLE t(x); INSERT INTO t VALUES(1)").unwrap();
+        writer.get_interrupt_handle().interrupt();
+        drop(writer);
+        assert!(!beside(&path, "-wal").exists());
     }
 }

@@ -101,7 +101,7 @@ pub fn run(shared: &Arc<Shared>, commands: &Receiver<Command>) {
     let mut indexer = Indexer::new(Arc::clone(shared));
     // A panic is a fault of one round. What waited for it is told so, the file is opened again, and it goes on.
     while catch_unwind(AssertUnwindSafe(|| indexer.serve(commands))).is_err() {
-        indexer.file = None;
+        indexer.close_file();
         indexer.feed.close();
         indexer.embedding = None;
         indexer.forget_batches();
@@ -377,6 +377,13 @@ impl Indexer {
         if matches!(moved, Ok(false)) {
             self.logged = None;
         }
+    }
+}
+
+impl Drop for Indexer {
+    fn drop(&mut self) {
+        // `Index::close` interrupts what runs. From here on it must not: it would end the checkpoint of closing.
+        self.close_file();
     }
 }
 
