@@ -337,7 +337,8 @@ describe('the queue', () => {
     const session = await opened.session();
     const { queue } = opened.memory;
     await opened.put(session, 'one', 'two');
-    const batch = await next(queue.consume(session));
+    const consumer = queue.consume(session);
+    const batch = await next(consumer);
     await batch.deadLetter(
       batch.messages.map(({ id }) => id),
       'of no use',
@@ -350,7 +351,7 @@ describe('the queue', () => {
     await assert.rejects(client.queue.retryDeadLetter(first), coded('ERR_NOT_FOUND'));
     assert.equal(await client.queue.purgeDeadLetters({ ids: [first, second] }), 1);
     await until(() => queue.depth(session) === 1 && queue.metrics().dead === 0);
-    const again = await next(queue.consume(session));
+    const again = await next(consumer);
     assert.equal(again.messages[0].tool_name, 'one');
     await again.commit();
   });

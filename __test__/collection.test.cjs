@@ -239,6 +239,7 @@ test('a worker that is killed loses nothing that was acknowledged', async (t) =>
   for (let round = 0; round < 4; round++) {
     const script = path.join(__dirname, 'children', 'collection-writer.cjs');
     const child = spawn(process.execPath, [script, directory], { stdio: ['ignore', 'pipe', 'inherit'] });
+    t.after(() => child.kill('SIGKILL'));
     let said = '';
     child.stdout.setEncoding('utf8').on('data', (text) => (said += text));
     const ended = new Promise((resolve) => child.on('close', resolve));

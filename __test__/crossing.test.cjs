@@ -85,7 +85,8 @@ describe('settling', () => {
     };
     count();
     const rows = await large;
-    assert.ok(turns >= 10, `${turns} turns`);
+    // How many depends on the machine; in one go it would be none.
+    assert.ok(turns >= 3, `${turns} turns`);
     assert.equal(rows.length, 30_000);
     for (const [i, row] of rows.entries()) {
       if (row.column_0 !== i || !row.column_14.startsWith(`column_14-${i}x`)) assert.fail(`row ${i}`);

@@ -117,7 +117,7 @@ describe('programs of the guide', () => {
     for (const [at, code] of programs.filter((text) => text.startsWith('import ')).entries()) {
       test(`${name}, ${at + 1}`, async (t) => {
         const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'claude-mem-native-docs-'));
-        t.after(() => fs.rmSync(directory, { recursive: true, force: true }));
+        t.after(() => fs.rmSync(directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 }));
         fs.mkdirSync(path.join(directory, 'node_modules'));
         fs.symlinkSync(ROOT, path.join(directory, 'node_modules', 'claude-mem-native'), 'junction');
         fs.writeFileSync(path.join(directory, 'example.mjs'), code);

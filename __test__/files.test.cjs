@@ -103,7 +103,8 @@ test('the directory deleted under a running engine', { skip: NOT_LINUX }, async 
   const { directory, database, memory, session, put } = await openedMemory(t);
   const id = await session();
   await put(id, 'a');
-  fs.rmSync(directory, { recursive: true });
+  // The engine may be making a file there at this very moment.
+  fs.rmSync(directory, { recursive: true, maxRetries: 10, retryDelay: 20 });
   const queue = path.join(directory, 'native', 'queue.db');
   const gone = /deleted or replaced .* nothing was stored: dispose/;
   await assert.rejects(memory.queue.enqueue(id, message('b')), names('ERR_IO', queue, gone));

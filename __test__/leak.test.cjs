@@ -23,7 +23,7 @@ const MEMORY_DISK = '/dev/shm';
 function memoryDirectory(t) {
   try {
     const directory = fs.mkdtempSync(path.join(MEMORY_DISK, 'claude-mem-native-test-'));
-    t.after(() => fs.rmSync(directory, { recursive: true, force: true }));
+    t.after(() => fs.rmSync(directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 }));
     return directory;
   } catch {
     return null;

@@ -22,7 +22,7 @@ function sha256(bytes) {
 
 function temporary(t) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'claude-mem-native-test-'));
-  t.after(() => fs.rmSync(folder, { recursive: true, force: true }));
+  t.after(() => fs.rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 }));
   return folder;
 }
 

@@ -419,6 +419,7 @@ test('workers that are killed at any moment lose nothing they were promised', as
   let handedOut = 0;
   for (let round = 0; round < 12; round += 1) {
     const child = spawn(process.execPath, [script, directory, String(round)], { stdio: ['ignore', 'pipe', 'inherit'] });
+    t.after(() => child.kill('SIGKILL'));
     let said = '';
     let isOpen;
     const open = new Promise((resolve) => (isOpen = resolve));

@@ -54,7 +54,7 @@ describe('examples of README.md', () => {
   for (const { heading, code } of found) {
     test(heading, async (t) => {
       const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'claude-mem-native-readme-'));
-      t.after(() => fs.rmSync(directory, { recursive: true, force: true }));
+      t.after(() => fs.rmSync(directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 }));
       fs.mkdirSync(path.join(directory, 'node_modules'));
       fs.symlinkSync(ROOT, path.join(directory, 'node_modules', 'claude-mem-native'), 'junction');
       fs.writeFileSync(path.join(directory, 'example.mjs'), code);

@@ -22,7 +22,7 @@ const BY_NODE = { skip: BUN && 'the matrix is made by Node' };
 /** What a file of this content comes to on this Node. */
 function ran(t, content) {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'claude-mem-native-runtimes-'));
-  t.after(() => fs.rmSync(directory, { recursive: true, force: true }));
+  t.after(() => fs.rmSync(directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 }));
   const file = path.join(directory, 'sample.test.cjs');
   fs.writeFileSync(file, content);
   return runFile(NODE, process.execPath, path.relative(ROOT, file));

@@ -8,7 +8,7 @@ const { openMemory } = require('../..');
 
 async function main() {
   const dataDir = fs.mkdtempSync(path.join(os.tmpdir(), 'claude-mem-native-test-'));
-  process.on('exit', () => fs.rmSync(dataDir, { recursive: true, force: true }));
+  process.on('exit', () => fs.rmSync(dataDir, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 }));
   const memory = await openMemory({ dataDir });
   const id = await memory.store.createSDKSession('claude', 'project', 'ask');
   const head = Buffer.from('{"tool_name":"Read","tool_response":"the beginning ');

@@ -61,7 +61,7 @@ async function use(dataDir) {
 
 async function main() {
   const dataDir = fs.mkdtempSync(path.join(os.tmpdir(), 'claude-mem-native-test-'));
-  process.on('exit', () => fs.rmSync(dataDir, { recursive: true, force: true }));
+  process.on('exit', () => fs.rmSync(dataDir, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 }));
   // A wait does not keep the process alive.
   const alive = setInterval(() => {}, 1_000);
   await use(dataDir);

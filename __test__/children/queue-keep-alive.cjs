@@ -10,7 +10,7 @@ const say = (text) => fs.writeSync(1, text);
 
 async function main(how) {
   const dataDir = fs.mkdtempSync(path.join(os.tmpdir(), 'claude-mem-native-test-'));
-  process.on('exit', () => fs.rmSync(dataDir, { recursive: true, force: true }));
+  process.on('exit', () => fs.rmSync(dataDir, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 }));
   const memory = await openMemory({ dataDir });
   const id = await memory.store.createSDKSession('claude', 'project', 'ask');
   switch (how) {

@@ -131,7 +131,7 @@ describe('doctor', () => {
   test('works without the binary, which is then a finding with a remedy; other commands say so in one line', async (t) => {
     const { directory } = await filled(t);
     const copy = fs.mkdtempSync(path.join(os.tmpdir(), 'claude-mem-native-package-'));
-    t.after(() => fs.rmSync(copy, { recursive: true, force: true }));
+    t.after(() => fs.rmSync(copy, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 }));
     for (const name of ['cli', 'loader', 'settings', 'index.js', 'package.json'])
       fs.cpSync(path.join(ROOT, name), path.join(copy, name), { recursive: true });
     fs.symlinkSync(path.join(ROOT, 'node_modules'), path.join(copy, 'node_modules'), 'junction');

@@ -70,6 +70,17 @@ function tell(runtime, name, { tests, output }, cell) {
   if (failed > 0) process.stdout.write(`${output.split('\n').slice(-TAIL_LINES).join('\n')}\n`);
 }
 
+/** What failed, once more behind the matrix: what stands in the middle of a long log is easily cut off. */
+function tellFailures(failures) {
+  for (const { runtime, name, seconds, tests } of failures) {
+    process.stdout.write(`  ${titleOf(runtime)}  ${name} (${seconds.toFixed(1)} s)\n`);
+    for (const test of tests) {
+      const reason = `${test.reason}`.split('\n').slice(0, 8).join('\n      ');
+      process.stdout.write(`    FAILED ${test.name}: ${reason}\n`);
+    }
+  }
+}
+
 /** Runs `work` on each item, `jobs` at a time. */
 async function eachOf(items, jobs, work) {
   const waiting = [...items];
@@ -103,6 +114,7 @@ async function runMatrix({ runtimes, words, onlyRuntime, readme, jobs }) {
   if (names.length === 0) throw new Error(`no test file in __test__ matches ${words.join(' or ')}`);
   const binary = crypto.createHash('sha256').update(fs.readFileSync(moduleFile())).digest('hex').slice(0, 12);
   const results = {};
+  const failures = [];
   for (const runtime of runtimes) {
     let program;
     try {
@@ -120,12 +132,15 @@ async function runMatrix({ runtimes, words, onlyRuntime, readme, jobs }) {
       const ran = await runFile(runtime, program, path.join('__test__', name));
       files[name] = cellOf(ran);
       tell(runtime, name, ran, files[name]);
+      const tests = ran.tests.filter(({ outcome }) => outcome === 'failed');
+      if (tests.length > 0) failures.push({ runtime, name, seconds: ran.seconds, tests });
       writeResult(binary, runtime, { files: { ...readResult(binary, runtime)?.files, [name]: files[name] } });
     });
   }
 
   say('results, as passed, failed, skipped and time:');
   process.stdout.write(`${plain(results)}\n`);
+  tellFailures(failures);
   for (const runtime of runtimes) {
     const { notRun } = results[runtime.id];
     if (notRun) say(`${titleOf(runtime)} was NOT run: ${notRun}`);
