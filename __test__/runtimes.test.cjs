@@ -14,6 +14,7 @@ const { cellOf, markdown, plain } = require('../scripts/runtimes/matrix.cjs');
 const { runFile } = require('../scripts/runtimes/run-file.cjs');
 const { notAboutTheRuntime } = require('../scripts/runtimes/selection.cjs');
 const { RUNTIMES, runtimeCalled, titleOf } = require('../scripts/runtimes/versions.cjs');
+const { removeTree } = require('./remove-tree.cjs');
 
 const ROOT = path.join(__dirname, '..');
 const NODE = { id: 'node-this', kind: 'node', version: process.versions.node };
@@ -22,7 +23,7 @@ const BY_NODE = { skip: BUN && 'the matrix is made by Node' };
 /** What a file of this content comes to on this Node. */
 function ran(t, content) {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'claude-mem-native-runtimes-'));
-  t.after(() => fs.rmSync(directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 }));
+  t.after(() => removeTree(directory));
   const file = path.join(directory, 'sample.test.cjs');
   fs.writeFileSync(file, content);
   return runFile(NODE, process.execPath, path.relative(ROOT, file));

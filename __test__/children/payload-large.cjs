@@ -5,10 +5,11 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { openMemory } = require('../..');
+const { removeTree } = require('../remove-tree.cjs');
 
 async function main() {
   const dataDir = fs.mkdtempSync(path.join(os.tmpdir(), 'claude-mem-native-test-'));
-  process.on('exit', () => fs.rmSync(dataDir, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 }));
+  process.on('exit', () => removeTree(dataDir));
   const memory = await openMemory({ dataDir });
   const id = await memory.store.createSDKSession('claude', 'project', 'ask');
   const head = Buffer.from('{"tool_name":"Read","tool_response":"the beginning ');

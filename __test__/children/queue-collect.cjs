@@ -6,6 +6,7 @@ const os = require('node:os');
 const path = require('node:path');
 const { setTimeout: sleep } = require('node:timers/promises');
 const { openMemory } = require('../..');
+const { removeTree } = require('../remove-tree.cjs');
 const { collectGarbage } = require('../runtime.cjs');
 
 async function collected(condition) {
@@ -61,7 +62,7 @@ async function use(dataDir) {
 
 async function main() {
   const dataDir = fs.mkdtempSync(path.join(os.tmpdir(), 'claude-mem-native-test-'));
-  process.on('exit', () => fs.rmSync(dataDir, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 }));
+  process.on('exit', () => removeTree(dataDir));
   // A wait does not keep the process alive.
   const alive = setInterval(() => {}, 1_000);
   await use(dataDir);

@@ -5,12 +5,13 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { openMemory } = require('../..');
+const { removeTree } = require('../remove-tree.cjs');
 
 const say = (text) => fs.writeSync(1, text);
 
 async function main(how) {
   const dataDir = fs.mkdtempSync(path.join(os.tmpdir(), 'claude-mem-native-test-'));
-  process.on('exit', () => fs.rmSync(dataDir, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 }));
+  process.on('exit', () => removeTree(dataDir));
   const memory = await openMemory({ dataDir });
   const id = await memory.store.createSDKSession('claude', 'project', 'ask');
   switch (how) {

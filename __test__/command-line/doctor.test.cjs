@@ -8,6 +8,7 @@ const path = require('node:path');
 const { describe, test } = require('node:test');
 
 const { dataDirectory, withoutFixtures } = require('../data-directory.cjs');
+const { removeTree } = require('../remove-tree.cjs');
 const foreign = require('../foreign/index.cjs');
 const { NOBODY, ROOT, filled, findingOf, run, saidOnce, worker } = require('./running.cjs');
 
@@ -131,7 +132,7 @@ describe('doctor', () => {
   test('works without the binary, which is then a finding with a remedy; other commands say so in one line', async (t) => {
     const { directory } = await filled(t);
     const copy = fs.mkdtempSync(path.join(os.tmpdir(), 'claude-mem-native-package-'));
-    t.after(() => fs.rmSync(copy, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 }));
+    t.after(() => removeTree(copy));
     for (const name of ['cli', 'loader', 'settings', 'index.js', 'package.json'])
       fs.cpSync(path.join(ROOT, name), path.join(copy, name), { recursive: true });
     fs.symlinkSync(path.join(ROOT, 'node_modules'), path.join(copy, 'node_modules'), 'junction');
