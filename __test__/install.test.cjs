@@ -12,6 +12,7 @@ const { promisify } = require('node:util');
 
 const { describePlatform } = require('claude-mem-native/loader');
 const { name: NAME, version } = require('../package.json');
+const { removeTree } = require('./remove-tree.cjs');
 
 const ROOT = path.join(__dirname, '..');
 const BUN_VERSION = '1.4.5';
@@ -25,7 +26,7 @@ const FOREIGN = /^(npm_|NPM_|CLAUDE_MEM_|BUN_|NODE_TEST_CONTEXT$|NODE_OPTIONS$|P
 
 const run = promisify(execFile);
 const temporary = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'claude-mem-native-install-')));
-after(() => fs.rmSync(temporary, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 }));
+after(() => removeTree(temporary));
 
 /** npm and npx as files, and the Node that runs them, which need not be the one under test; null where there is none. */
 function foundNpm() {

@@ -13,6 +13,7 @@ const { promisify } = require('node:util');
 const { describePlatform, findNative, loadNative, NativeBindingError } = require('claude-mem-native/loader');
 const { libcOf, targetsOf } = require('../loader/platform.cjs');
 const { version } = require('../package.json');
+const { removeTree } = require('./remove-tree.cjs');
 
 const ROOT = path.join(__dirname, '..');
 const [TARGET] = describePlatform().targets;
@@ -24,7 +25,7 @@ const HANGS_AFTER_MS = 120_000;
 function folder(t) {
   // Without links in its path, since modules are named by their real one.
   const made = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'claude-mem-native-loader-')));
-  t.after(() => fs.rmSync(made, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 }));
+  t.after(() => removeTree(made));
   return made;
 }
 

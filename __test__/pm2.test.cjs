@@ -10,6 +10,7 @@ const { execFile } = require('node:child_process');
 const { test } = require('node:test');
 const { setTimeout: sleep } = require('node:timers/promises');
 const { promisify } = require('node:util');
+const { removeTree } = require('./remove-tree.cjs');
 const { environmentWith } = require('./worker/worker-under-test.cjs');
 
 const ROOT = path.join(__dirname, '..');
@@ -151,7 +152,7 @@ test('PM2 runs the worker', { skip: unfit }, async (t) => {
     } catch (error) {
       if (error.code !== 'ESRCH') throw error;
     }
-    fs.rmSync(home, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
+    removeTree(home);
   });
 
   const worker = installPlugin(plugin);

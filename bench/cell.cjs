@@ -15,7 +15,7 @@ async function main() {
     const figures = await trial.run(driver, { directory, variant, quick: quick === 'quick' });
     process.stdout.write(JSON.stringify(figures));
   } finally {
-    fs.rmSync(directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 });
+    fs.rmSync(directory, { recursive: true, force: true });
   }
 }
 

@@ -8,8 +8,8 @@ const path = require('node:path');
 const { describe, test } = require('node:test');
 
 const { dataDirectory, withoutFixtures } = require('../data-directory.cjs');
-const { removeTree } = require('../remove-tree.cjs');
 const foreign = require('../foreign/index.cjs');
+const { removeTree } = require('../remove-tree.cjs');
 const { NOBODY, ROOT, filled, findingOf, run, saidOnce, worker } = require('./running.cjs');
 
 describe('doctor', () => {
