@@ -2103,8 +2103,11 @@ export interface OpenOptions {
    * Default `'auto'`.
    */
   indexing?: 'auto' | 'manual'
-  /** How vectors are kept in memory: with 16 bits a number, or with 8. Default `'bf16'`. */
-  vectorPrecision?: 'bf16' | 'i8'
+  /**
+   * How vectors are kept in memory: with 16 bits a number, or with 8. Default `'i16'`. `'bf16'` is taken for `'i16'`,
+   * which is as large and finer.
+   */
+  vectorPrecision?: 'i16' | 'i8' | 'bf16'
   /**
    * How many candidates the graph of vectors looks at, where there are so many that there is one: when a vector is
    * added (4 to 4,096), and when one is searched for (1 to 4,096). More finds more, and takes longer. Default
@@ -3013,8 +3016,8 @@ export interface VectorsStatus {
    * search: before they are loaded, on a client, and where they would be more than `vectorMemoryBudget`.
    */
   answers: 'exact' | 'graph' | 'rebuilding' | 'fromFile'
-  /** How vectors are kept in memory. */
-  precision: 'bf16' | 'i8'
+  /** How vectors are kept in memory: `'i16'` or `'i8'`. */
+  precision: 'i16' | 'i8'
   /** Vectors in memory. */
   inMemory: number
   /** Bytes of vectors in memory. */

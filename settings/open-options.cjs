@@ -34,7 +34,7 @@ const OPEN_OPTIONS = {
   maxDedupeKeys: wholeNumber(0, 10_000_000),
   secureDelete: yesOrNo,
   indexing: oneOf('auto', 'manual'),
-  vectorPrecision: oneOf('bf16', 'i8'),
+  vectorPrecision: oneOf('i16', 'i8', 'bf16'),
   vectorExpansion: members({ add: wholeNumber(4, 4_096, 'candidates'), search: wholeNumber(1, 4_096, 'candidates') }),
   vectorMemoryBudget: wholeNumber(2 ** 20, 2 ** 40, 'bytes'),
   embedder: oneOf('local', 'external'),

@@ -88,8 +88,9 @@ pub struct OpenOptions {
     /// Default `'auto'`.
     #[napi(ts_type = "'auto' | 'manual'")]
     pub indexing: Option<String>,
-    /// How vectors are kept in memory: with 16 bits a number, or with 8. Default `'bf16'`.
-    #[napi(ts_type = "'bf16' | 'i8'")]
+    /// How vectors are kept in memory: with 16 bits a number, or with 8. Default `'i16'`. `'bf16'` is taken for `'i16'`,
+    /// which is as large and finer.
+    #[napi(ts_type = "'i16' | 'i8' | 'bf16'")]
     pub vector_precision: Option<String>,
     /// How many candidates the graph of vectors looks at, where there are so many that there is one: when a vector is
     /// added (4 to 4,096), and when one is searched for (1 to 4,096). More finds more, and takes longer. Default
@@ -267,7 +268,7 @@ fn vectors(given: &Fields<'_>, index: &mut Index) -> Result<()> {
     if let Some(automatic) = given.read("indexing", |value| value.one_of(&[("auto", true), ("manual", false)]))? {
         index.automatic = automatic;
     }
-    let precisions = [("bf16", Precision::Bf16), ("i8", Precision::I8)];
+    let precisions = [("i16", Precision::I16), ("i8", Precision::I8), ("bf16", Precision::I16)];
     if let Some(precision) = given.read("vectorPrecision", |value| value.one_of(&precisions))? {
         index.precision = precision;
     }

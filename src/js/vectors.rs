@@ -90,8 +90,8 @@ pub struct VectorsStatus {
     /// search: before they are loaded, on a client, and where they would be more than `vectorMemoryBudget`.
     #[napi(ts_type = "'exact' | 'graph' | 'rebuilding' | 'fromFile'")]
     pub answers: String,
-    /// How vectors are kept in memory.
-    #[napi(ts_type = "'bf16' | 'i8'")]
+    /// How vectors are kept in memory: `'i16'` or `'i8'`.
+    #[napi(ts_type = "'i16' | 'i8'")]
     pub precision: String,
     /// Vectors in memory.
     pub in_memory: f64,
@@ -138,7 +138,7 @@ impl From<Status> for VectorsStatus {
                 .map(|model| OtherModel { name: model.name, dimensions: model.dimensions as f64 }),
             answers: status.answers.as_str().to_owned(),
             precision: match status.precision {
-                Precision::Bf16 => "bf16",
+                Precision::I16 => "i16",
                 Precision::I8 => "i8",
             }
             .to_owned(),

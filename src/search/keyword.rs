@@ -8,16 +8,15 @@ use std::{cmp::Ordering, collections::HashMap};
 use rusqlite::Connection;
 
 use super::{
-    key_hash::KeyMap,
-    occurrences::PHRASES,
+    postings::{Index, Table},
     query::{Kind, Term},
-    remembered::{Figures, LENGTHS, Remembered},
+    remembered::Remembered,
     scope::Scope,
     spelling,
 };
 use crate::{
-    error::{Error, Result},
-    index::document::RowKey,
+    error::Result,
+    index::{document::RowKey, vectors::key_hash::KeyMap},
 };
 
 /// Words that no row has, and that are looked for in other ways at most.
@@ -79,9 +78,9 @@ pub(super) fn search(db: &Connection, remembered: &mut Remembered, terms: &[Term
     let phrases: Vec<String> = terms.iter().map(Term::quoted).collect();
     // The words of a compound are terms themselves.
     let counted: Vec<bool> = terms.iter().map(|term| term.kind != Kind::Compound).collect();
-    let mut index = Index { db, table: Table::Words, figures: &mut remembered.figures[0] };
+    let mut index = Index::new(db, Table::Words, &mut remembered.figures);
     let mut scores = KeyMap::default();
-    let found = index.add(&phrases, &Standing::Each(&counted), scope, &mut scores)?;
+    let found = add(&mut index, &phrases, &Standing::Each(&counted), scope, &mut scores)?;
     let nowhere = index.worth(0)?;
     let mut asked = 0.0;
     let mut unknown = Vec::new();
@@ -97,8 +96,8 @@ pub(super) fn search(db: &Connection, remembered: &mut Remembered, terms: &[Term
 
     if !unknown.is_empty() {
         let parts: Vec<String> = unknown.iter().map(|part| format!("\"{part}\"")).collect();
-        let mut index = Index { db, table: Table::Pieces, figures: &mut remembered.figures[1] };
-        let found = index.add(&parts, &Standing::Each(&vec![true; parts.len()]), scope, &mut scores)?;
+        let mut index = Index::new(db, Table::Pieces, &mut remembered.figures);
+        let found = add(&mut index, &parts, &Standing::Each(&vec![true; parts.len()]), scope, &mut scores)?;
         let mut mistyped = Vec::new();
         for (&part, &rows) in unknown.iter().zip(&found) {
             if rows > 0 {
@@ -116,8 +115,8 @@ pub(super) fn search(db: &Connection, remembered: &mut Remembered, terms: &[Term
                 of_word.push(word);
             }
         }
-        let mut index = Index { db, table: Table::Words, figures: &mut remembered.figures[0] };
-        let found = index.add(&similar, &Standing::ForWords(&of_word), scope, &mut scores)?;
+        let mut index = Index::new(db, Table::Words, &mut remembered.figures);
+        let found = add(&mut index, &similar, &Standing::ForWords(&of_word), scope, &mut scores)?;
         // The least frequent of a word's alternatives is the one that a row is worth most by.
         let mut fewest: HashMap<&str, u32> = HashMap::new();
         for (&word, &rows) in of_word.iter().zip(&found).filter(|(_, rows)| **rows > 0) {
@@ -173,186 +172,53 @@ enum Standing<'a> {
 }
 
 impl Worth {
-    fn add(&mut self, more: Option<Self>) {
-        if let Some(more) = more {
-            self.bm25 += more.bm25;
-            self.covered += more.covered;
-        }
+    fn add(&mut self, more: Self) {
+        self.bm25 += more.bm25;
+        self.covered += more.covered;
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Table {
-    Words,
-    Pieces,
-}
-
-struct Index<'a> {
-    db: &'a Connection,
-    table: Table,
-    figures: &'a mut Figures,
-}
-
-impl Index<'_> {
-    /// Adds what `phrases` are worth to each row that has one, and answers how many rows have each.
-    fn add(
-        &mut self,
-        phrases: &[String],
-        standing: &Standing<'_>,
-        scope: &Scope,
-        scores: &mut KeyMap<Worth>,
-    ) -> Result<Vec<u32>> {
-        /// FTS5's constants.
-        const K1: f64 = 1.2;
-        const B: f64 = 0.75;
-        let phrases = &phrases[..phrases.len().min(PHRASES)];
-        if phrases.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (keys, counts, found) = self.walk(phrases, scope)?;
-        let worth = found.iter().map(|&found| self.worth(found)).collect::<Result<Vec<_>>>()?;
-        let (_, average) = self.size()?;
-        for (&key, counts) in keys.iter().zip(counts.chunks_exact(phrases.len())) {
-            let length = K1 * (1.0 - B + B * self.length(key)? / average);
-            let mut row = Worth::default();
-            // The best of alternatives: which word they stand for, and what it adds.
-            let mut best: Option<(&str, Worth)> = None;
-            for (place, (&count, &worth)) in counts.iter().zip(&worth).enumerate() {
-                if count == 0 {
-                    continue;
+/// Adds what `phrases` are worth to each row within `scope` that has one, and answers how many rows of all have each.
+fn add(
+    index: &mut Index<'_>,
+    phrases: &[String],
+    standing: &Standing<'_>,
+    scope: &Scope,
+    scores: &mut KeyMap<Worth>,
+) -> Result<Vec<u32>> {
+    let mut found = Vec::with_capacity(phrases.len());
+    // The best of alternatives, and the word that they stand for.
+    let (mut best, mut of_word): (KeyMap<Worth>, &str) = (KeyMap::default(), "");
+    for (place, phrase) in phrases.iter().enumerate() {
+        let postings = index.postings(phrase)?;
+        let rows = u32::try_from(postings.len()).unwrap_or(u32::MAX);
+        found.push(rows);
+        let worth = index.worth(rows)?;
+        let admitted = postings.iter().filter(|posting| scope.admits(posting.key));
+        match standing {
+            Standing::Each(counted) => {
+                let covered = if counted[place] { worth } else { 0.0 };
+                for posting in admitted {
+                    scores.entry(posting.key).or_default().add(Worth { bm25: worth * posting.weight, covered });
                 }
-                let count = f64::from(count);
-                let bm25 = worth * count * (K1 + 1.0) / (count + length);
-                match standing {
-                    Standing::Each(counted) => {
-                        row.bm25 += bm25;
-                        row.covered += if counted[place] { worth } else { 0.0 };
+            }
+            Standing::ForWords(words) => {
+                if words[place] != of_word {
+                    best.drain().for_each(|(key, worth)| scores.entry(key).or_default().add(worth));
+                    of_word = words[place];
+                }
+                for posting in admitted {
+                    let bm25 = worth * posting.weight;
+                    let known = best.entry(posting.key).or_default();
+                    if bm25 > known.bm25 {
+                        *known = Worth { bm25, covered: worth };
                     }
-                    Standing::ForWords(words) => match &mut best {
-                        Some((word, known)) if *word == words[place] => {
-                            if bm25 > known.bm25 {
-                                *known = Worth { bm25, covered: worth };
-                            }
-                        }
-                        _ => {
-                            row.add(best.take().map(|(_, worth)| worth));
-                            best = Some((words[place], Worth { bm25, covered: worth }));
-                        }
-                    },
-                }
-            }
-            row.add(best.map(|(_, worth)| worth));
-            scores.entry(key).or_default().add(Some(row));
-        }
-        Ok(found)
-    }
-
-    /// What a phrase that `found` rows have is worth. As FTS5: one that more than half of the rows have is worth next to
-    /// nothing, never less.
-    fn worth(&mut self, found: u32) -> Result<f64> {
-        let (rows, found) = (self.size()?.0, f64::from(found));
-        Ok(((rows.max(found) - found + 0.5) / (found + 0.5)).ln().max(1e-6))
-    }
-
-    /// Rows within `scope` that have one of `phrases`, how often each phrase occurs in each, and how many rows of all
-    /// have each.
-    fn walk(&self, phrases: &[String], scope: &Scope) -> Result<(Vec<i64>, Vec<u16>, Vec<u32>)> {
-        let mut statement = self.db.prepare_cached(match self.table {
-            Table::Words => "SELECT rowid, occurrences(words) FROM words WHERE words MATCH ?1",
-            Table::Pieces => "SELECT rowid, occurrences(pieces) FROM pieces WHERE pieces MATCH ?1",
-        })?;
-        let (mut keys, mut counts, mut found) = (Vec::new(), Vec::new(), vec![0_u32; phrases.len()]);
-        let mut rows = statement.query([phrases.join(" OR ")])?;
-        while let Some(row) = rows.next()? {
-            let key: i64 = row.get(0)?;
-            let blob = row.get_ref(1)?.as_blob().map_err(|error| Error::internal(error.to_string()))?;
-            if blob.len() != 2 * phrases.len() {
-                return Err(Error::internal(format!(
-                    "FTS5 counted {} of {} phrases; please report this",
-                    blob.len() / 2,
-                    phrases.len()
-                )));
-            }
-            let admitted = scope.admits(key);
-            for (pair, found) in blob.chunks_exact(2).zip(&mut found) {
-                let count = u16::from_le_bytes([pair[0], pair[1]]);
-                *found += u32::from(count > 0);
-                if admitted {
-                    counts.push(count);
-                }
-            }
-            if admitted {
-                keys.push(key);
-            }
-        }
-        Ok((keys, counts, found))
-    }
-
-    /// Rows of the index, and words of a row on average. FTS5's own number of rows is that of all that were ever
-    /// added, where a table has no content: counted here; the average is right.
-    fn size(&mut self) -> Result<(f64, f64)> {
-        if let Some(size) = self.figures.size {
-            return Ok(size);
-        }
-        let (count, averages) = match self.table {
-            Table::Words => ("SELECT count(*) FROM words_docsize", "SELECT block FROM words_data WHERE id = 1"),
-            Table::Pieces => ("SELECT count(*) FROM pieces_docsize", "SELECT block FROM pieces_data WHERE id = 1"),
-        };
-        let rows: f64 = self.db.prepare_cached(count)?.query_row([], |row| row.get::<_, i64>(0)).map(as_number)?;
-        let averages: Vec<u8> = self.db.prepare_cached(averages)?.query_row([], |row| row.get(0))?;
-        let mut numbers = Varints(&averages);
-        let ever = numbers.next().unwrap_or(1).max(1);
-        let size = (rows, (as_number(numbers.sum()) / as_number(ever)).max(1.0));
-        self.figures.size = Some(size);
-        Ok(size)
-    }
-
-    /// Words of a row, as FTS5 keeps them: a number a column.
-    fn length(&mut self, key: i64) -> Result<f64> {
-        if let Some(length) = self.figures.lengths.get(&key) {
-            return Ok(*length);
-        }
-        let mut statement = self.db.prepare_cached(match self.table {
-            Table::Words => "SELECT sz FROM words_docsize WHERE id = ?1",
-            Table::Pieces => "SELECT sz FROM pieces_docsize WHERE id = ?1",
-        })?;
-        let length = statement.query_row([key], |row| {
-            Ok(row.get_ref(0)?.as_blob().map_or(0.0, |sizes| as_number(Varints(sizes).sum())))
-        })?;
-        if self.figures.lengths.len() < LENGTHS {
-            self.figures.lengths.insert(key, length);
-        }
-        Ok(length)
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "numbers of words and rows")]
-fn as_number(count: i64) -> f64 {
-    count as f64
-}
-
-/// SQLite's integers of variable length: seven bits a byte, the highest first; the ninth byte has eight.
-struct Varints<'a>(&'a [u8]);
-
-impl Iterator for Varints<'_> {
-    type Item = i64;
-
-    fn next(&mut self) -> Option<i64> {
-        let mut value = 0_u64;
-        for place in 0..9 {
-            let (&byte, rest) = self.0.split_first()?;
-            self.0 = rest;
-            if place == 8 {
-                value = value << 8 | u64::from(byte);
-            } else {
-                value = value << 7 | u64::from(byte & 0x7f);
-                if byte < 0x80 {
-                    break;
                 }
             }
         }
-        i64::try_from(value).ok()
     }
+    best.into_iter().for_each(|(key, worth)| scores.entry(key).or_default().add(worth));
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -369,12 +235,5 @@ mod tests {
             assert_eq!(leg.best(depth), &whole[..depth.min(1_000)], "{depth}");
         }
         assert!(Leg::default().best(100).is_empty());
-    }
-
-    #[test]
-    fn integers_of_variable_length() {
-        let all: Vec<i64> = Varints(&[0, 0x7f, 0x81, 0x00, 0x82, 0x01]).collect();
-        assert_eq!(all, [0, 127, 128, 257]);
-        assert_eq!(Varints(&[0x81]).next(), None, "cut off");
     }
 }

@@ -8,10 +8,10 @@
 //! Everything here works on a connection to `native/index.db` and on the vectors in memory; [`service`] adds the threads,
 //! the model, and [`rows`] of `claude-mem.db`.
 
-pub mod key_hash;
 mod keyword;
 pub mod nearest;
 mod occurrences;
+mod postings;
 pub mod query;
 pub mod ranking;
 mod remembered;

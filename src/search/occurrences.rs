@@ -1,4 +1,4 @@
-//! An FTS5 function of our own: how often each phrase of the expression occurs in a row.
+//! An FTS5 function of our own: how often the phrase of the expression occurs in a row.
 //!
 //! FTS5's `bm25()` reads the length of every row that it scores from the disk's pages, one look-up each, and walks
 //! through every phrase's rows a second time beforehand to count them: two thirds of a search's time. With the bare
@@ -13,13 +13,9 @@ use rusqlite::{Connection, ffi};
 
 use crate::error::{Error, Result};
 
-/// Phrases of an expression that are counted.
-pub(super) const PHRASES: usize = 128;
-
 const NAME: &CStr = c"occurrences";
 
-/// Makes `occurrences(table)` known to a connection: a BLOB of 16-bit counts (little endian, at most 65,535), one a
-/// phrase of the expression in its order.
+/// Makes `occurrences(table)` known to a connection: a number, of the first phrase of the expression.
 ///
 /// # Errors
 /// `ERR_INTERNAL` where this SQLite has no FTS5.
@@ -68,35 +64,24 @@ unsafe extern "C" fn occurrences(
     _: *mut *mut ffi::sqlite3_value,
 ) {
     // SAFETY: see above.
-    let (count, first, next) = unsafe { ((*api).xPhraseCount, (*api).xPhraseFirst, (*api).xPhraseNext) };
-    let (Some(count), Some(first), Some(next)) = (count, first, next) else {
+    let (Some(first), Some(next)) = (unsafe { ((*api).xPhraseFirst, (*api).xPhraseNext) }) else {
         // SAFETY: see above.
         return unsafe { ffi::sqlite3_result_error_code(answer, ffi::SQLITE_INTERNAL) };
     };
-    let mut counts = [0_u8; 2 * PHRASES];
+    let mut position = ffi::Fts5PhraseIter { a: ptr::null(), b: ptr::null() };
+    let (mut column, mut offset) = (-1, -1);
+    // SAFETY: see above; an expression has a phrase, and the position is used for nothing else.
+    let status = unsafe { first(row, 0, &raw mut position, &raw mut column, &raw mut offset) };
+    if status != ffi::SQLITE_OK {
+        // SAFETY: see above.
+        return unsafe { ffi::sqlite3_result_error_code(answer, status) };
+    }
+    let mut found = 0;
+    while column >= 0 {
+        found += 1;
+        // SAFETY: as the call before, which has set the position.
+        unsafe { next(row, &raw mut position, &raw mut column, &raw mut offset) };
+    }
     // SAFETY: see above.
-    let phrases = usize::try_from(unsafe { count(row) }).unwrap_or(0).min(PHRASES);
-    for (place, bytes) in (0..).zip(counts.chunks_exact_mut(2).take(phrases)) {
-        let mut position = ffi::Fts5PhraseIter { a: ptr::null(), b: ptr::null() };
-        let (mut column, mut offset) = (-1, -1);
-        // SAFETY: see above; `place` is below the number of phrases, and the position is used for nothing else.
-        let status = unsafe { first(row, place, &raw mut position, &raw mut column, &raw mut offset) };
-        if status != ffi::SQLITE_OK {
-            // SAFETY: see above.
-            return unsafe { ffi::sqlite3_result_error_code(answer, status) };
-        }
-        let mut found = 0_u16;
-        while column >= 0 {
-            found = found.saturating_add(1);
-            // SAFETY: as the call before, which has set the position.
-            unsafe { next(row, &raw mut position, &raw mut column, &raw mut offset) };
-        }
-        bytes.copy_from_slice(&found.to_le_bytes());
-    }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "at most 256")]
-    let bytes = 2 * phrases as c_int;
-    // SAFETY: see above; SQLite copies the bytes before it returns.
-    unsafe {
-        ffi::sqlite3_result_blob(answer, counts.as_ptr().cast::<c_void>(), bytes, ffi::SQLITE_TRANSIENT());
-    }
+    unsafe { ffi::sqlite3_result_int64(answer, found) };
 }

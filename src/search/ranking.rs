@@ -223,6 +223,7 @@ impl Candidates {
             if !seen.contains(&near.key) {
                 let candidate = layer.entry(near.key).or_insert_with(|| Candidate::new(near.key));
                 candidate.meaning = Some(ByMeaning { rank: Some(place + 1), distance: near.distance, document: None });
+                candidate.document = Some(near.document);
             }
         }
         seen.extend(layer.keys());
@@ -239,14 +240,14 @@ impl Candidates {
         self.layers.iter_mut().flatten()
     }
 
-    /// The exact distance of every candidate, whichever leg it came from.
+    /// The exact distance of the candidates that the words alone have found.
     fn look_up_vectors(&mut self, vectors: &VectorIndex, vector: &[f32]) -> Result<()> {
-        let keys: Vec<RowKey> = self.all().map(|candidate| candidate.key).collect();
+        let mut unknown: Vec<&mut Candidate> = self.all().filter(|candidate| candidate.meaning.is_none()).collect();
+        let keys: Vec<RowKey> = unknown.iter().map(|candidate| candidate.key).collect();
         let found = semantic::best_of(vectors, vector, &keys)?;
-        for (candidate, near) in self.all().zip(found) {
+        for (candidate, near) in unknown.iter_mut().zip(found) {
             if let Some(near) = near {
-                let rank = candidate.meaning.and_then(|meaning| meaning.rank);
-                candidate.meaning = Some(ByMeaning { rank, distance: near.distance, document: None });
+                candidate.meaning = Some(ByMeaning { rank: None, distance: near.distance, document: None });
                 candidate.document = Some(near.document);
             }
         }

@@ -10,14 +10,17 @@ use std::{
 
 use rusqlite::{Connection, ffi};
 
-use super::{key_hash::KeyMap, occurrences};
+use super::{occurrences, postings::Posting};
 use crate::{
     error::{Error, Result},
-    index::vectors::IdSet,
+    index::vectors::{IdSet, key_hash::KeyMap},
 };
 
 /// Lengths of rows that are remembered at most: some 5 MB.
 pub(super) const LENGTHS: usize = 200_000;
+
+/// Rows of phrases that are remembered at most, of each text index: 2 MB.
+pub(super) const POSTINGS: usize = 1 << 17;
 
 const NAME: &CStr = c"claude-mem-native search";
 
@@ -28,6 +31,10 @@ pub(super) struct Figures {
     pub size: Option<(f64, f64)>,
     /// Words of a row.
     pub lengths: KeyMap<f64>,
+    /// Rows of phrases.
+    pub postings: HashMap<String, Arc<[Posting]>>,
+    /// How many rows those are.
+    pub remembered: usize,
 }
 
 /// All of it.

@@ -1,6 +1,6 @@
 //! What the caller hands over and gets back, and the bounds of it.
 
-use std::collections::HashSet;
+use std::{cmp::Ordering, collections::HashSet};
 
 use rusqlite::types::Value as Bound;
 use serde_json::{Map, Value};
@@ -54,6 +54,20 @@ impl Scalar {
         }
     }
 
+    /// How it stands to another of its type; `None` where that is of another one.
+    #[must_use]
+    pub fn compared(&self, other: &Self) -> Option<Ordering> {
+        match (self, other) {
+            (Self::Boolean(one), Self::Boolean(other)) => Some(one.cmp(other)),
+            (Self::Integer(one), Self::Integer(other)) => Some(one.cmp(other)),
+            (Self::Real(one), Self::Real(other)) => one.partial_cmp(other),
+            (Self::Integer(one), Self::Real(other)) => Some(whole_to_real(*one, *other)),
+            (Self::Real(one), Self::Integer(other)) => Some(whole_to_real(*other, *one).reverse()),
+            (Self::Text(one), Self::Text(other)) => Some(one.as_bytes().cmp(other.as_bytes())),
+            _ => None,
+        }
+    }
+
     /// A number: whole ones as SQLite and JSON keep them.
     #[must_use]
     pub fn number(number: f64) -> Self {
@@ -84,6 +98,20 @@ impl Scalar {
             Self::Real(value) => (*value).into(),
             Self::Text(text) => text.as_str().into(),
         }
+    }
+}
+
+/// Without a loss, which there would be if a large whole number were made a real one.
+fn whole_to_real(whole: i64, real: f64) -> Ordering {
+    const BEYOND: f64 = 9_223_372_036_854_775_808.0;
+    if real >= BEYOND {
+        Ordering::Less
+    } else if real < -BEYOND {
+        Ordering::Greater
+    } else {
+        #[expect(clippy::cast_possible_truncation, reason = "between the bounds")]
+        let below = real.floor() as i64;
+        whole.cmp(&below).then(if real.fract() == 0.0 { Ordering::Equal } else { Ordering::Less })
     }
 }
 

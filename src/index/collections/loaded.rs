@@ -19,6 +19,7 @@ use rusqlite::Connection;
 
 use super::{
     documents::{Document, Include},
+    filter_sets::{Admitted, FilterSets},
     reading::{self, Info},
     scan::{self, Near},
     storage::Space,
@@ -26,13 +27,15 @@ use super::{
 };
 use crate::{
     error::Result,
-    index::vectors::{Allowed, By, Entry, IdSet, VectorIndex, vector},
-    settings,
+    index::vectors::{Allowed, By, Entry, VectorIndex, vector},
+    settings::{self, Precision},
 };
 
-/// Candidates beyond those that are asked for (and half as many again). In memory vectors are rounded more than in the
-/// table, by whose vectors the candidates are ranked again.
+/// Candidates beyond those that are asked for (and half as many again): some may be gone, and with 8 bits a number they are
+/// rounded more than in the table, by whose vectors they are ranked again.
 const MORE: usize = 16;
+/// Documents that are asked about one by one at most, before a filter's whole set is made.
+const MANY: usize = 2_000;
 /// Vectors that are put at once.
 const BATCH: usize = 512;
 /// Vectors that may have been taken away unseen before a collection is read again, where they are a quarter of it.
@@ -88,6 +91,7 @@ struct State {
     count: usize,
     /// None where it is too large for the budget.
     index: Option<VectorIndex>,
+    filters: FilterSets,
 }
 
 impl Loaded {
@@ -172,7 +176,14 @@ impl Loaded {
 impl State {
     fn read(db: &Connection, info: &Info, settings: &settings::Index) -> Result<Self> {
         let space = info.space.clone();
-        let mut read = Self { space, revision: info.revision, removed: info.removed, count: 0, index: None };
+        let mut read = Self {
+            space,
+            revision: info.revision,
+            removed: info.removed,
+            count: 0,
+            index: None,
+            filters: FilterSets::default(),
+        };
         let index = VectorIndex::new(info.space.dimensions(), settings);
         let mut all = db.prepare_cached(
             "SELECT d.key, v.vector FROM documents d INDEXED BY documents_written JOIN vectors v ON v.key = d.key
@@ -209,6 +220,7 @@ impl State {
 
     fn caught_up(mut self, db: &Connection, info: &Info, settings: &settings::Index) -> Result<Self> {
         let since = std::mem::replace(&mut self.revision, info.revision);
+        self.filters = FilterSets::default();
         let Some(index) = &self.index else { return Ok(self) };
         let mut written = db.prepare_cached(
             "SELECT d.key, v.vector FROM documents d INDEXED BY documents_written LEFT JOIN vectors v ON v.key = d.key
@@ -237,43 +249,90 @@ impl State {
     fn search(&self, db: &Connection, info: &Info, ask: &Ask<'_>) -> Result<Vec<Found>> {
         // Of the wrong length it is told so also where nothing is there to compare it with.
         vector::unit(ask.vector, info.space.dimensions())?;
-        let allowed = ask.filter.map(|filter| reading::keys(db, info.id, Some(filter), 0, None)).transpose()?;
         let Some(index) = &self.index else {
-            return ask.read(db, &scan::nearest(db, info.id, ask.vector, ask.k, allowed.as_deref())?);
+            let allowed = ask.filter.map(|filter| reading::keys(db, info.id, Some(filter), 0, None)).transpose()?;
+            let mut found = Answer::new(ask, None);
+            found.read(db, &scan::nearest(db, info.id, ask.vector, ask.k, allowed.as_deref())?)?;
+            return Ok(found.documents);
         };
-        let allowed = allowed.map(IdSet::from);
-        let mut wanted = ask.k + ask.k / 2 + MORE;
+        let mut admitted =
+            ask.filter.map(|filter| self.filters.admitted(db, info.id, filter, index.len())).transpose()?;
+        let mut wanted = ask.k.saturating_add(ask.k / 2 + MORE);
         loop {
-            let allowed = allowed.as_ref().map_or(Allowed::All, Allowed::Documents);
-            let hits: Vec<i64> =
-                index.nearest(ask.vector, wanted, By::Document, allowed)?.iter().map(|hit| hit.id).collect();
-            let near = scan::nearest(db, info.id, ask.vector, hits.len(), Some(&hits))?;
-            let found = ask.read(db, &near)?;
-            if near.len() == hits.len() || found.len() >= ask.k || hits.len() < wanted {
-                return Ok(found);
+            let (allowed, asked) = match &admitted {
+                None => (Allowed::All, None),
+                Some(Admitted::Set(set)) => (Allowed::Documents(set), None),
+                Some(Admitted::Many) => (Allowed::All, ask.filter),
+            };
+            let hits = index.nearest(ask.vector, wanted, By::Document, allowed)?;
+            let all = hits.len() < wanted;
+            let near = match index.precision() {
+                // As exactly as the table has them.
+                Precision::I16 => hits.iter().map(|hit| Near { key: hit.id, distance: hit.distance }).collect(),
+                Precision::I8 => {
+                    let keys: Vec<i64> = hits.iter().map(|hit| hit.id).collect();
+                    scan::nearest(db, info.id, ask.vector, keys.len(), Some(&keys))?
+                }
+            };
+            let mut found = Answer::new(ask, asked);
+            found.read(db, &near)?;
+            if found.is_whole || all {
+                return Ok(found.documents);
             }
             let there: HashSet<i64> = near.iter().map(|near| near.key).collect();
-            let gone: Vec<i64> = hits.into_iter().filter(|key| !there.contains(key)).collect();
+            found.gone.extend(hits.iter().map(|hit| hit.id).filter(|key| !there.contains(key)));
             // Keys are never used again: what is not there now will never be.
-            index.remove(&gone);
-            wanted += gone.len() * 2;
+            index.remove(&found.gone);
+            wanted = wanted.saturating_mul(4);
+            if asked.is_some() && wanted > MANY {
+                // What it lets through is far from the query: its set is quicker than asking on.
+                let filter = ask.filter.map(|filter| reading::admitted(db, info.id, filter)).transpose()?;
+                admitted = filter.map(|set| Admitted::Set(Arc::new(set)));
+                wanted = ask.k.saturating_add(ask.k / 2 + MORE);
+            }
         }
     }
 }
 
-impl Ask<'_> {
-    /// The documents of the nearest, as many as are asked for.
-    fn read(&self, db: &Connection, near: &[Near]) -> Result<Vec<Found>> {
-        let mut found = Vec::new();
-        for Near { key, distance } in near {
-            if found.len() == self.k || self.max_distance.is_some_and(|max| *distance > max) {
+/// The documents of an answer, as they are read.
+struct Answer<'a> {
+    ask: &'a Ask<'a>,
+    /// What each document is asked about.
+    asked: Option<&'a Filter>,
+    documents: Vec<Found>,
+    /// Whether there are as many as were wanted, or what comes is too far.
+    is_whole: bool,
+    /// Those that are there no more.
+    gone: Vec<i64>,
+}
+
+impl<'a> Answer<'a> {
+    fn new(ask: &'a Ask<'a>, asked: Option<&'a Filter>) -> Self {
+        Self { ask, asked, documents: Vec::new(), is_whole: ask.k == 0, gone: Vec::new() }
+    }
+
+    /// The next nearest.
+    fn read(&mut self, db: &Connection, near: &[Near]) -> Result<()> {
+        for &Near { key, distance } in near {
+            if self.is_whole {
                 break;
             }
-            if let Some(document) = reading::document(db, *key, self.include)? {
-                found.push(Found { document, distance: *distance });
+            if self.ask.max_distance.is_some_and(|max| distance > max) {
+                self.is_whole = true;
+                break;
             }
+            if let Some(filter) = self.asked
+                && !reading::holds(db, key, filter)?
+            {
+                continue;
+            }
+            match reading::document(db, key, self.ask.include)? {
+                Some(document) => self.documents.push(Found { document, distance }),
+                None => self.gone.push(key),
+            }
+            self.is_whole = self.documents.len() == self.ask.k;
         }
-        Ok(found)
+        Ok(())
     }
 }
 

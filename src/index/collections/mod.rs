@@ -9,6 +9,7 @@ pub mod damage;
 pub mod documents;
 mod embedding;
 mod files;
+mod filter_sets;
 pub mod format;
 mod identity;
 pub mod loaded;

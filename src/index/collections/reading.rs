@@ -3,11 +3,14 @@
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
 use super::{
-    documents::{Document, Include},
+    documents::{Document, Include, Metadata},
     storage::Space,
     where_filter::Filter,
 };
-use crate::{error::Result, index::vectors::vector};
+use crate::{
+    error::Result,
+    index::vectors::{IdSet, vector},
+};
 
 /// A collection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,6 +119,66 @@ pub fn keys(
     let limit = limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(-1));
     let mut statement = db.prepare(&format!("SELECT d.key {from} ORDER BY d.key LIMIT {limit} OFFSET {offset}"))?;
     Ok(statement.query_map(params_from_iter(bound), |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The documents that `filter` holds for, as a set.
+///
+/// # Errors
+/// What SQLite answers.
+pub fn admitted(db: &Connection, collection: i64, filter: &Filter) -> Result<IdSet> {
+    let Some(condition) = filter.by_one_value(collection) else {
+        return Ok(keys(db, collection, Some(filter), 0, None)?.into());
+    };
+    let mut statement = db.prepare_cached(&condition.sql)?;
+    let keys = statement.query_map(params_from_iter(condition.bound), |row| row.get(0))?;
+    Ok(keys.collect::<rusqlite::Result<Vec<i64>>>()?.into())
+}
+
+/// Whether `filter` holds for at most `most` documents, as far as single values of the metadata tell.
+///
+/// # Errors
+/// What SQLite answers.
+pub fn is_selective(db: &Connection, collection: i64, filter: &Filter, most: usize) -> Result<bool> {
+    Ok(at_most(db, collection, filter, most)?.is_some_and(|count| count <= most))
+}
+
+/// So many documents or fewer; `None` where that is not known. What is more than `most` is not counted.
+fn at_most(db: &Connection, collection: i64, filter: &Filter, most: usize) -> Result<Option<usize>> {
+    let each = |parts: &[Filter]| {
+        parts.iter().map(|part| at_most(db, collection, part, most)).collect::<Result<Vec<Option<usize>>>>()
+    };
+    match filter {
+        Filter::All(parts) => Ok(each(parts)?.into_iter().flatten().min()),
+        Filter::Any(parts) => Ok(each(parts)?.into_iter().sum()),
+        _ => {
+            let Some(condition) = filter.by_one_value(collection) else { return Ok(None) };
+            let mut statement = db.prepare_cached(&condition.sql)?;
+            let mut rows = statement.query(params_from_iter(condition.bound))?;
+            let mut count = 0;
+            while count <= most && rows.next()?.is_some() {
+                count += 1;
+            }
+            Ok(Some(count))
+        }
+    }
+}
+
+/// Whether `filter` holds for the document with this key; also not where it is gone.
+///
+/// # Errors
+/// What SQLite answers.
+pub fn holds(db: &Connection, key: i64, filter: &Filter) -> Result<bool> {
+    let sql = if filter.reads_text() {
+        "SELECT metadata, text FROM documents WHERE key = ?1"
+    } else {
+        "SELECT metadata, NULL FROM documents WHERE key = ?1"
+    };
+    let mut find = db.prepare_cached(sql)?;
+    let found: Option<(Option<String>, Option<String>)> =
+        find.query_row([key], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    Ok(found.is_some_and(|(metadata, text)| {
+        filter.holds_for(&metadata.as_deref().map(Metadata::of_json).unwrap_or_default(), text.as_deref())
+    }))
 }
 
 /// Keys of the documents with these ids, those that there are, in the order in which they first came.

@@ -380,6 +380,50 @@ fn a_filter_holds_before_the_ranking() {
 }
 
 #[test]
+fn a_filter_that_lets_many_through_finds_what_is_nearest_of_them() {
+    let data = Data::new();
+    let collections = data.open();
+    // On an arc: the first half of the documents is nearer to (1, 0) than all of the other.
+    let angle = |number: usize| number as f32 / 6_000.0 * std::f32::consts::FRAC_PI_2;
+    let document = |number: usize| NewDocument {
+        metadata: Some(Metadata::of_json(
+            &json!({"half": number / 3_000, "even": number.is_multiple_of(2), "number": number}).to_string(),
+        )),
+        ..vector(&number.to_string(), &[angle(number).cos(), angle(number).sin()])
+    };
+    upsert(&collections, "own", (0..6_000).map(document).collect()).unwrap();
+    let check = |filter: serde_json::Value, k: usize, holds: &dyn Fn(usize) -> bool| {
+        let read = Some(Filter::metadata(&filter).unwrap());
+        let query = Query { near: Near::Vector(vec![1.0, 0.0]), k, filter: read, max_distance: None, include: PLAIN };
+        let found = wait(|reply| collections.query("own".to_owned(), query, reply)).unwrap();
+        let wanted: Vec<usize> = (0..6_000).filter(|&number| holds(number)).take(k).collect();
+        assert_eq!(found.len(), wanted.len(), "{filter}");
+        for (found, wanted) in found.iter().zip(wanted) {
+            assert!(holds(found.document.id.parse().unwrap()), "{filter}: {}", found.document.id);
+            // 16 bits do not tell neighbours on the arc apart.
+            assert!((found.distance - (1.0 - angle(wanted).cos())).abs() < 0.002, "{filter}: {wanted}");
+        }
+    };
+    // The first time one by one, then by the set; and what lies behind more than are asked one by one.
+    for _ in 0..3 {
+        check(json!({"even": true}), 7, &|number| number.is_multiple_of(2));
+        check(json!({"even": true}), 2_900, &|number| number.is_multiple_of(2));
+        check(json!({"half": 1}), 5, &|number| number >= 3_000);
+        check(json!({"number": {"$ne": 0}}), 2, &|number| number != 0);
+        check(json!({"$or": [{"even": false}, {"half": 1}]}), 3, &|number| number % 2 == 1 || number >= 3_000);
+        check(json!({"number": {"$gte": 5_998}}), 5, &|number| number >= 5_998);
+        check(json!({"$and": [{"even": true}, {"even": false}]}), 5, &|_| false);
+    }
+    // What was remembered is forgotten with the next write.
+    let changed = NewDocument { metadata: Some(Metadata::of_json(r#"{"half": 1}"#)), ..document(1) };
+    upsert(&collections, "own", vec![changed]).unwrap();
+    check(json!({"half": 1}), 2, &|number| number == 1 || number >= 3_000);
+    assert_eq!(delete(&collections, "own", &["1"]), 1);
+    check(json!({"half": 1}), 2, &|number| number >= 3_000);
+    close(&collections);
+}
+
+#[test]
 fn damage_is_found_and_mended() {
     let data = Data::new();
     let collections = data.open();

@@ -3,10 +3,12 @@
 //! A value is a string, a number or a boolean, and equals only values of its own type; numbers compare as numbers,
 //! strings by their bytes. What a document has no value for matches nothing but `$ne` and `$nin`.
 
+use std::cmp::Ordering;
+
 use rusqlite::types::Value as Bound;
 use serde_json::{Map, Value};
 
-use super::documents::{METADATA_NAME_BYTES, Scalar};
+use super::documents::{METADATA_NAME_BYTES, Metadata, Scalar};
 use crate::error::{Error, Result};
 
 /// How deep `$and` and `$or` may stand in each other.
@@ -98,6 +100,54 @@ impl Filter {
         }
     }
 
+    /// `SELECT key …` where one value of the metadata decides, so that the index of the metadata has the whole answer;
+    /// keys may come in any order, and more than once.
+    #[must_use]
+    pub fn by_one_value(&self, collection: i64) -> Option<Condition> {
+        let mut made = Condition { sql: String::new(), bound: vec![collection.into()] };
+        made.sql = match self {
+            Self::OneOf { name, values } if !values.is_empty() => made.having(name, values),
+            Self::Compared { name, operator, value } => made.compared(name, operator, value),
+            _ => return None,
+        };
+        Some(made)
+    }
+
+    /// Whether it asks for the text of a document.
+    #[must_use]
+    pub fn reads_text(&self) -> bool {
+        match self {
+            Self::All(parts) | Self::Any(parts) => parts.iter().any(Self::reads_text),
+            Self::Contains(_) | Self::Lacks(_) => true,
+            Self::OneOf { .. } | Self::NoneOf { .. } | Self::Compared { .. } => false,
+        }
+    }
+
+    /// Whether it holds for a document with this metadata and this text: as [`Self::condition`] says.
+    #[must_use]
+    pub fn holds_for(&self, metadata: &Metadata, text: Option<&str>) -> bool {
+        let value = |name: &str| metadata.values().find(|(known, _)| *known == name).map(|(_, value)| value);
+        let is_one_of = |name: &str, values: &[Scalar]| {
+            value(name).is_some_and(|value| values.iter().any(|other| value.compared(other) == Some(Ordering::Equal)))
+        };
+        match self {
+            Self::All(parts) => parts.iter().all(|part| part.holds_for(metadata, text)),
+            Self::Any(parts) => parts.iter().any(|part| part.holds_for(metadata, text)),
+            Self::OneOf { name, values } => is_one_of(name, values),
+            Self::NoneOf { name, values } => !is_one_of(name, values),
+            Self::Compared { name, operator, value: other } => {
+                value(name).and_then(|value| value.compared(other)).is_some_and(|order| match *operator {
+                    "<" => order.is_lt(),
+                    "<=" => order.is_le(),
+                    ">" => order.is_gt(),
+                    _ => order.is_ge(),
+                })
+            }
+            Self::Contains(part) => text.is_some_and(|text| text.contains(part)),
+            Self::Lacks(part) => !text.is_some_and(|text| text.contains(part)),
+        }
+    }
+
     fn write(&self, to: &mut Condition) {
         match self {
             Self::All(parts) => to.join(parts, " AND "),
@@ -105,12 +155,8 @@ impl Filter {
             Self::OneOf { name, values } => to.one_of("IN", name, values),
             Self::NoneOf { name, values } => to.one_of("NOT IN", name, values),
             Self::Compared { name, operator, value } => {
-                let (name, value) = (to.bind(name.clone()), (value.rank(), to.bind(value.clone())));
-                to.sql.push_str(&format!(
-                    "d.key IN (SELECT key FROM metadata WHERE collection = ?1 AND name = {name} AND type = {} AND value \
-                     {operator} {})",
-                    value.0, value.1
-                ));
+                let found = to.compared(name, operator, value);
+                to.sql.push_str(&format!("d.key IN ({found})"));
             }
             Self::Contains(part) => {
                 let part = to.bind(part.clone());
@@ -139,12 +185,14 @@ impl Condition {
         self.sql.push(')');
     }
 
-    /// Every type has a range of the index to itself.
     fn one_of(&mut self, is: &str, name: &str, values: &[Scalar]) {
-        if values.is_empty() {
-            // SQLite allows an empty list: nothing is in it.
-            return self.sql.push_str(&format!("d.key {is} ()"));
-        }
+        // SQLite allows an empty list: nothing is in it.
+        let found = if values.is_empty() { String::new() } else { self.having(name, values) };
+        self.sql.push_str(&format!("d.key {is} ({found})"));
+    }
+
+    /// `SELECT key …` of the documents whose value is one of these. Every type has a range of the index to itself.
+    fn having(&mut self, name: &str, values: &[Scalar]) -> String {
         let name = self.bind(name.to_owned());
         let mut found = Vec::new();
         for rank in Scalar::RANKS {
@@ -158,7 +206,16 @@ impl Condition {
                 ));
             }
         }
-        self.sql.push_str(&format!("d.key {is} ({})", found.join(" UNION ALL ")));
+        found.join(" UNION ALL ")
+    }
+
+    /// `SELECT key …` of the documents whose value stands so to another.
+    fn compared(&mut self, name: &str, operator: &str, value: &Scalar) -> String {
+        let (name, rank, value) = (self.bind(name.to_owned()), value.rank(), self.bind(value.clone()));
+        format!(
+            "SELECT key FROM metadata WHERE collection = ?1 AND name = {name} AND type = {rank} AND value {operator} \
+             {value}"
+        )
     }
 }
 

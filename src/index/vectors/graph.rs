@@ -122,8 +122,8 @@ impl Graph {
         self.index.add(u64::from(slot), &slot.to_ne_bytes()).map_err(failed)
     }
 
-    /// The `count` nearest slots that `allows` lets through, nearest first, with their distances; of more than that
-    /// none, of fewer only where there are not more, or not enough of them are reached.
+    /// The `count` nearest slots that `allows` lets through, by the upper bits of their vectors, nearest first; of more
+    /// than that none, of fewer only where there are not more, or not enough of them are reached.
     ///
     /// # Errors
     /// `ERR_INTERNAL` where usearch has no memory.
@@ -133,13 +133,12 @@ impl Graph {
         query: &Query,
         count: usize,
         allows: impl Fn(u32) -> bool,
-    ) -> Result<Vec<(u32, f32)>> {
+    ) -> Result<Vec<u32>> {
         let allows = |key: u64| u32::try_from(key).is_ok_and(&allows);
         let _working_memory = self.searches.start();
         let _scope = Scope::enter(blocks, Some(query));
         let found = self.index.filtered_search(&QUERY.to_ne_bytes(), count, allows).map_err(failed)?;
-        let slots = found.keys.iter().filter_map(|&key| u32::try_from(key).ok());
-        Ok(slots.zip(found.distances).collect())
+        Ok(found.keys.iter().filter_map(|&key| u32::try_from(key).ok()).collect())
     }
 
     /// How many slots the graph in such bytes says that it knows.
@@ -207,8 +206,8 @@ fn distance(one: *const u8, other: *const u8) -> f32 {
     // SAFETY: null outside of a call, else made of references that outlive the `Scope` of the call on this thread.
     let (Some(blocks), query) = (unsafe { (blocks.as_ref(), query.as_ref()) }) else { return NOWHERE };
     let cosine = match (one, other, query) {
-        (QUERY, slot, Some(query)) | (slot, QUERY, Some(query)) => blocks.cosine(query, slot),
-        _ => blocks.cosine_between(one, other),
+        (QUERY, slot, Some(query)) | (slot, QUERY, Some(query)) => blocks.rough_cosine(query, slot),
+        _ => blocks.rough_cosine_between(one, other),
     };
     1.0 - cosine
 }
@@ -265,7 +264,7 @@ mod tests {
     #[test]
     fn what_it_finds_is_what_is_nearest_and_only_what_is_allowed() {
         let vectors = clustered(1_000, 64, 2);
-        for precision in [Precision::Bf16, Precision::I8] {
+        for precision in [Precision::I16, Precision::I8] {
             let (blocks, graph) = graph_of(&vectors, precision);
             let (mut found, mut wanted) = (0, 0);
             for query in clustered(50, 64, 2) {
@@ -278,9 +277,10 @@ mod tests {
                     exact.sort_by(|a, b| a.1.total_cmp(&b.1));
                     let hits = graph.search(&blocks, &query, 10, allows).unwrap();
                     assert_eq!(hits.len(), 10);
-                    assert!(hits.is_sorted_by(|a, b| a.1 <= b.1) && hits.iter().all(|&(slot, _)| allows(slot)));
+                    let rough = |slot: &u32| blocks.rough_cosine(&query, *slot);
+                    assert!(hits.is_sorted_by(|a, b| rough(a) >= rough(b)) && hits.iter().all(|&slot| allows(slot)));
                     wanted += 10;
-                    found += hits.iter().filter(|hit| exact[..10].contains(hit)).count();
+                    found += exact[..10].iter().filter(|(slot, _)| hits.contains(slot)).count();
                 }
             }
             assert!(found * 100 >= wanted * 98, "{precision:?}: {found} of {wanted}");
@@ -290,7 +290,7 @@ mod tests {
     #[test]
     fn nothing_is_added_beyond_its_room_and_reserving_more_makes_room() {
         let vectors = clustered(500, 16, 2);
-        let mut blocks = Blocks::new(16, Precision::Bf16);
+        let mut blocks = Blocks::new(16, Precision::I16);
         vectors.iter().for_each(|vector| blocks.push(vector));
         let mut graph = Graph::new(EXPANSION, 10).unwrap();
         for slot in 0..500 {
@@ -303,14 +303,14 @@ mod tests {
         }
         assert!(graph.add(&blocks, 7).is_err(), "a slot is added once");
         let query = blocks.prepare(&vectors[321]);
-        assert_eq!(graph.search(&blocks, &query, 1, |_| true).unwrap()[0].0, 321);
+        assert_eq!(graph.search(&blocks, &query, 1, |_| true).unwrap()[0], 321);
         assert!(graph.search(&blocks, &query, 1, |_| false).unwrap().is_empty());
     }
 
     #[test]
     fn a_loaded_graph_answers_as_the_saved_one_and_goes_on() {
         let vectors = clustered(2_000, 32, 4);
-        let (blocks, graph) = graph_of(&vectors[..1_900], Precision::Bf16);
+        let (blocks, graph) = graph_of(&vectors[..1_900], Precision::I16);
         let bytes = graph.save().unwrap();
         let mut loaded = Graph::load(EXPANSION, &bytes, 1_900).unwrap();
         for vector in &vectors[..50] {
@@ -325,7 +325,7 @@ mod tests {
         loaded.reserve(2_000).unwrap();
         (1_900..2_000).for_each(|slot| loaded.add(&blocks, slot).unwrap());
         let query = blocks.prepare(&vectors[1_950]);
-        assert_eq!(loaded.search(&blocks, &query, 1, |_| true).unwrap()[0].0, 1_950);
+        assert_eq!(loaded.search(&blocks, &query, 1, |_| true).unwrap()[0], 1_950);
         for (bytes, nodes) in [(&bytes[..], 1_899), (&[][..], 0), (&bytes[..40], 1_900), (b"nonsense", 1)] {
             assert_eq!(Graph::load(EXPANSION, bytes, nodes).err().unwrap().code, Code::Corrupt);
         }

@@ -29,6 +29,7 @@ mod contents;
 mod graph;
 mod id_set;
 mod kernel;
+pub mod key_hash;
 mod ranking;
 mod search;
 mod slots;
@@ -77,6 +78,13 @@ pub struct Hit {
     pub group: i64,
     /// 1 − cosine: 0 for the same direction, 2 for the opposite.
     pub distance: f32,
+}
+
+impl Hit {
+    /// Rounding makes a cosine a little more than 1 or less than −1; no distance is.
+    fn bounded(self) -> Self {
+        Self { distance: self.distance.clamp(0.0, 2.0), ..self }
+    }
 }
 
 /// What a search ranks.

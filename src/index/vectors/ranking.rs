@@ -1,8 +1,8 @@
 //! The k best of many: documents, or groups each once.
 
-use std::collections::{BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BTreeSet, BinaryHeap};
 
-use super::{By, Hit};
+use super::{By, Hit, key_hash::KeyMap};
 
 /// Collects hits and keeps the k nearest. Of equal distance the lower id is first, so that an order is the same each
 /// time.
@@ -15,7 +15,7 @@ pub struct Ranking {
 
 enum Kept {
     Documents(BinaryHeap<Entry>),
-    Groups { ranked: BTreeSet<Entry>, best: HashMap<i64, Entry> },
+    Groups { ranked: BTreeSet<Entry>, best: KeyMap<Entry> },
 }
 
 /// A hit in the order of ranking.
@@ -40,7 +40,7 @@ impl Ranking {
     pub fn new(k: usize, by: By) -> Self {
         let kept = match by {
             By::Document => Kept::Documents(BinaryHeap::new()),
-            By::Group => Kept::Groups { ranked: BTreeSet::new(), best: HashMap::new() },
+            By::Group => Kept::Groups { ranked: BTreeSet::new(), best: KeyMap::default() },
         };
         Self { k, kept, worst: if k == 0 { f32::NEG_INFINITY } else { f32::INFINITY } }
     }
@@ -120,13 +120,13 @@ impl Ranking {
         }
     }
 
-    /// The hits, nearest first. Rounding makes a cosine a little more than 1 or less than −1; no distance is.
+    /// The hits, nearest first.
     pub fn finish(self) -> Vec<Hit> {
         let entries = match self.kept {
             Kept::Documents(heap) => heap.into_sorted_vec(),
             Kept::Groups { ranked, .. } => ranked.into_iter().collect(),
         };
-        entries.into_iter().map(|Entry(hit)| Hit { distance: hit.distance.clamp(0.0, 2.0), ..hit }).collect()
+        entries.into_iter().map(|Entry(hit)| hit.bounded()).collect()
     }
 }
 

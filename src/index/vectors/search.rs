@@ -5,6 +5,9 @@ use super::{Allowed, By, Hit, IdSet, blocks::Query, contents::Contents, graph::G
 /// To go to single vectors costs about so many times what going through all of them in their order does.
 const SINGLE_COST: usize = 3;
 
+/// Documents at the edge of those that the graph is asked for, beside a quarter of them.
+const EDGE: usize = 8;
+
 /// A search of the graph takes about as long as comparing so many single vectors, where everything is allowed.
 const GRAPH_COST: usize = 3_000;
 
@@ -46,9 +49,8 @@ impl Contents {
         groups
             .iter()
             .map(|&group| {
-                let mut ranking = Ranking::new(1, By::Document);
-                self.slots.of_group(group).for_each(|slot| self.compare(&query, slot, &mut ranking));
-                ranking.finish().pop()
+                let documents = self.slots.of_group(group).map(|slot| self.hit(&query, slot));
+                documents.min_by(|a, b| a.distance.total_cmp(&b.distance).then(a.id.cmp(&b.id))).map(Hit::bounded)
             })
             .collect()
     }
@@ -79,17 +81,7 @@ impl Contents {
         if self.search_graph(query, ranking, documents, |slot| set.contains(key(slot))) {
             return;
         }
-        if set.is_bitmap() {
-            self.scan(query, ranking, |slot| set.contains(key(slot)));
-            return;
-        }
-        // To ask such a set costs more than a comparison: it is asked about those only that would be kept.
-        for slot in self.live_slots() {
-            let distance = 1.0 - self.blocks.cosine(query, slot);
-            if ranking.wants(distance) && set.contains(key(slot)) {
-                self.keep(slot, distance, ranking);
-            }
-        }
+        self.scan(query, ranking, |slot| set.contains(key(slot)));
     }
 
     /// Searches by the graph, and compares what it does not know yet. `documents` is how many are allowed, about.
@@ -112,11 +104,13 @@ impl Contents {
             if count.saturating_mul(16) > documents {
                 return false;
             }
+            // It ranks by the upper bits: of those at the edge the lower ones decide.
+            count += count / 4 + EDGE;
             let Ok(found) = self.found_by(graph, query, count, &allows) else { return false };
             let mut candidates = ranking.emptied();
             let came = found.len();
-            for (slot, distance) in found {
-                self.keep(slot, distance, &mut candidates);
+            for slot in found {
+                candidates.add(self.hit(query, slot));
             }
             // Of what is nearer than the last of all found nothing is missing: so many groups are the nearest groups.
             if candidates.is_full() || came < count {
@@ -141,32 +135,32 @@ impl Contents {
         query: &Query,
         count: usize,
         allows: impl Fn(u32) -> bool,
-    ) -> crate::error::Result<Vec<(u32, f32)>> {
+    ) -> crate::error::Result<Vec<u32>> {
         graph.search(&self.blocks, query, count, |slot| self.slots.state(slot) == Slot::Indexed && allows(slot))
     }
 
-    /// Compares all that `allows` lets through, in the order in which they lie in memory.
+    /// Compares all that `allows` lets through, in the order in which they lie in memory. Whether it does is asked about
+    /// those only that would be kept.
     fn scan(&self, query: &Query, ranking: &mut Ranking, allows: impl Fn(u32) -> bool) {
-        for slot in self.live_slots().filter(|&slot| allows(slot)) {
-            self.compare(query, slot, ranking);
-        }
-    }
-
-    fn live_slots(&self) -> impl Iterator<Item = u32> {
-        #[expect(clippy::cast_possible_truncation, reason = "at most slots::MAX")]
-        let slots = 0..self.slots.len() as u32;
-        slots.filter(|&slot| self.slots.is_live(slot))
+        self.blocks.each_least_distance(query, |first, least| {
+            for (slot, &least) in (first..).zip(least) {
+                if ranking.wants(least) && self.slots.is_live(slot) && allows(slot) {
+                    ranking.add(self.hit(query, slot));
+                }
+            }
+        });
     }
 
     #[inline]
     fn compare(&self, query: &Query, slot: u32, ranking: &mut Ranking) {
-        let distance = 1.0 - self.blocks.cosine(query, slot);
-        if ranking.wants(distance) {
-            self.keep(slot, distance, ranking);
+        // Most are told from the upper bits to be too far, whatever the lower ones say.
+        if ranking.wants(1.0 - self.blocks.rough_cosine(query, slot) - self.blocks.slack(slot)) {
+            ranking.add(self.hit(query, slot));
         }
     }
 
-    fn keep(&self, slot: u32, distance: f32, ranking: &mut Ranking) {
-        ranking.add(Hit { id: self.slots.id(slot), group: self.slots.group(slot), distance });
+    fn hit(&self, query: &Query, slot: u32) -> Hit {
+        let distance = 1.0 - self.blocks.cosine(query, slot);
+        Hit { id: self.slots.id(slot), group: self.slots.group(slot), distance }
     }
 }

@@ -83,7 +83,7 @@ impl SnapshotInfo {
             documents: size("documents")?,
             dimensions: size("dimensions")?,
             precision: match value["precision"].as_str() {
-                Some("bf16") => Precision::Bf16,
+                Some("i16") => Precision::I16,
                 Some("i8") => Precision::I8,
                 _ => return Err(wrong()),
             },
@@ -94,7 +94,7 @@ impl SnapshotInfo {
 
 const fn precision_name(precision: Precision) -> &'static str {
     match precision {
-        Precision::Bf16 => "bf16",
+        Precision::I16 => "i16",
         Precision::I8 => "i8",
     }
 }

@@ -73,7 +73,7 @@ pub(super) fn assert_near(hits: &[Hit], expected: &[(i64, f64)], tolerance: f64,
 
 #[test]
 fn any_course_of_puts_and_removals_answers_as_the_model() {
-    for (precision, tolerance) in [(Precision::Bf16, 0.003), (Precision::I8, 0.006)] {
+    for (precision, tolerance) in [(Precision::I16, 0.003), (Precision::I8, 0.006)] {
         let index = VectorIndex::new(48, &settings::Index { precision, ..settings() });
         let vectors = clustered(3_000, 48, 5);
         let mut model = BTreeMap::new();
@@ -204,13 +204,13 @@ fn a_budget_is_kept_with_eight_bits_then_by_reading_the_table() {
         index.fill().unwrap();
         index.memory().total()
     };
-    let (wide, narrow) = (bytes(Precision::Bf16), bytes(Precision::I8));
+    let (wide, narrow) = (bytes(Precision::I16), bytes(Precision::I8));
     assert!(narrow < wide);
     for (budget, state, precision) in [
-        (wide, State::Exact, Precision::Bf16),
+        (wide, State::Exact, Precision::I16),
         (wide - 1, State::Exact, Precision::I8),
         (narrow + 1_000, State::Exact, Precision::I8),
-        (narrow / 2, State::FromFile, Precision::Bf16),
+        (narrow / 2, State::FromFile, Precision::I16),
     ] {
         let index = VectorIndex::of(
             Arc::clone(&table) as Arc<dyn Source>,
@@ -242,7 +242,7 @@ fn a_budget_is_kept_with_eight_bits_then_by_reading_the_table() {
     }
     seen.dedup();
     let (exact, file) = (State::Exact, State::FromFile);
-    assert_eq!(seen, [(exact, Precision::Bf16), (exact, Precision::I8), (file, Precision::Bf16)]);
+    assert_eq!(seen, [(exact, Precision::I16), (exact, Precision::I8), (file, Precision::I16)]);
     assert_eq!(index.nearest(&vectors[5_500], 1, By::Document, Allowed::All).unwrap()[0].id, 5_500);
 }
 
@@ -282,7 +282,7 @@ fn recalled(hits: &[Hit], expected: &[(i64, f64)]) -> usize {
 
 #[test]
 fn a_graph_answers_as_the_model_through_any_course_of_events() {
-    for precision in [Precision::Bf16, Precision::I8] {
+    for precision in [Precision::I16, Precision::I8] {
         let index = graphed(None, 48, &settings::Index { precision, ..settings() });
         let vectors = clustered(1_500, 48, 5);
         let mut model = BTreeMap::new();
@@ -389,7 +389,7 @@ fn a_graph_stays_good_when_its_vectors_go_to_eight_bits() {
     let index = graphed(None, 64, &settings::Index { memory_budget: budget, ..settings() });
     index.put(&entries[..1_000]).unwrap();
     settle(&index);
-    assert_eq!((index.state(), index.precision()), (State::Graph, Precision::Bf16));
+    assert_eq!((index.state(), index.precision()), (State::Graph, Precision::I16));
     index.put(&entries[1_000..]).unwrap();
     assert_eq!((index.state(), index.precision()), (State::Graph, Precision::I8));
     for (id, vector) in (0..).zip(&vectors) {

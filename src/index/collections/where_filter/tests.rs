@@ -38,6 +38,15 @@ fn stored() -> (crate::db::Database, i64) {
 fn found(db: &Connection, collection: i64, filter: &Filter) -> String {
     let keys = reading::keys(db, collection, Some(filter), 0, None).unwrap();
     assert_eq!(reading::count(db, collection, Some(filter)).unwrap(), keys.len() as u64);
+    // The other ways of asking agree.
+    let set = reading::admitted(db, collection, filter).unwrap();
+    assert_eq!(set.iter().collect::<Vec<_>>(), keys, "{filter:?}");
+    let all = reading::keys(db, collection, None, 0, None).unwrap();
+    let held: Vec<i64> = all.into_iter().filter(|key| reading::holds(db, *key, filter).unwrap()).collect();
+    assert_eq!(held, keys, "{filter:?}");
+    for most in 0..keys.len() {
+        assert!(!reading::is_selective(db, collection, filter, most).unwrap(), "{filter:?}");
+    }
     let include = crate::index::collections::documents::Include { text: false, metadata: false, vector: false };
     keys.iter().map(|key| reading::document(db, *key, include).unwrap().unwrap().id).collect()
 }

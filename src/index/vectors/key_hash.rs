@@ -7,11 +7,11 @@ use std::{
 };
 
 /// A map by row key.
-pub(super) type KeyMap<V> = HashMap<i64, V, BuildHasherDefault<KeyHasher>>;
+pub type KeyMap<V> = HashMap<i64, V, BuildHasherDefault<KeyHasher>>;
 
 /// Of one number.
 #[derive(Debug, Default)]
-pub(super) struct KeyHasher(u64);
+pub struct KeyHasher(u64);
 
 impl Hasher for KeyHasher {
     fn write(&mut self, bytes: &[u8]) {
