@@ -94,7 +94,7 @@ pub struct OpenOptions {
     pub vector_precision: Option<String>,
     /// How many candidates the graph of vectors looks at, where there are so many that there is one: when a vector is
     /// added (4 to 4,096), and when one is searched for (1 to 4,096). More finds more, and takes longer. Default
-    /// 128 and 192.
+    /// 128, and for a search 64 among 20,000 vectors and 128 more with each factor of ten: 192 among 200,000.
     pub vector_expansion: Option<VectorExpansion>,
     /// Bytes of the tables' vectors in memory at most (1 MiB to 1 TiB). Above it they are kept as `'i8'`, above that each
     /// search reads them from the file, and `health()` says so. Collections together keep within as much again: those
@@ -274,7 +274,11 @@ fn vectors(given: &Fields<'_>, index: &mut Index) -> Result<()> {
     }
     if let Some(expansion) = given.read("vectorExpansion", |value| value.options(&["add", "search"]))? {
         set(&expansion, "add", 4..=4_096, "candidates", &mut index.expansion.add)?;
-        set(&expansion, "search", 1..=4_096, "candidates", &mut index.expansion.search)?;
+        let mut search = 0;
+        set(&expansion, "search", 1..=4_096, "candidates", &mut search)?;
+        if search > 0 {
+            index.expansion.search = Some(search);
+        }
     }
     set(given, "vectorMemoryBudget", 1 << 20..=1 << 40, "bytes", &mut index.memory_budget)
 }

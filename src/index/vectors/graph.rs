@@ -37,6 +37,7 @@ const NOWHERE: f32 = 4.0;
 /// A graph over some of the slots.
 pub struct Graph {
     index: Index,
+    expansion: Expansion,
     /// Searches at the same time: each takes one of the working memories that usearch was told to have.
     searches: Searches,
 }
@@ -47,7 +48,7 @@ impl Graph {
     /// # Errors
     /// `ERR_INTERNAL` where there is no memory for it.
     pub fn new(expansion: Expansion, capacity: usize) -> Result<Self> {
-        let mut graph = Self { index: empty(expansion)?, searches: Searches::new() };
+        let mut graph = Self { index: empty(expansion)?, expansion, searches: Searches::new() };
         u8::change_metric(&mut graph.index, Box::new(distance)).map_err(failed)?;
         graph.reserve(capacity)?;
         Ok(graph)
@@ -70,8 +71,7 @@ impl Graph {
             return Err(corrupt(format!("has {} nodes in place of {nodes}", index.size())));
         }
         index.change_expansion_add(expansion.add);
-        index.change_expansion_search(expansion.search);
-        let mut graph = Self { index, searches: Searches::new() };
+        let mut graph = Self { index, expansion, searches: Searches::new() };
         u8::change_metric(&mut graph.index, Box::new(distance)).map_err(failed)?;
         graph.reserve(nodes)?;
         Ok(graph)
@@ -88,6 +88,7 @@ impl Graph {
         if self.index.capacity() < capacity {
             return Err(failed(format!("no room for {capacity} slots")));
         }
+        self.index.change_expansion_search(self.expansion.search_among(capacity));
         Ok(())
     }
 
@@ -166,7 +167,7 @@ fn empty(expansion: Expansion) -> Result<Index> {
         quantization: ScalarKind::U8,
         connectivity: CONNECTIVITY,
         expansion_add: expansion.add,
-        expansion_search: expansion.search,
+        expansion_search: expansion.search_among(0),
         multi: false,
     })
     .map_err(failed)
@@ -251,7 +252,7 @@ mod tests {
     use super::{super::testing::*, *};
     use crate::settings::Precision;
 
-    const EXPANSION: Expansion = Expansion { add: 128, search: 64 };
+    const EXPANSION: Expansion = Expansion { add: 128, search: Some(64) };
 
     fn graph_of(vectors: &[Vec<f32>], precision: Precision) -> (Blocks, Graph) {
         let mut blocks = Blocks::new(vectors[0].len(), precision);

@@ -3,7 +3,7 @@
 use super::{Allowed, By, Hit, IdSet, blocks::Query, contents::Contents, graph::Graph, ranking::Ranking, slots::Slot};
 
 /// To go to single vectors costs about so many times what going through all of them in their order does.
-const SINGLE_COST: usize = 3;
+const SINGLE_COST: usize = 6;
 
 /// Documents at the edge of those that the graph is asked for, beside a quarter of them.
 const EDGE: usize = 8;
