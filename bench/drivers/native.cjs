@@ -8,13 +8,21 @@ const { prepare } = require('../data.cjs');
 const { modelFile } = require('../embedding/model.cjs');
 const { median } = require('../statistics.cjs');
 const { DIMENSIONS } = require('../vectors/data.cjs');
+const { graphBuilt, isBuilding } = require('../vectors/graph-thread.cjs');
+const { asWhere } = require('../vectors/metadata.cjs');
 
 // What the peers have as well: nothing is indexed or embedded beside it.
 const PARTS = ['store', 'queue'];
 
+// A collection of so many vectors has a graph; one of fewer never.
+const GRAPH_FROM = 20_000;
+
 module.exports = {
   title: 'claude-mem-native',
-  provides: ['queue', 'durable', 'claims', 'wake-up', 'store', 'open', 'vectors', 'embedding', 'embedding padded'],
+  provides: [
+    ...['queue', 'durable', 'claims', 'wake-up', 'store', 'open'],
+    ...['vectors', 'filters', 'embedding', 'embedding padded'],
+  ],
   unavailable: () => null,
 
   /** Opens the queue of a directory; `options` are those of openMemory. */
@@ -60,16 +68,26 @@ module.exports = {
     return { store: memory.store, pages: memory.pages, close: () => memory.dispose() };
   },
 
-  /** A collection of vectors that the caller hands over. */
-  async openVectors(directory) {
+  /** A collection of vectors that the caller hands over; `memory` is more of openMemory's options. */
+  async openVectors(directory, count, { memory: options = {} } = {}) {
     const model = { name: 'bench', dimensions: DIMENSIONS };
-    const memory = await openMemory({ dataDir: directory, parts: ['vectors'], embedder: 'external', model });
+    const own = { dataDir: directory, parts: ['vectors'], embedder: 'external', model };
+    const memory = await openMemory({ ...own, ...options });
     const collection = memory.vectors.collection('bench');
     return {
-      add: (first, vectors) =>
-        collection.upsert(vectors.map((vector, place) => ({ id: String(first + place), vector }))),
+      async add(first, vectors, metadata) {
+        await collection.upsert(
+          vectors.map((vector, place) => ({ id: String(first + place), vector, metadata: metadata?.[place] })),
+        );
+      },
       built: async () => {},
-      search: async (vector, k) => (await collection.query({ vector, k, include: [] })).map(({ id }) => Number(id)),
+      async search(vector, k, filter) {
+        const found = await collection.query({ vector, k, where: asWhere(filter), include: [] });
+        return found.map(({ id }) => Number(id));
+      },
+      // Until its graph is there a search compares every vector.
+      isExact: () => count < GRAPH_FROM || isBuilding(),
+      settled: graphBuilt,
       close: () => memory.dispose(),
     };
   },

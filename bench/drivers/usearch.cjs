@@ -11,10 +11,19 @@ module.exports = {
   provides: ['vectors'],
   unavailable: () => (requirePeer('usearch') ? null : 'usearch is not installed'),
 
-  async openVectors(directory) {
+  // Its default is 64.
+  expansions: [128, 192, 256, 384],
+
+  /** `expansion`: how many candidates a search looks at, in place of the default. */
+  async openVectors(directory, count, { expansion = 0 } = {}) {
     const { Index } = requirePeer('usearch');
     const file = path.join(directory, 'vectors.usearch');
-    const index = new Index({ dimensions: DIMENSIONS, metric: 'cos', quantization: 'bf16' });
+    const index = new Index({
+      dimensions: DIMENSIONS,
+      metric: 'cos',
+      quantization: 'bf16',
+      expansion_search: expansion, // 0 is the default
+    });
     const loads = fs.existsSync(file);
     if (loads) index.load(file);
     return {
