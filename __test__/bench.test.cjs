@@ -105,17 +105,18 @@ describe('figures', () => {
       repetition: 0,
       figures: { measures: { recall, latency }, process },
     });
-    const three = [...drivers, { id: 'other', title: 'other' }];
+    const tried = { id: 'native, expansion 32', of: 'native', title: 'mine, expansion 32' };
+    const four = [...drivers, tried, { id: 'other', title: 'other' }];
     const measures = {
       recall: { title: 'recall', unit: '', better: 'more' },
       latency: { title: 'one search', unit: 'µs', amongEqual: 'recall', wanted: { faster: 1 } },
     };
     const row = (cells) => {
-      const rows = rowsOf({ id: 't', variants: [{ title: '' }], measures }, three, cells);
+      const rows = rowsOf({ id: 't', variants: [{ title: '' }], measures }, four, cells);
       return rows.find(({ what, driverId }) => what === 'one search' && driverId === 'native');
     };
     const own = found('native', 0.99, 100);
-    const beside = row([own, found('peer', 0.9, 10), found('other', 0.99, 150)]);
+    const beside = row([own, found(tried.id, 1, 20), found('peer', 0.9, 10), found('other', 0.99, 150)]);
     assert.equal(beside.ratio, 1.5);
     assert.equal(beside.wanted, '≥ 1 × of other, met');
     assert.equal(row([own, found('peer', 0.995, 50), found('other', 0.99, 150)]).met, false);

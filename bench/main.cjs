@@ -102,7 +102,10 @@ function cellsOf(cell) {
 function withSettings(drivers, cells) {
   return drivers.flatMap((driver) => {
     const tried = new Map(cells.filter(({ of }) => of === driver.id).map((cell) => [cell.driver, cell.setting]));
-    return [driver, ...[...tried].map(([id, setting]) => ({ id, title: `${driver.title}, ${setting}` }))];
+    return [
+      driver,
+      ...[...tried].map(([id, setting]) => ({ id, of: driver.id, title: `${driver.title}, ${setting}` })),
+    ];
   });
 }
 

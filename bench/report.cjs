@@ -46,10 +46,9 @@ function bestOf(drivers, done, key, amongEqual) {
   };
   const own = middle('native', amongEqual);
   const equal = drivers
+    .filter(({ id, of }) => id !== 'native' && of !== 'native')
     .map(({ id, title }) => ({ id, title, least: middle(id, amongEqual), value: middle(id, key) }))
-    .filter(
-      ({ id, least, value }) => id !== 'native' && own !== null && least !== null && value !== null && least >= own,
-    );
+    .filter(({ least, value }) => own !== null && least !== null && value !== null && least >= own);
   return equal.sort((a, b) => a.value - b.value)[0];
 }
 

@@ -11,8 +11,8 @@ module.exports = {
   provides: ['vectors'],
   unavailable: () => (hnswlib() ? null : 'hnswlib-node is not installed'),
 
-  // Beside that of hnswlib's own examples.
-  expansions: [128, 192, 256, 384],
+  // Beside 64.
+  expansions: [32, 128, 192, 256],
 
   /** `expansion`: how many candidates a search looks at. */
   async openVectors(directory, capacity, { expansion = 64 } = {}) {

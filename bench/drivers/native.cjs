@@ -68,11 +68,18 @@ module.exports = {
     return { store: memory.store, pages: memory.pages, close: () => memory.dispose() };
   },
 
-  /** A collection of vectors that the caller hands over; `memory` is more of openMemory's options. */
-  async openVectors(directory, count, { memory: options = {} } = {}) {
+  // Its default is 192.
+  expansions: [32, 64, 128],
+
+  /**
+   * A collection of vectors that the caller hands over. `expansion`: how many candidates a search looks at, in place of
+   * the default; `memory`: more of openMemory's options.
+   */
+  async openVectors(directory, count, { expansion, memory: options = {} } = {}) {
     const model = { name: 'bench', dimensions: DIMENSIONS };
     const own = { dataDir: directory, parts: ['vectors'], embedder: 'external', model };
-    const memory = await openMemory({ ...own, ...options });
+    const looks = expansion ? { vectorExpansion: { search: expansion } } : {};
+    const memory = await openMemory({ ...own, ...looks, ...options });
     const collection = memory.vectors.collection('bench');
     return {
       async add(first, vectors, metadata) {
@@ -88,6 +95,13 @@ module.exports = {
       // Until its graph is there a search compares every vector.
       isExact: () => count < GRAPH_FROM || isBuilding(),
       settled: graphBuilt,
+      /** Bytes in memory by the module's own account, which is made up anew when something was written. */
+      async held() {
+        const [{ id, vector, metadata }] = await collection.get({ limit: 1, include: ['vector', 'metadata'] });
+        await collection.upsert([{ id, vector, metadata: metadata ?? undefined }]);
+        await collection.query({ vector, k: 1, include: [] });
+        return (await memory.health()).native.collectionBytes;
+      },
       close: () => memory.dispose(),
     };
   },

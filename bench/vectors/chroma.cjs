@@ -77,6 +77,7 @@ async function openElsewhere(directory) {
     ask,
     isExact: () => false,
     settled: async () => undefined,
+    held: async () => undefined,
     bytes: async () => (before === null ? undefined : (await resident()) - before),
     close,
   };

@@ -21,7 +21,8 @@ async function ask(vectors, asked, { rounds = 1, filter } = {}) {
 /**
  * Opens what was built and searches once: `{load, ask, settled, bytes, close}`. `load`: how long that took, ms;
  * `settled()` waits for what goes on in the background and resolves how long, ms (undefined where nothing does);
- * `bytes()`: resident memory above that before. A driver whose index is in another process measures there.
+ * `bytes()`: resident memory above that before; `held()`: what the driver itself says it holds, undefined where it does
+ * not. A driver whose index is in another process measures there.
  */
 async function openIndex(driver, directory, count, options = {}) {
   if (driver.openElsewhere) return driver.openElsewhere(directory, count, options);
@@ -41,6 +42,7 @@ async function openIndex(driver, directory, count, options = {}) {
       return performance.now() - startedAt - load;
     },
     bytes: async () => residentBytes() - before,
+    held: async () => vectors.held?.(),
     close: () => vectors.close(),
   };
 }
