@@ -98,6 +98,50 @@ describe('figures', () => {
     assert.match(row.wanted, /not known/);
   });
 
+  test('the best peer is the quickest of those that find as much', () => {
+    const found = (driver, recall, latency) => ({
+      variant: '',
+      driver,
+      repetition: 0,
+      figures: { measures: { recall, latency }, process },
+    });
+    const tried = { id: 'native, expansion 32', of: 'native', title: 'mine, expansion 32' };
+    const four = [...drivers, tried, { id: 'other', title: 'other' }];
+    const measures = {
+      recall: { title: 'recall', unit: '', better: 'more' },
+      latency: { title: 'one search', unit: 'µs', amongEqual: 'recall', wanted: { faster: 1 } },
+    };
+    const row = (cells) => {
+      const rows = rowsOf({ id: 't', variants: [{ title: '' }], measures }, four, cells);
+      return rows.find(({ what, driverId }) => what === 'one search' && driverId === 'native');
+    };
+    const own = found('native', 0.99, 100);
+    const beside = row([own, found(tried.id, 1, 20), found('peer', 0.9, 10), found('other', 0.99, 150)]);
+    assert.equal(beside.ratio, 1.5);
+    assert.equal(beside.wanted, '≥ 1 × of other, met');
+    assert.equal(row([own, found('peer', 0.995, 50), found('other', 0.99, 150)]).met, false);
+    assert.equal(row([own, found('peer', 0.9, 10)]).met, null);
+  });
+
+  test('a measure can be judged beside another one of the same cell', () => {
+    const measures = {
+      exact: { title: 'exact', unit: 'µs' },
+      filtered: { title: 'filtered', unit: 'µs', beside: 'exact', wanted: { faster: 1 } },
+    };
+    const filtered = (exact, value) => ({
+      variant: '',
+      driver: 'native',
+      repetition: 0,
+      figures: { measures: { exact, filtered: value }, process },
+    });
+    const row = (cell) =>
+      rowsOf({ id: 't', variants: [{ title: '' }], measures }, drivers, [cell]).find(({ what }) => what === 'filtered');
+    assert.equal(row(filtered(300, 100)).ratio, 3);
+    assert.equal(row(filtered(300, 100)).wanted, '≥ 1 × of exact, met');
+    assert.equal(row(filtered(300, 400)).met, false);
+    assert.equal(row(filtered(undefined, 400)).met, null);
+  });
+
   test('a driver that ends shows why', () => {
     const failed = { variant: '', driver: 'peer', repetition: 0, failure: 'ended: heap out of memory' };
     const rows = rowsOf(trial({ unit: 'µs' }), drivers, [cell('native', 0, 1), failed]);

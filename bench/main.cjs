@@ -5,6 +5,7 @@
 //   npm run bench                              everything; writes the table into README.md
 //   npm run bench -- cycle claim               the trials named, with those of their variants that take long
 //   npm run bench -- cycle --driver native     the drivers named
+//   npm run bench -- vectors --variant 200,000   the variants whose titles begin so
 //   --repetitions 3    how often each cell is run, long trials less often    --quick    tiny sizes, once: whether it runs, not how fast
 //   --no-peers         without packages of others, and without installing them
 //   --observations 500 how many of the reference database are used by the trials that index it
@@ -43,6 +44,7 @@ function readArguments() {
     allowPositionals: true,
     options: {
       driver: { type: 'string', multiple: true, default: [] },
+      variant: { type: 'string', multiple: true, default: [] },
       repetitions: { type: 'string' },
       observations: { type: 'string' },
       results: { type: 'string', default: path.join(__dirname, 'results') },
@@ -83,12 +85,39 @@ function runCell(trial, driver, variant, repetition, quick) {
   return { ...cell, failure };
 }
 
+/** The cells that one process gave figures of: a driver's own, and those of other settings that it tried. */
+function cellsOf(cell) {
+  const { others = [], ...figures } = cell.figures;
+  const tried = others.map(({ setting, measures }) => ({
+    ...cell,
+    driver: `${cell.driver}, ${setting}`,
+    setting,
+    of: cell.driver,
+    figures: { measures, process: figures.process },
+  }));
+  return [{ ...cell, figures }, ...tried];
+}
+
+/** The drivers, each followed by itself with the other settings that were tried. */
+function withSettings(drivers, cells) {
+  return drivers.flatMap((driver) => {
+    const tried = new Map(cells.filter(({ of }) => of === driver.id).map((cell) => [cell.driver, cell.setting]));
+    return [
+      driver,
+      ...[...tried].map(([id, setting]) => ({ id, of: driver.id, title: `${driver.title}, ${setting}` })),
+    ];
+  });
+}
+
 /** All cells of a trial. A cell that failed is not run again. */
-function runTrial(trial, drivers, { quick, repetitions, trials }) {
+function runTrial(trial, drivers, { quick, repetitions, trials, variant: titles }) {
   const cells = [];
-  // A trial that says how often is a long one.
-  const times = quick ? 1 : Math.min(Number(repetitions ?? REPETITIONS), trial.repetitions ?? Infinity);
-  for (const variant of trial.variants.filter(({ named }) => !named || trials.includes(trial.id))) {
+  const isWanted = ({ title, named }) =>
+    titles.length > 0 ? titles.some((text) => title.startsWith(text)) : !named || trials.includes(trial.id);
+  for (const variant of trial.variants.filter(isWanted)) {
+    // One that says how often is a long one.
+    const most = variant.repetitions ?? trial.repetitions ?? Infinity;
+    const times = quick ? 1 : Math.min(Number(repetitions ?? REPETITIONS), most);
     const out = new Set();
     const startedAt = performance.now();
     for (let repetition = 0; repetition < times; repetition += 1) {
@@ -98,7 +127,7 @@ function runTrial(trial, drivers, { quick, repetitions, trials }) {
       for (const driver of drivers.filter(({ id }) => !out.has(id))) {
         const cell = runCell(trial, driver, variant, repetition, quick);
         if (!cell?.figures) out.add(driver.id);
-        if (cell) cells.push(cell);
+        if (cell) cells.push(...(cell.figures ? cellsOf(cell) : [cell]));
       }
     }
   }
@@ -165,7 +194,7 @@ function main() {
     }
     const taking = present.filter((driver) => trial.accepts(driver));
     const mine = runTrial(trial, taking, wanted);
-    const rows = rowsOf(trial, taking, mine);
+    const rows = rowsOf(trial, withSettings(taking, mine), mine);
     cells.push(...mine);
     reports.push({ id: trial.id, title: trial.title, rows });
     process.stdout.write(plain(rows));
@@ -182,7 +211,8 @@ function main() {
     process.stdout.write(`not reached: ${what} (${driver}): ${sentence.replaceAll('**', '')}\n`);
 
   // A part of the trials or drivers would leave a table in which the rest is missing.
-  const whole = wanted.trials.length === 0 && wanted.driver.length === 0 && !wanted['no-peers'] && !wanted.quick;
+  const isPart = [wanted.trials, wanted.driver, wanted.variant].some((named) => named.length > 0);
+  const whole = !isPart && !wanted['no-peers'] && !wanted.quick;
   if (whole) {
     writeSection(path.join(__dirname, '../README.md'), markdown(host, reports));
     process.stdout.write('The table in README.md is of this run.\n');

@@ -26,18 +26,38 @@ function show(value) {
   return String(Number(value.toPrecision(3)));
 }
 
-/** Pairs of this driver's and the peer's values, repetition by repetition. */
-function pairs(mine, theirs, key) {
+/** Pairs of this driver's values and of what they are compared with, repetition by repetition. */
+function pairs(mine, theirs, key, otherKey) {
   return mine.flatMap((cell) => {
     const other = theirs.find(({ repetition }) => repetition === cell.repetition);
-    const [a, b] = [cell.figures.measures[key], other?.figures.measures[key]];
+    const [a, b] = [cell.figures.measures[key], other?.figures.measures[otherKey]];
     return a === undefined || b === undefined ? [] : [[a, b]];
   });
 }
 
+/**
+ * The driver that a measure with `amongEqual` is compared with: the quickest of the others that are not below `native` in
+ * that other measure. One that finds less is no match for what it takes.
+ */
+function bestOf(drivers, done, key, amongEqual) {
+  const middle = (id, of) => {
+    const values = done(id).map(({ figures }) => figures.measures[of]);
+    return values.length > 0 && !values.includes(undefined) ? median(values) : null;
+  };
+  const own = middle('native', amongEqual);
+  const equal = drivers
+    .filter(({ id, of }) => id !== 'native' && of !== 'native')
+    .map(({ id, title }) => ({ id, title, least: middle(id, amongEqual), value: middle(id, key) }))
+    .filter(({ least, value }) => own !== null && least !== null && value !== null && least >= own);
+  return equal.sort((a, b) => a.value - b.value)[0];
+}
+
 /** How `native` did: the sentence of what was wanted, and whether it was met. */
-function judge(wanted, { middle, ratio, above }, unit) {
-  if (wanted.faster) return { sentence: `≥ ${wanted.faster} ×`, met: ratio >= wanted.faster, known: ratio !== null };
+function judge(wanted, { middle, ratio, above, rival }, unit) {
+  if (wanted.faster) {
+    const of = rival ? ` of ${rival}` : '';
+    return { sentence: `≥ ${wanted.faster} ×${of}`, met: ratio >= wanted.faster, known: ratio !== null };
+  }
   if (wanted.above !== undefined) {
     const known = above !== null;
     const by = known ? `; is ${show(above)} ${unit}` : '';
@@ -45,6 +65,12 @@ function judge(wanted, { middle, ratio, above }, unit) {
   }
   if (wanted.atLeast) return { sentence: `≥ ${show(wanted.atLeast)}`, met: middle >= wanted.atLeast, known: true };
   return { sentence: `≤ ${wanted.atMost} ${unit}`, met: middle <= wanted.atMost, known: true };
+}
+
+/** What `native` is compared with, where that is not simply the trial's peer. */
+function rivalOf(trial, measure, best) {
+  if (measure.beside) return trial.measures[measure.beside].title;
+  return best?.title;
 }
 
 /** The rows of a trial: `cells` are its cells, `drivers` those that took part. */
@@ -66,17 +92,24 @@ function rowsOf(trial, drivers, cells) {
         }
         const figures = summary(mine.map((cell) => cell.figures.measures[key]));
         const wanted = { ...measure.wanted, ...variant.wanted?.[key] };
-        const peer = wanted.peer ?? measure.peer ?? trial.peer;
+        const best = measure.amongEqual && bestOf(drivers, done, key, measure.amongEqual);
+        const peer = measure.amongEqual ? best?.id : (wanted.peer ?? measure.peer ?? trial.peer);
         let [ratio, above] = [null, null];
-        if (peer && peer !== driver.id) {
-          const both = pairs(mine, done(peer), key);
+        // Beside another measure of the same cell, or beside the peer.
+        const other = measure.beside ? [mine, measure.beside] : peer && peer !== driver.id && [done(peer), key];
+        if (other) {
+          const both = pairs(mine, other[0], key, other[1]);
           const times = both.map(([a, b]) => (measure.better === 'more' ? a / b : b / a)).filter(Number.isFinite);
           if (times.length > 0 && peer !== 'idle') ratio = median(times);
           if (both.length > 0) above = median(both.map(([a, b]) => a - b));
         }
         const judged =
           driver.id === 'native' && Object.keys(wanted).length > 0
-            ? judge(wanted, { middle: figures.median, ratio, above }, measure.unit)
+            ? judge(
+                wanted,
+                { middle: figures.median, ratio, above, rival: rivalOf(trial, measure, best) },
+                measure.unit,
+              )
             : null;
         const processes = mine.map((cell) => cell.figures.process);
         const middle = (of) => median(processes.map((one) => one[of]));

@@ -11,14 +11,18 @@ module.exports = {
   provides: ['vectors'],
   unavailable: () => (hnswlib() ? null : 'hnswlib-node is not installed'),
 
-  async openVectors(directory, capacity) {
+  // Beside 64.
+  expansions: [32, 128, 192, 256],
+
+  /** `expansion`: how many candidates a search looks at. */
+  async openVectors(directory, capacity, { expansion = 64 } = {}) {
     const { HierarchicalNSW } = hnswlib();
     const file = path.join(directory, 'hnswlib.index');
     const index = new HierarchicalNSW('cosine', DIMENSIONS);
     const loads = fs.existsSync(file);
     if (loads) index.readIndexSync(file);
     else index.initIndex(capacity, 16, 200, 1);
-    index.setEf(64);
+    index.setEf(expansion);
     return {
       async add(first, vectors) {
         for (const [place, vector] of vectors.entries()) index.addPoint(Array.from(vector), first + place);

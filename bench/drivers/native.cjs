@@ -8,13 +8,21 @@ const { prepare } = require('../data.cjs');
 const { modelFile } = require('../embedding/model.cjs');
 const { median } = require('../statistics.cjs');
 const { DIMENSIONS } = require('../vectors/data.cjs');
+const { graphBuilt, isBuilding } = require('../vectors/graph-thread.cjs');
+const { asWhere } = require('../vectors/metadata.cjs');
 
 // What the peers have as well: nothing is indexed or embedded beside it.
 const PARTS = ['store', 'queue'];
 
+// A collection of so many vectors has a graph; one of fewer never.
+const GRAPH_FROM = 20_000;
+
 module.exports = {
   title: 'claude-mem-native',
-  provides: ['queue', 'durable', 'claims', 'wake-up', 'store', 'open', 'vectors', 'embedding', 'embedding padded'],
+  provides: [
+    ...['queue', 'durable', 'claims', 'wake-up', 'store', 'open'],
+    ...['vectors', 'filters', 'embedding', 'embedding padded'],
+  ],
   unavailable: () => null,
 
   /** Opens the queue of a directory; `options` are those of openMemory. */
@@ -60,16 +68,40 @@ module.exports = {
     return { store: memory.store, pages: memory.pages, close: () => memory.dispose() };
   },
 
-  /** A collection of vectors that the caller hands over. */
-  async openVectors(directory) {
+  // Its default is 192.
+  expansions: [32, 64, 128],
+
+  /**
+   * A collection of vectors that the caller hands over. `expansion`: how many candidates a search looks at, in place of
+   * the default; `memory`: more of openMemory's options.
+   */
+  async openVectors(directory, count, { expansion, memory: options = {} } = {}) {
     const model = { name: 'bench', dimensions: DIMENSIONS };
-    const memory = await openMemory({ dataDir: directory, parts: ['vectors'], embedder: 'external', model });
+    const own = { dataDir: directory, parts: ['vectors'], embedder: 'external', model };
+    const looks = expansion ? { vectorExpansion: { search: expansion } } : {};
+    const memory = await openMemory({ ...own, ...looks, ...options });
     const collection = memory.vectors.collection('bench');
     return {
-      add: (first, vectors) =>
-        collection.upsert(vectors.map((vector, place) => ({ id: String(first + place), vector }))),
+      async add(first, vectors, metadata) {
+        await collection.upsert(
+          vectors.map((vector, place) => ({ id: String(first + place), vector, metadata: metadata?.[place] })),
+        );
+      },
       built: async () => {},
-      search: async (vector, k) => (await collection.query({ vector, k, include: [] })).map(({ id }) => Number(id)),
+      async search(vector, k, filter) {
+        const found = await collection.query({ vector, k, where: asWhere(filter), include: [] });
+        return found.map(({ id }) => Number(id));
+      },
+      // Until its graph is there a search compares every vector.
+      isExact: () => count < GRAPH_FROM || isBuilding(),
+      settled: graphBuilt,
+      /** Bytes in memory by the module's own account, which is made up anew when something was written. */
+      async held() {
+        const [{ id, vector, metadata }] = await collection.get({ limit: 1, include: ['vector', 'metadata'] });
+        await collection.upsert([{ id, vector, metadata: metadata ?? undefined }]);
+        await collection.query({ vector, k: 1, include: [] });
+        return (await memory.health()).native.collectionBytes;
+      },
       close: () => memory.dispose(),
     };
   },

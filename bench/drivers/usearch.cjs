@@ -1,31 +1,6 @@
 'use strict';
-// The npm package usearch, with the precision that is this module's default.
+// usearch with the precision that is this module's default: 16 bits a number.
 
-const fs = require('node:fs');
-const path = require('node:path');
-const { DIMENSIONS } = require('../vectors/data.cjs');
-const { requirePeer } = require('../peers.cjs');
+const { usearchDriver } = require('../vectors/usearch.cjs');
 
-module.exports = {
-  title: 'usearch (npm)',
-  provides: ['vectors'],
-  unavailable: () => (requirePeer('usearch') ? null : 'usearch is not installed'),
-
-  async openVectors(directory) {
-    const { Index } = requirePeer('usearch');
-    const file = path.join(directory, 'vectors.usearch');
-    const index = new Index({ dimensions: DIMENSIONS, metric: 'cos', quantization: 'bf16' });
-    const loads = fs.existsSync(file);
-    if (loads) index.load(file);
-    return {
-      async add(first, vectors) {
-        for (const [place, vector] of vectors.entries()) index.add(BigInt(first + place), vector, 1);
-      },
-      async built() {
-        if (!loads) index.save(file);
-      },
-      search: async (query, k) => Array.from(index.search(query, k, 1).keys, Number),
-      close: async () => {},
-    };
-  },
-};
+module.exports = usearchDriver('usearch (npm)', 'bf16');

@@ -1,55 +1,27 @@
 'use strict';
-// The peers in Python: packages in a folder of their own beside the others, installed by pip when a trial needs them.
+// The embedding peers: the same model in Python's onnxruntime.
 
-const fs = require('node:fs');
 const path = require('node:path');
-const { spawn, spawnSync } = require('node:child_process');
+const { spawn } = require('node:child_process');
 const { once } = require('node:events');
+const { pythonPackages } = require('../python.cjs');
 const { VOCABULARY, modelFile } = require('./model.cjs');
 
-const FOLDER = path.join(__dirname, '../peers/python');
 const SCRIPT = path.join(__dirname, '../peers/embedding.py');
-// Exact, and without what they ask for beyond it: nothing of that is used here.
-const PACKAGES = [
-  'onnxruntime==1.32.0',
-  'tokenizers==0.23.3',
-  'numpy==2.4.6',
-  'flatbuffers==25.12.19',
-  'packaging==25.0',
-  'protobuf==6.33.0',
-];
-const COMMANDS = ['python3', 'python'];
-
-const env = { ...process.env, PYTHONPATH: FOLDER, PYTHONDONTWRITEBYTECODE: '1' };
-const runs = (command, args) => spawnSync(command, args, { env, stdio: 'ignore' }).status === 0;
-
-/** The command of a Python that has the packages, or undefined. */
-const python = () =>
-  fs.existsSync(FOLDER)
-    ? COMMANDS.find((command) => runs(command, ['-c', 'import numpy, onnxruntime, tokenizers']))
-    : undefined;
-
-/** Has pip install the packages where they are missing. Returns a sentence for what cannot take part. */
-function installPython() {
-  if (python()) return [];
-  const command = COMMANDS.find((name) => runs(name, ['-m', 'pip', '--version']));
-  if (!command) return ['the embedding peers: Python 3 with pip was not found'];
-  process.stdout.write('bench: installing onnxruntime for Python …\n');
-  // Made aside and renamed, so that an interrupted run leaves no half of it.
-  const making = `${FOLDER}.new`;
-  fs.rmSync(making, { recursive: true, force: true });
-  const quiet = ['--quiet', '--disable-pip-version-check', '--no-input', '--retries', '1', '--timeout', '15'];
-  const what = ['--only-binary', ':all:', '--no-deps', '--target', making, ...PACKAGES];
-  const child = spawnSync(command, ['-m', 'pip', 'install', ...quiet, ...what], { encoding: 'utf8' });
-  if (child.status !== 0) {
-    fs.rmSync(making, { recursive: true, force: true });
-    const said = child.stderr.trim().split('\n').slice(-4).join('\n  ');
-    return [`the embedding peers: pip could not install them:\n  ${said}`];
-  }
-  fs.rmSync(FOLDER, { recursive: true, force: true });
-  fs.renameSync(making, FOLDER);
-  return python() ? [] : ['the embedding peers: they were installed but cannot be imported'];
-}
+const { env, install, python } = pythonPackages({
+  title: 'onnxruntime for Python',
+  folder: path.join(__dirname, '../peers/python'),
+  imports: 'numpy, onnxruntime, tokenizers',
+  // Without what they ask for beyond it: nothing of that is used here.
+  what: [
+    'onnxruntime==1.32.0',
+    'tokenizers==0.23.3',
+    'numpy==2.4.6',
+    'flatbuffers==25.12.19',
+    'packaging==25.0',
+    'protobuf==6.33.0',
+  ],
+});
 
 /** Texts a second of processor time, of each kind, one way of embedding in a Python process of its own. */
 async function rates(way, texts, rounds) {
@@ -73,4 +45,4 @@ const pythonDriver = (title, way, provides) => ({
   embeddingRates: (directory, corpus, rounds) => rates(way, corpus(0), rounds),
 });
 
-module.exports = { installPython, pythonDriver };
+module.exports = { installPython: install, pythonDriver };

@@ -3,9 +3,6 @@
 // groups. Independent random numbers would be the wrong thing to measure with: in 384 dimensions all of them are about
 // equally far from each other, and no index can tell neighbours from strangers.
 
-const fs = require('node:fs');
-const path = require('node:path');
-
 const DIMENSIONS = 384;
 const LATENT = 32;
 const GROUPS = 300;
@@ -70,44 +67,9 @@ function* blocks(count) {
   }
 }
 
-function queries() {
-  return Array.from({ length: QUERIES }, source(3));
-}
+let made;
 
-/** The numbers of the exact nearest of each query among `count` vectors; computed once, then read from `folder`. */
-function neighbours(count, folder) {
-  const file = path.join(folder, `neighbours-${count}.json`);
-  try {
-    return JSON.parse(fs.readFileSync(file, 'utf8'));
-  } catch {
-    // Not there yet.
-  }
-  const wanted = queries();
-  const best = wanted.map(() => []);
-  for (const { first, vectors } of blocks(count)) {
-    for (const [at, query] of wanted.entries()) {
-      const found = best[at];
-      for (const [place, vector] of vectors.entries()) {
-        let dot = 0;
-        for (let i = 0; i < DIMENSIONS; i += 1) dot += query[i] * vector[i];
-        if (found.length < NEIGHBOURS || dot > found[found.length - 1].dot) {
-          found.push({ dot, id: first + place });
-          found.sort((a, b) => b.dot - a.dot);
-          found.length = Math.min(found.length, NEIGHBOURS);
-        }
-      }
-    }
-  }
-  const ids = best.map((found) => found.map(({ id }) => id));
-  fs.mkdirSync(folder, { recursive: true });
-  fs.writeFileSync(file, JSON.stringify(ids));
-  return ids;
-}
+/** What is searched for; made once a process. */
+const queries = () => (made ??= Array.from({ length: QUERIES }, source(3)));
 
-/** The share of the exact neighbours that were found. */
-function recall(found, exact) {
-  const hits = found.reduce((sum, ids, at) => sum + ids.filter((id) => exact[at].includes(id)).length, 0);
-  return hits / (exact.length * NEIGHBOURS);
-}
-
-module.exports = { DIMENSIONS, NEIGHBOURS, blocks, neighbours, queries, recall };
+module.exports = { DIMENSIONS, NEIGHBOURS, blocks, queries };
