@@ -52,7 +52,7 @@ pub struct Index {
     pub precision: Precision,
     /// Candidates that the graph looks at when a vector is added, and when one is searched for.
     pub expansion: Expansion,
-    /// Bytes of vectors in memory at most: above it they are kept as `i8`, above that answers come from the file.
+    /// Bytes of vectors in memory at most: above it they are kept as `i8`, above that without a graph, above that answers come from the file.
     pub memory_budget: usize,
 }
 

@@ -96,9 +96,9 @@ pub struct OpenOptions {
     /// added (4 to 4,096), and when one is searched for (1 to 4,096). More finds more, and takes longer. Default
     /// 128, and for a search 64 among 20,000 vectors and 128 more with each factor of ten: 192 among 200,000.
     pub vector_expansion: Option<VectorExpansion>,
-    /// Bytes of the tables' vectors in memory at most (1 MiB to 1 TiB). Above it they are kept as `'i8'`, above that each
-    /// search reads them from the file, and `health()` says so. Collections together keep within as much again: those
-    /// that were searched longest ago go first. Default 512 MiB.
+    /// Bytes of the tables' vectors in memory at most (1 MiB to 1 TiB). Above it they are kept as `'i8'`, above that
+    /// without a graph, above that each search reads them from the file; `health()` says which. Collections together keep
+    /// within as much again: those that were searched longest ago go first. Default 512 MiB.
     pub vector_memory_budget: Option<f64>,
     /// Who makes vectors of texts: `'local'`, a model in this process, or `'external'`, you: `vectors.pending()` says which
     /// are wanted, `vectors.put()` takes them, and a call that would embed a text answers `ERR_NO_MODEL`. Default

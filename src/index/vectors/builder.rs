@@ -130,7 +130,7 @@ impl Shared {
             contents.under_construction = targets.len() * graph::NODE_BYTES;
             targets
         };
-        let graph = Graph::new(self.settings.expansion, targets.len() + targets.len() / 8)?;
+        let graph = Graph::new(self.settings.expansion, Graph::room_for(targets.len()))?;
         let mut known = vec![0_u64; targets.iter().max().map_or(0, |&slot| slot as usize / 64 + 1)];
         for slot in targets {
             if self.builder.is_stopped() {
@@ -151,7 +151,7 @@ impl Shared {
         let mut contents = self.write();
         if contents.building {
             contents.replace_graph(graph, knows);
-            if !contents.keep_within(self.settings.memory_budget) {
+            if !contents.keep_within_budget() {
                 self.give_up_memory(&mut contents);
             }
         }
@@ -171,7 +171,7 @@ impl Shared {
             let needed = graph.len() + batch.len();
             if needed > graph.capacity() {
                 // Exclusive: usearch moves what searches read.
-                graph.reserve(needed + needed / 8)?;
+                graph.reserve(Graph::room_for(needed))?;
             }
         }
         let mut added = Vec::with_capacity(batch.len());
@@ -192,7 +192,7 @@ impl Shared {
             added.iter().for_each(|&slot| contents.slots.index(slot));
             let slots = &contents.slots;
             contents.recent.retain(|&slot| slots.state(slot) == Slot::Pending);
-            if !contents.keep_within(self.settings.memory_budget) {
+            if !contents.keep_within_budget() {
                 self.give_up_memory(contents);
             }
         }

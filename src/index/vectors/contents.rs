@@ -32,10 +32,14 @@ pub struct Contents {
     pub failure: Option<Error>,
     /// From so many documents on there is a graph.
     threshold: usize,
+    /// Bytes that all of it may have.
+    budget: usize,
+    /// So many documents were too many for a graph within the budget.
+    too_many: usize,
 }
 
 impl Contents {
-    pub fn new(dimensions: usize, precision: Precision, threshold: usize) -> Self {
+    pub fn new(dimensions: usize, precision: Precision, threshold: usize, budget: usize) -> Self {
         Self {
             loaded: true,
             slots: Slots::default(),
@@ -46,12 +50,14 @@ impl Contents {
             recent: Vec::new(),
             failure: None,
             threshold,
+            budget,
+            too_many: usize::MAX,
         }
     }
 
     /// The same without anything in it.
     pub fn emptied(&self, precision: Precision) -> Self {
-        let mut empty = Self::new(self.blocks.dimensions(), precision, self.threshold);
+        let mut empty = Self::new(self.blocks.dimensions(), precision, self.threshold, self.budget);
         empty.loaded = self.loaded;
         empty
     }
@@ -64,13 +70,30 @@ impl Contents {
         }
     }
 
-    /// Goes to 8 bits a number where that is needed to keep within a budget. Answers whether it is kept.
-    pub fn keep_within(&mut self, budget: usize) -> bool {
-        if self.memory().total() > budget {
-            // The graph stays good: it knows slots, and distances change by rounding only.
+    /// Goes to 8 bits a number where that is needed to keep within the budget, then without a graph: to compare all that
+    /// is in memory is quicker than to read a table. Answers whether it is kept.
+    pub fn keep_within_budget(&mut self) -> bool {
+        if self.memory().total() > self.budget {
+            // The graph stays good: it knows slots, and it was built by the upper bits.
             self.blocks.shrink_to_i8();
         }
-        self.memory().total() <= budget
+        if self.memory().total() > self.budget && self.is_graphed() {
+            self.too_many = self.slots.live();
+            self.compact();
+        }
+        self.memory().total() <= self.budget
+    }
+
+    /// Whether there would be room for a graph, with 8 bits a number at least.
+    fn has_room_for_graph(&self) -> bool {
+        let (documents, memory) = (self.slots.live(), self.memory());
+        let vectors = match self.blocks.precision() {
+            Precision::I16 => memory.vectors / 2,
+            Precision::I8 => memory.vectors,
+        };
+        // Built again with every document that comes it would be let go again with the next.
+        documents < self.too_many - self.too_many / 8
+            && vectors + memory.maps + Graph::bytes_of(documents, Graph::room_for(documents)) <= self.budget
     }
 
     pub fn put(&mut self, id: i64, group: i64, unit: &[f32]) -> Result<()> {
@@ -119,7 +142,7 @@ impl Contents {
             return None;
         }
         if self.graph.is_none() {
-            return (live >= self.threshold).then_some(Work::Build);
+            return (live >= self.threshold && self.has_room_for_graph()).then_some(Work::Build);
         }
         if live < self.threshold / 2 || self.slots.holes() * 2 > self.slots.len() {
             return Some(Work::Compact);

@@ -105,9 +105,18 @@ impl Graph {
     /// Bytes in memory, about. What usearch says counts whole arenas, most of which it has not touched, and walks
     /// through all nodes to say more.
     pub fn bytes(&self) -> usize {
+        Self::bytes_of(self.len(), self.index.capacity())
+    }
+
+    /// The same of one with so many nodes, and room for so many.
+    pub const fn bytes_of(nodes: usize, capacity: usize) -> usize {
         // Beside the nodes: where each is, where its slot number is, and a hash table from keys to nodes.
-        let capacity = self.index.capacity();
-        self.len() * NODE_BYTES + capacity * 2 * size_of::<usize>() + (capacity * 4 / 3).next_power_of_two() * 16
+        nodes * NODE_BYTES + capacity * 2 * size_of::<usize>() + (capacity * 4 / 3).next_power_of_two() * 16
+    }
+
+    /// The room that one of so many slots is given: some for those to come.
+    pub const fn room_for(slots: usize) -> usize {
+        slots + slots / 8
     }
 
     /// Adds a slot, once. Searches may run; only one thread adds.

@@ -190,7 +190,7 @@ impl VectorIndex {
         threshold: usize,
     ) -> Self {
         let dimensions = dimensions.clamp(1, vector::MAX_DIMENSIONS);
-        let mut contents = Contents::new(dimensions, settings.precision, threshold);
+        let mut contents = Contents::new(dimensions, settings.precision, threshold, settings.memory_budget);
         contents.loaded = source.is_none();
         Self {
             shared: Arc::new(Shared {
@@ -219,11 +219,11 @@ impl VectorIndex {
             if fits {
                 vector::read_blob(row.blob, &mut vector)?;
                 filled.put(row.id, row.group, &vector)?;
-                fits = !filled.slots.len().is_multiple_of(1_024) || filled.keep_within(shared.settings.memory_budget);
+                fits = !filled.slots.len().is_multiple_of(1_024) || filled.keep_within_budget();
             }
             Ok(())
         })?;
-        filled.loaded = fits && filled.keep_within(shared.settings.memory_budget);
+        filled.loaded = fits && filled.keep_within_budget();
         if !filled.loaded {
             filled = filled.emptied(shared.settings.precision);
         }
@@ -255,7 +255,7 @@ impl VectorIndex {
         for (entry, unit) in entries.iter().zip(&units) {
             contents.put(entry.id, entry.group, unit)?;
         }
-        if !contents.keep_within(self.shared.settings.memory_budget) {
+        if !contents.keep_within_budget() {
             self.shared.give_up_memory(&mut contents);
         }
         drop(contents);

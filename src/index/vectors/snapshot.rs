@@ -186,7 +186,7 @@ impl VectorIndex {
                     filled.put(row.id, row.group, &vector)?;
                 }
                 rows += 1;
-                fits = !rows.is_multiple_of(1_024) || filled.keep_within(shared.settings.memory_budget);
+                fits = !rows.is_multiple_of(1_024) || filled.keep_within_budget();
             }
             Ok(())
         })?;
@@ -210,7 +210,7 @@ impl VectorIndex {
         }
         filled.graph = Some(graph);
         filled.recent = filled.slots.all(Slot::Pending).collect();
-        if !filled.keep_within(shared.settings.memory_budget) {
+        if !filled.keep_within_budget() {
             return Err(refused("is of more vectors than vectorMemoryBudget allows"));
         }
         filled.loaded = true;

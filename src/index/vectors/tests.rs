@@ -385,7 +385,8 @@ fn a_graph_stays_good_when_its_vectors_go_to_eight_bits() {
     let index = graphed(None, 64, &settings());
     index.put(&entries[..1_000]).unwrap();
     settle(&index);
-    let budget = index.memory().total() + 1_000;
+    // The next block of vectors is more than that with 16 bits a number, not with 8.
+    let budget = index.memory().total() + 40_000;
     let index = graphed(None, 64, &settings::Index { memory_budget: budget, ..settings() });
     index.put(&entries[..1_000]).unwrap();
     settle(&index);
@@ -395,6 +396,63 @@ fn a_graph_stays_good_when_its_vectors_go_to_eight_bits() {
     for (id, vector) in (0..).zip(&vectors) {
         assert_eq!(index.nearest(vector, 1, By::Document, Allowed::All).unwrap()[0].id, id);
     }
+}
+
+#[test]
+fn more_than_a_budget_goes_to_eight_bits_then_without_a_graph_then_to_the_table() {
+    let (table, vectors) = (Arc::new(Table::default()), clustered(16_000, 64, 9));
+    for (id, vector) in (0..).zip(&vectors[..4_000]) {
+        table.put(id, id, vector);
+    }
+    let source = || Some(Arc::clone(&table) as Arc<dyn Source>);
+    let whole = graphed(source(), 64, &settings());
+    whole.fill().unwrap();
+    settle(&whole);
+    let Memory { vectors: of_vectors, graph, maps } = whole.memory();
+    for (budget, state, precision) in [
+        (of_vectors + graph + maps, State::Graph, Precision::I16),
+        (of_vectors / 2 + graph + maps, State::Graph, Precision::I8),
+        (of_vectors / 2 + graph + maps - 1, State::Exact, Precision::I16),
+        (of_vectors / 2 + maps, State::Exact, Precision::I8),
+        (of_vectors / 2, State::FromFile, Precision::I16),
+    ] {
+        let index = graphed(source(), 64, &settings::Index { memory_budget: budget, ..settings() });
+        index.fill().unwrap();
+        settle(&index);
+        assert_eq!((index.state(), index.precision()), (state, precision), "{budget}");
+        assert!(index.memory().total() <= budget, "{budget}: {:?}", index.memory());
+        assert_eq!(index.nearest(&vectors[17], 1, By::Document, Allowed::All).unwrap()[0].id, 17);
+    }
+    // The same while it grows.
+    let budget = whole.memory().total() + 1_000;
+    let index = graphed(source(), 64, &settings::Index { memory_budget: budget, ..settings() });
+    index.fill().unwrap();
+    settle(&index);
+    let mut seen = vec![(index.state(), index.precision())];
+    for (id, vector) in (4_000..).zip(&vectors[4_000..]) {
+        table.put(id, id, vector);
+        index.put(&[Entry { id, group: id, vector }]).unwrap();
+        if id % 500 == 0 {
+            settle(&index);
+            assert!(index.memory().total() <= budget, "{id}: {:?}", index.memory());
+            assert_eq!(index.nearest(vector, 1, By::Document, Allowed::All).unwrap()[0].id, id);
+            seen.push((index.state(), index.precision()));
+        }
+        if index.state() == State::FromFile {
+            break;
+        }
+    }
+    seen.push((index.state(), index.precision()));
+    seen.dedup();
+    assert_eq!(
+        seen,
+        [
+            (State::Graph, Precision::I16),
+            (State::Graph, Precision::I8),
+            (State::Exact, Precision::I8),
+            (State::FromFile, Precision::I16)
+        ]
+    );
 }
 
 #[test]
