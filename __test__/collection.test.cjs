@@ -63,8 +63,14 @@ test('documents are stored, found, read, counted and removed', async (t) => {
   assert.deepEqual(await notes.upsert(circle(20)), { stored: 20, owed: 0, reason: null });
   const collectionBytes = async () => (await memory.health()).native.collectionBytes;
   assert.equal(await collectionBytes(), 0, 'nothing is in memory before the first search');
+  const inMemory = async () => {
+    const [{ answers, precision, memoryBytes }] = await memory.vectors.collections();
+    return [answers, precision, memoryBytes === (await collectionBytes())];
+  };
+  assert.deepEqual(await inMemory(), ['fromFile', null, true]);
   const found = await notes.query({ vector: new Float32Array([2, 0]), k: 3 });
   assert.ok((await collectionBytes()) > 0);
+  assert.deepEqual(await inMemory(), ['exact', 'i16', true]);
   assert.deepEqual(ids(found), ['0', '1', '2']);
   assert.deepEqual(found[1].metadata, { number: 1, even: false, name: 'n1' });
   assert.equal(found[1].text, 'note 1');
@@ -97,9 +103,20 @@ test('documents are stored, found, read, counted and removed', async (t) => {
   assert.deepEqual(ids(await again.vectors.collection('notes').query({ vector: [1, 0], k: 3 })), ['1', '5', '7']);
   const [listed] = await again.vectors.collections();
   assert.ok(Date.now() - listed.createdAtEpoch < 600_000);
+  assert.ok(listed.memoryBytes > 0);
   assert.deepEqual(
-    { ...listed, createdAtEpoch: 0 },
-    { name: 'notes', count: 10, owed: 0, dimensions: 2, model: null, createdAtEpoch: 0 },
+    { ...listed, createdAtEpoch: 0, memoryBytes: 0 },
+    {
+      name: 'notes',
+      count: 10,
+      owed: 0,
+      dimensions: 2,
+      model: null,
+      createdAtEpoch: 0,
+      answers: 'exact',
+      precision: 'i16',
+      memoryBytes: 0,
+    },
   );
   assert.ok((await again.health()).native.collectionBytes > 0);
   assert.equal(await again.vectors.dropCollection('notes'), true);

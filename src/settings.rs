@@ -65,6 +65,17 @@ pub enum Precision {
     I8,
 }
 
+impl Precision {
+    /// What options and `status` call it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::I16 => "i16",
+            Self::I8 => "i8",
+        }
+    }
+}
+
 /// How much the graph looks at: more is slower and finds more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expansion {

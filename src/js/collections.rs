@@ -6,7 +6,7 @@ use napi::{Env, Unknown};
 use napi_derive::napi;
 
 use super::{
-    answer::{Answer, object_answer},
+    answer::{Answer, IntoAnswer},
     arguments::Argument,
     call::{Pending, Promised, immediate, promise},
     collection::{Collection, collection_name},
@@ -16,16 +16,28 @@ use super::{
 use crate::{
     index::collections::{Listed, documents::DIMENSIONS},
     reply::Reply,
+    settings::Precision,
 };
 
-object_answer!(Listed {
-    name: "name",
-    count: "count",
-    owed: "owed",
-    dimensions: "dimensions",
-    model: "model",
-    created_at_epoch: "createdAtEpoch",
-});
+impl IntoAnswer for Listed {
+    fn into_answer(self) -> Answer {
+        let Self { name, count, owed, dimensions, model, created_at_epoch, in_memory } = self;
+        Answer::object(
+            &["name", "count", "owed", "dimensions", "model", "createdAtEpoch", "answers", "precision", "memoryBytes"],
+            [
+                name.into_answer(),
+                count.into_answer(),
+                owed.into_answer(),
+                dimensions.into_answer(),
+                model.into_answer(),
+                created_at_epoch.into_answer(),
+                in_memory.answers.as_str().into_answer(),
+                in_memory.precision.map(Precision::as_str).into_answer(),
+                in_memory.bytes.into_answer(),
+            ],
+        )
+    }
+}
 
 /// A collection, as it is listed.
 #[napi(object, object_from_js = false, use_nullable = true)]
@@ -43,6 +55,16 @@ pub struct CollectionInfo {
     pub model: Option<String>,
     /// When it was made, epoch ms.
     pub created_at_epoch: f64,
+    /// How a search of it is answered at present: `'exact'`, every vector in memory is compared; `'graph'`, by a graph above
+    /// them; `'rebuilding'`, exactly until that graph is there; `'fromFile'`, read from the file: before the first search
+    /// has read them, while it does, and where they would be more than `vectorMemoryBudget`.
+    #[napi(ts_type = "'exact' | 'graph' | 'rebuilding' | 'fromFile'")]
+    pub answers: String,
+    /// How its vectors are kept in memory; null where none are.
+    #[napi(ts_type = "'i16' | 'i8' | null")]
+    pub precision: Option<String>,
+    /// Bytes of its vectors in memory, with their graph.
+    pub memory_bytes: f64,
 }
 
 /// Options of `createCollection`.

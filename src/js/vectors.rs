@@ -28,7 +28,6 @@ use crate::{
         nearest::{NEAREST, Near, To},
         request::{Kinds, MOST},
     },
-    settings::Precision,
 };
 
 /// Documents that one call of `pending` hands out, where it says nothing; and at most.
@@ -137,11 +136,7 @@ impl From<Status> for VectorsStatus {
                 .other_model
                 .map(|model| OtherModel { name: model.name, dimensions: model.dimensions as f64 }),
             answers: status.answers.as_str().to_owned(),
-            precision: match status.precision {
-                Precision::I16 => "i16",
-                Precision::I8 => "i8",
-            }
-            .to_owned(),
+            precision: status.precision.as_str().to_owned(),
             in_memory: status.in_memory as f64,
             vector_bytes: status.memory.vectors as f64,
             graph_bytes: status.memory.graph as f64,

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    index::vectors::{Allowed, By, Entry, VectorIndex, vector},
+    index::vectors::{Allowed, By, Entry, State, VectorIndex, vector},
     settings::{self, Precision},
 };
 
@@ -65,6 +65,17 @@ pub struct Found {
     pub distance: f32,
 }
 
+/// How the vectors of a collection are in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InMemory {
+    /// How searches are answered.
+    pub answers: State,
+    /// How they are kept; `None` where none are.
+    pub precision: Option<Precision>,
+    /// Bytes of them.
+    pub bytes: usize,
+}
+
 /// See the module.
 pub struct Loaded {
     settings: settings::Index,
@@ -78,11 +89,22 @@ struct One {
     /// Which search it was used by last.
     used: AtomicU64,
     bytes: AtomicUsize,
-    state: RwLock<Option<State>>,
+    state: RwLock<Option<Contents>>,
+}
+
+impl One {
+    /// Bytes at present; while it is read, or caught up, those before. A graph grows in the background.
+    fn bytes(&self) -> usize {
+        if let Ok(state) = self.state.try_read() {
+            let bytes = state.as_ref().and_then(|state| state.index.as_ref()).map_or(0, |index| index.memory().total());
+            self.bytes.store(bytes, Ordering::Relaxed);
+        }
+        self.bytes.load(Ordering::Relaxed)
+    }
 }
 
 /// Its vectors, as they were committed at one moment.
-struct State {
+struct Contents {
     space: Space,
     revision: i64,
     /// [`Info::removed`] when it was read.
@@ -129,7 +151,7 @@ impl Loaded {
             };
             let caught_up = match state.take() {
                 Some(known) if known.can_catch_up(&info) => known.caught_up(&transaction, &info, &self.settings),
-                _ => State::read(&transaction, &info, &self.settings),
+                _ => Contents::read(&transaction, &info, &self.settings),
             }?;
             // Where that has failed nothing is in memory, and the next search reads it again.
             let state = state.insert(caught_up);
@@ -147,20 +169,33 @@ impl Loaded {
     /// Bytes of all.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.lock().values().map(|one| one.bytes.load(Ordering::Relaxed)).sum()
+        self.lock().values().map(|one| one.bytes()).sum()
+    }
+
+    /// How the vectors of a collection are in memory.
+    #[must_use]
+    pub fn in_memory(&self, id: i64) -> InMemory {
+        let one = self.lock().get(&id).map(Arc::clone);
+        one.and_then(|one| {
+            let state = one.state.try_read().ok()?;
+            let index = state.as_ref()?.index.as_ref()?;
+            let (answers, precision) = (index.state(), Some(index.precision()));
+            Some(InMemory { answers, precision, bytes: index.memory().total() })
+        })
+        .unwrap_or(InMemory { answers: State::FromFile, precision: None, bytes: 0 })
     }
 
     /// Lets those go that were searched longest ago, but not `id`.
     fn keep_within(&self, id: i64) {
         let mut all = self.lock();
         loop {
-            let bytes: usize = all.values().map(|one| one.bytes.load(Ordering::Relaxed)).sum();
+            let bytes: usize = all.values().map(|one| one.bytes()).sum();
             if bytes <= self.settings.memory_budget {
                 return;
             }
             let oldest = all
                 .iter()
-                .filter(|(other, one)| **other != id && one.bytes.load(Ordering::Relaxed) > 0)
+                .filter(|(other, one)| **other != id && one.bytes() > 0)
                 .min_by_key(|(_, one)| one.used.load(Ordering::Relaxed))
                 .map(|(other, _)| *other);
             let Some(oldest) = oldest else { return };
@@ -173,7 +208,7 @@ impl Loaded {
     }
 }
 
-impl State {
+impl Contents {
     fn read(db: &Connection, info: &Info, settings: &settings::Index) -> Result<Self> {
         let space = info.space.clone();
         let mut read = Self {

@@ -35,7 +35,7 @@ use serde_json::json;
 pub use self::{
     documents::{Document, Include, Metadata, NewDocument, Scalar},
     files::only_the_owner,
-    loaded::Found,
+    loaded::{Found, InMemory},
     where_filter::Filter,
 };
 use self::{
@@ -98,6 +98,8 @@ pub struct Listed {
     pub model: Option<String>,
     /// When it was made, epoch ms.
     pub created_at_epoch: i64,
+    /// How its vectors are in memory.
+    pub in_memory: InMemory,
 }
 
 /// Near to what.
@@ -296,7 +298,9 @@ impl Collections {
 
     /// Lists the collections, by name.
     pub fn list(&self, reply: Reply<Vec<Listed>>) {
-        let read = |db: &Connection| {
+        let loaded = Arc::clone(&self.shared);
+        let read = move |db: &Connection| {
+            let loaded = &loaded.loaded;
             let transaction = db.unchecked_transaction()?;
             let listed = reading::all(&transaction)?.into_iter().map(|info| {
                 let (count, owed) = reading::counts(&transaction, info.id)?;
@@ -307,6 +311,7 @@ impl Collections {
                     model: info.space.model().map(model_name),
                     name: info.name,
                     created_at_epoch: info.created_at_epoch,
+                    in_memory: loaded.in_memory(info.id),
                 })
             });
             listed.collect()
