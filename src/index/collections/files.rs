@@ -8,7 +8,7 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::{format, reading};
+use super::{format, graph_file::GraphFiles, reading};
 use crate::{
     db::{
         Budget, Holding, Opened, Readers, Source, Writer,
@@ -53,6 +53,9 @@ impl Files {
             if connection::has_content(&path)? {
                 let db = format::open(&path, secure_delete)?;
                 behind = connection::naming(&path, || is_behind(&db, identity))?;
+                connection::naming(&path, || GraphFiles::new(settings).tidy(Some(&db)))?;
+            } else {
+                GraphFiles::new(settings).tidy(None)?;
             }
             // Closed again: a connection is only ever closed on a thread that may wait for the disk.
             let source = Source::on_demand(move |_| format::open(&path, secure_delete).map(Opened::File));

@@ -2,8 +2,10 @@
 //!
 //! - `collections`: `dimensions` numbers in each vector. `model` is the identity of the model that makes them of texts,
 //!   as JSON; NULL where every vector is the caller's own. `probes` is what that model makes of a few fixed texts, by
-//!   which another of the same name is told from it: little-endian floats; NULL before the first vector. `revision` grows with each write to its documents, `removed`
-//!   by the vectors that a write has taken away: whoever has vectors in memory looks there.
+//!   which another of the same name is told from it: little-endian floats; NULL before the first vector. `revision`
+//!   grows with each write to its documents, `removed` by the vectors that a write has taken away: whoever has vectors
+//!   in memory looks there. `snapshot` says of the file with the graph of its vectors what it has to be, as JSON; NULL
+//!   where there never was one. The file may be missing.
 //! - `documents`: `key` is never used again, also not for another document of the same id. `revision` is that of the
 //!   collection when it was last written. `given` says that the vector is the caller's own, `owed` that it is not made
 //!   yet. The text stands last: what comes before it is read without its overflow pages.
@@ -20,7 +22,7 @@ use crate::{
 };
 
 /// `STEPS[n]` makes format n + 1 out of format n. A step that was released never changes.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     "CREATE TABLE collections(
        id INTEGER PRIMARY KEY AUTOINCREMENT,
        name TEXT NOT NULL UNIQUE,
@@ -54,6 +56,7 @@ const STEPS: [&str; 2] = [
        key INTEGER NOT NULL,
        PRIMARY KEY(collection, name, type, value, key)) WITHOUT ROWID;",
     "ALTER TABLE collections ADD COLUMN probes BLOB;",
+    "ALTER TABLE collections ADD COLUMN snapshot TEXT;",
 ];
 
 /// The tables.

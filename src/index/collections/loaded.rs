@@ -4,6 +4,8 @@
 //! whichever process: the search, and the documents that it answers, are of one read transaction. What was deleted
 //! since is found out when its document is looked for, and does not appear either.
 //!
+//! From `THRESHOLD` vectors on a graph finds them, which is kept in a file between two opens: [`super::graph_file`].
+//!
 //! Together they keep within `vectorMemoryBudget`: those that were searched longest ago go first, and one that is too
 //! large by itself is read from its table for each search.
 
@@ -11,7 +13,7 @@ use std::{
     collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -20,6 +22,7 @@ use rusqlite::Connection;
 use super::{
     documents::{Document, Include},
     filter_sets::{Admitted, FilterSets},
+    graph_file::{GraphFiles, Read},
     reading::{self, Info},
     scan::{self, Near},
     storage::Space,
@@ -28,7 +31,7 @@ use super::{
 use crate::{
     error::Result,
     index::vectors::{Allowed, By, Entry, State, VectorIndex, vector},
-    settings::{self, Precision},
+    settings::{self, Precision, Settings},
 };
 
 /// Candidates beyond those that are asked for (and half as many again): some may be gone, and with 8 bits a number they are
@@ -40,6 +43,11 @@ const MANY: usize = 2_000;
 const BATCH: usize = 512;
 /// Vectors that may have been taken away unseen before a collection is read again, where they are a quarter of it.
 const REMOVED: i64 = 1_000;
+/// A graph that was saved is saved again once this share of it has changed: until then what is read of it is mended in
+/// seconds.
+const CHANGED_SHARE: usize = 32;
+/// In [`One::changed`]: it was never saved.
+const NEVER: usize = usize::MAX;
 
 /// What is searched for.
 #[derive(Debug)]
@@ -79,8 +87,29 @@ pub struct InMemory {
 /// See the module.
 pub struct Loaded {
     settings: settings::Index,
+    files: GraphFiles,
     all: Mutex<HashMap<i64, Arc<One>>>,
     searches: AtomicU64,
+    /// Whether a graph has come to be worth a file since that was asked.
+    news: AtomicBool,
+}
+
+/// A collection whose graph, if it has one, is worth a file.
+pub struct Unsaved {
+    /// Which.
+    pub id: i64,
+    /// What makes its vectors.
+    pub space: Space,
+    /// Its vectors.
+    pub index: Arc<VectorIndex>,
+    one: Arc<One>,
+}
+
+impl Unsaved {
+    /// It could not be saved: it is as if it never had been.
+    pub fn failed(&self) {
+        self.one.changed.store(NEVER, Ordering::Relaxed);
+    }
 }
 
 /// One collection.
@@ -89,6 +118,8 @@ struct One {
     /// Which search it was used by last.
     used: AtomicU64,
     bytes: AtomicUsize,
+    /// Vectors that have changed since its graph was saved, about.
+    changed: AtomicUsize,
     state: RwLock<Option<Contents>>,
 }
 
@@ -101,6 +132,18 @@ impl One {
         }
         self.bytes.load(Ordering::Relaxed)
     }
+
+    fn has_changed(&self, count: usize) {
+        let add = |known: usize| Some(known.saturating_add(count));
+        // It always answers something.
+        let _ = self.changed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+    }
+
+    /// Whether the graph of an index, where there is one or is to be, is worth a file.
+    fn is_unsaved(&self, index: &VectorIndex) -> bool {
+        let changed = self.changed.load(Ordering::Relaxed);
+        changed > index.len() / CHANGED_SHARE && (index.is_working() || index.state() == State::Graph)
+    }
 }
 
 /// Its vectors, as they were committed at one moment.
@@ -112,15 +155,56 @@ struct Contents {
     /// Vectors that were read.
     count: usize,
     /// None where it is too large for the budget.
-    index: Option<VectorIndex>,
+    index: Option<Arc<VectorIndex>>,
     filters: FilterSets,
 }
 
 impl Loaded {
     /// Nothing yet.
     #[must_use]
-    pub fn new(settings: &settings::Index) -> Self {
-        Self { settings: settings.clone(), all: Mutex::default(), searches: AtomicU64::new(0) }
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            settings: settings.index.clone(),
+            files: GraphFiles::new(settings),
+            all: Mutex::default(),
+            searches: AtomicU64::new(0),
+            news: AtomicBool::new(false),
+        }
+    }
+
+    /// The files with the graphs.
+    #[must_use]
+    pub const fn files(&self) -> &GraphFiles {
+        &self.files
+    }
+
+    /// Whether a graph has come to be worth a file since this was asked last; never where none is written.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        self.news.load(Ordering::Relaxed) && self.news.swap(false, Ordering::Relaxed)
+    }
+
+    /// The collections whose graphs are worth a file. What changes from now on counts against what is saved then.
+    #[must_use]
+    pub fn unsaved(&self) -> Vec<Unsaved> {
+        let all: Vec<(i64, Arc<One>)> = self.lock().iter().map(|(id, one)| (*id, Arc::clone(one))).collect();
+        let unsaved = all.into_iter().filter_map(|(id, one)| {
+            let (space, index) = {
+                let state = one.state.read().unwrap_or_else(PoisonError::into_inner);
+                let state = state.as_ref()?;
+                (state.space.clone(), Arc::clone(state.index.as_ref()?))
+            };
+            // Now that the graph may be there.
+            one.bytes.store(index.memory().total(), Ordering::Relaxed);
+            if !one.is_unsaved(&index) {
+                return None;
+            }
+            if !index.is_working() {
+                one.changed.store(0, Ordering::Relaxed);
+            }
+            Some(Unsaved { id, space, index, one })
+        });
+        unsaved.collect()
     }
 
     /// The documents of a collection that are nearest, nearest first. No transaction is open on `db`.
@@ -150,15 +234,34 @@ impl Loaded {
                 continue;
             };
             let caught_up = match state.take() {
-                Some(known) if known.can_catch_up(&info) => known.caught_up(&transaction, &info, &self.settings),
-                _ => Contents::read(&transaction, &info, &self.settings),
+                Some(known) if known.can_catch_up(&info) => {
+                    known.caught_up(&transaction, &info, &self.settings).map(|(state, count)| {
+                        one.has_changed(count);
+                        state
+                    })
+                }
+                _ => Contents::read(&transaction, &info, self).map(|(state, changed)| {
+                    one.changed.store(changed.unwrap_or(NEVER), Ordering::Relaxed);
+                    state
+                }),
             }?;
             // Where that has failed nothing is in memory, and the next search reads it again.
             let state = state.insert(caught_up);
             one.bytes.store(state.index.as_ref().map_or(0, |index| index.memory().total()), Ordering::Relaxed);
+            if self.files.writes() && state.index.as_ref().is_some_and(|index| one.is_unsaved(index)) {
+                self.news.store(true, Ordering::Relaxed);
+            }
             self.keep_within(id);
             return state.search(&transaction, &info, ask);
         }
+    }
+
+    /// The vectors of a collection that is in memory.
+    #[cfg(test)]
+    pub fn index_of(&self, id: i64) -> Option<Arc<VectorIndex>> {
+        let one = self.lock().get(&id).map(Arc::clone)?;
+        let state = one.state.read().unwrap_or_else(PoisonError::into_inner);
+        state.as_ref()?.index.as_ref().map(Arc::clone)
     }
 
     /// Lets a collection go that was dropped.
@@ -209,37 +312,16 @@ impl Loaded {
 }
 
 impl Contents {
-    fn read(db: &Connection, info: &Info, settings: &settings::Index) -> Result<Self> {
+    /// With what has changed since the graph was saved, where that was loaded.
+    fn read(db: &Connection, info: &Info, loaded: &Loaded) -> Result<(Self, Option<usize>)> {
+        let index = VectorIndex::new(info.space.dimensions(), &loaded.settings);
+        let Read { count, changed } = loaded.files.read(db, info, &index)?;
+        // All vectors have gone through the page cache, and will not be read again.
+        db.execute_batch("PRAGMA shrink_memory")?;
         let space = info.space.clone();
-        let mut read = Self {
-            space,
-            revision: info.revision,
-            removed: info.removed,
-            count: 0,
-            index: None,
-            filters: FilterSets::default(),
-        };
-        let index = VectorIndex::new(info.space.dimensions(), settings);
-        let mut all = db.prepare_cached(
-            "SELECT d.key, v.vector FROM documents d INDEXED BY documents_written JOIN vectors v ON v.key = d.key
-             WHERE d.collection = ?1",
-        )?;
-        let mut rows = all.query([info.id])?;
-        let mut fits = true;
-        let mut batch = Batch::new(info.space.dimensions());
-        while let Some(row) = rows.next()? {
-            read.count += 1;
-            if fits {
-                batch.add(row.get(0)?, row.get_ref(1)?.as_blob().unwrap_or_default());
-                if batch.keys.len() == BATCH {
-                    batch.put(&index)?;
-                    fits = index.memory().total() <= settings.memory_budget;
-                }
-            }
-        }
-        batch.put(&index)?;
-        read.index = (fits && index.memory().total() <= settings.memory_budget).then_some(index);
-        Ok(read)
+        let index = index.is_in_memory().then(|| Arc::new(index));
+        let (revision, removed, filters) = (info.revision, info.removed, FilterSets::default());
+        Ok((Self { space, revision, removed, count, index, filters }, changed))
     }
 
     fn is_of(&self, info: &Info) -> bool {
@@ -253,17 +335,20 @@ impl Contents {
         self.space == info.space && self.revision <= info.revision && !many
     }
 
-    fn caught_up(mut self, db: &Connection, info: &Info, settings: &settings::Index) -> Result<Self> {
+    /// With how many documents have changed.
+    fn caught_up(mut self, db: &Connection, info: &Info, settings: &settings::Index) -> Result<(Self, usize)> {
         let since = std::mem::replace(&mut self.revision, info.revision);
         self.filters = FilterSets::default();
-        let Some(index) = &self.index else { return Ok(self) };
+        let Some(index) = &self.index else { return Ok((self, 0)) };
         let mut written = db.prepare_cached(
             "SELECT d.key, v.vector FROM documents d INDEXED BY documents_written LEFT JOIN vectors v ON v.key = d.key
              WHERE d.collection = ?1 AND d.revision > ?2",
         )?;
         let mut rows = written.query([info.id, since])?;
         let (mut batch, mut gone) = (Batch::new(info.space.dimensions()), Vec::new());
+        let mut changed = 0;
         while let Some(row) = rows.next()? {
+            changed += 1;
             let key = row.get(0)?;
             if !batch.add(key, row.get_ref(1)?.as_blob().unwrap_or_default()) {
                 gone.push(key);
@@ -278,7 +363,7 @@ impl Contents {
             self.count = index.len();
             self.index = None;
         }
-        Ok(self)
+        Ok((self, changed))
     }
 
     fn search(&self, db: &Connection, info: &Info, ask: &Ask<'_>) -> Result<Vec<Found>> {

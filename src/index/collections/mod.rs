@@ -3,7 +3,8 @@
 //! A collection has documents: an id, a text, metadata, a vector. What is written is durable when it is answered, as
 //! everything that cannot be derived. Vectors are made of texts by the model, after the text is stored ([`embedding`]),
 //! or handed over. [`storage`] is what is written, [`reading`] what is read, [`where_filter`] by what it is chosen,
-//! [`loaded`] what of it is in memory, [`format`] and [`files`] how the file is opened.
+//! [`loaded`] what of it is in memory, [`graph_file`] and [`keeping`] the graphs between two opens, [`format`] and
+//! [`files`] how the file is opened.
 
 pub mod damage;
 pub mod documents;
@@ -11,7 +12,9 @@ mod embedding;
 mod files;
 mod filter_sets;
 pub mod format;
+mod graph_file;
 mod identity;
+mod keeping;
 pub mod loaded;
 pub mod reading;
 pub mod scan;
@@ -43,6 +46,7 @@ use self::{
     embedding::{Embedding, Waiting},
     files::Files,
     identity::{Probed, Verdict},
+    keeping::Keeping,
     loaded::{Ask, Loaded},
     storage::{Space, Stored},
 };
@@ -59,6 +63,7 @@ use crate::{
 pub struct Collections {
     shared: Arc<Shared>,
     embedding: Embedding,
+    keeping: Keeping,
     /// Whether vectors are owed that nobody is making, for want of a model.
     owes: AtomicBool,
 }
@@ -149,10 +154,11 @@ impl Collections {
         guard: Option<Arc<dyn Any + Send + Sync>>,
     ) -> Result<Self> {
         let files = Files::open(settings, &identity_text(embedder.identity()), budget, activity, guard)?;
-        let (behind, loaded) = (files.behind, Loaded::new(&settings.index));
+        let (behind, loaded) = (files.behind, Loaded::new(settings));
         let shared =
             Arc::new(Shared { settings: Arc::clone(settings), embedder, files, loaded, probed: Probed::default() });
-        let opened = Self { shared, embedding: Embedding::default(), owes: AtomicBool::new(behind) };
+        let (embedding, keeping) = (Embedding::default(), Keeping::default());
+        let opened = Self { shared, embedding, keeping, owes: AtomicBool::new(behind) };
         opened.pay_what_is_owed();
         Ok(opened)
     }
@@ -272,6 +278,8 @@ impl Collections {
         let reply = Reply::new(move |dropped: Result<Option<i64>>| {
             if let Ok(Some(id)) = dropped {
                 own.shared.loaded.forget(id);
+                // One that stays is tidied away at the next open.
+                drop(own.shared.loaded.files().keep_only(id, None));
             }
             reply.settle(dropped.map(|id| id.is_some()));
         });
@@ -369,6 +377,9 @@ impl Collections {
             if of_another_model && own.shared.settings.role == Role::Owner {
                 own.embedding.ask(&own.shared, None);
             }
+            if own.shared.loaded.has_news() {
+                own.keeping.changed(&own.shared);
+            }
             reply.settle(found);
         });
         let shared = Arc::clone(&self.shared);
@@ -413,10 +424,11 @@ impl Collections {
     }
 
     /// Lets what was begun finish, and closes the file. Vectors that are not made yet stay owed; whoever waits for them
-    /// is told. Twice without harm.
+    /// is told. A graph that is not in a file yet is saved where that is quick. Twice without harm.
     pub fn close(&self, bound: Duration) {
         self.embedding.close(bound);
         self.shared.files.readers.close(bound);
+        self.keeping.close(bound);
         self.shared.files.writer.close(bound);
         drop(self.shared.files.held.lock().unwrap_or_else(PoisonError::into_inner).take());
     }

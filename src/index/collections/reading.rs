@@ -66,6 +66,18 @@ pub fn all(db: &Connection) -> Result<Vec<Info>> {
     Ok(statement.query_map([], info)?.collect::<rusqlite::Result<_>>()?)
 }
 
+/// What is noted of the file with the graph of a collection's vectors.
+///
+/// # Errors
+/// What SQLite answers.
+pub fn snapshot(db: &Connection, collection: i64) -> Result<Option<String>> {
+    let noted: Option<Option<String>> = db
+        .prepare_cached("SELECT snapshot FROM collections WHERE id = ?1")?
+        .query_row([collection], |row| row.get(0))
+        .optional()?;
+    Ok(noted.flatten())
+}
+
 /// Documents of a collection, and those of them whose vectors are owed.
 ///
 /// # Errors

@@ -281,6 +281,16 @@ pub fn rebuild_metadata(db: &Connection) -> Result<usize> {
     Ok(count)
 }
 
+/// Notes what the file with the graph of a collection's vectors has to be; answers whether there is that collection. It
+/// is no change of the collection.
+///
+/// # Errors
+/// What SQLite answers.
+pub fn note_snapshot(db: &Connection, collection: i64, note: &str) -> Result<bool> {
+    let mut note_it = db.prepare_cached("UPDATE collections SET snapshot = ?2 WHERE id = ?1")?;
+    Ok(note_it.execute(params![collection, note])? > 0)
+}
+
 fn next_revision(db: &Connection, collection: i64) -> Result<i64> {
     Ok(db
         .prepare_cached("UPDATE collections SET revision = revision + 1 WHERE id = ?1 RETURNING revision")?

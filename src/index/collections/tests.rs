@@ -1,3 +1,5 @@
+mod graphs;
+
 use std::sync::{Condvar, Mutex, mpsc};
 
 use tempfile::TempDir;

@@ -26,6 +26,7 @@
 mod blocks;
 mod builder;
 mod contents;
+mod filling;
 mod graph;
 mod id_set;
 mod kernel;
@@ -45,6 +46,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use self::{builder::Builder, contents::Contents};
 pub use self::{
+    filling::Visit,
     id_set::IdSet,
     snapshot::{SnapshotInfo, keep_only},
     source::{Row, Source},
@@ -203,36 +205,6 @@ impl VectorIndex {
         }
     }
 
-    /// Reads the whole table into memory, in place of what is there. Nobody may put or remove meanwhile; searches are
-    /// answered as before until it is done. Answers how many vectors there are in memory: none where they are more
-    /// than the budget.
-    ///
-    /// # Errors
-    /// Those of the [`Source`]; `ERR_CORRUPT` for a stored vector that is none. What was there stays.
-    pub fn fill(&self) -> Result<usize> {
-        let Some(source) = &self.shared.source else { return Ok(self.len()) };
-        let shared = &self.shared;
-        let mut filled = shared.read().emptied(shared.settings.precision);
-        let mut vector = vec![0.0; shared.dimensions];
-        let mut fits = true;
-        source.scan(&mut |row| {
-            if fits {
-                vector::read_blob(row.blob, &mut vector)?;
-                filled.put(row.id, row.group, &vector)?;
-                fits = !filled.slots.len().is_multiple_of(1_024) || filled.keep_within_budget();
-            }
-            Ok(())
-        })?;
-        filled.loaded = fits && filled.keep_within_budget();
-        if !filled.loaded {
-            filled = filled.emptied(shared.settings.precision);
-        }
-        let count = filled.slots.live();
-        *shared.write() = filled;
-        shared.build_in_background();
-        Ok(count)
-    }
-
     /// Puts documents, each in place of the one of its id. Either all are put or none.
     ///
     /// # Errors
@@ -382,6 +354,21 @@ impl VectorIndex {
     #[must_use]
     pub fn failure(&self) -> Option<Error> {
         self.shared.read().failure.clone()
+    }
+
+    /// Whether something of the graph is being made in the background, or about to be.
+    #[must_use]
+    pub fn is_working(&self) -> bool {
+        let contents = self.shared.read();
+        contents.building || contents.work().is_some()
+    }
+
+    /// Documents that the graph does not know, and places in it that lead to nothing: after a [`Self::load`] what the
+    /// table has changed since.
+    #[must_use]
+    pub fn changed_since_graph(&self) -> usize {
+        let contents = self.shared.read();
+        contents.slots.pending() + contents.slots.dead()
     }
 
     /// Ends what goes on in the background, and waits until it has. Dropping the index does it too.

@@ -16,7 +16,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{VectorIndex, contents::Contents, graph::Graph, slots, slots::Slot, vector};
+use super::{VectorIndex, contents::Contents, filling::Visit, graph::Graph, slots, slots::Slot, vector};
 use crate::{
     error::{Code, Error, Result},
     settings::Precision,
@@ -152,8 +152,24 @@ impl VectorIndex {
     /// model, length or precision, or where more than an eighth of it is out of date; nothing has changed then, and
     /// [`Self::fill`] is what to do. Those of the [`Source`](super::Source).
     pub fn load(&self, folder: &Path, info: &SnapshotInfo, model: &str) -> Result<usize> {
+        match &self.shared.source {
+            Some(source) => self.load_from(|visit| source.scan(visit), folder, info, model),
+            None => Ok(self.len()),
+        }
+    }
+
+    /// As [`Self::load`], of a table that the index does not keep: see [`Self::fill_from`].
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_from(
+        &self,
+        scan: impl FnOnce(Visit<'_>) -> Result<()>,
+        folder: &Path,
+        info: &SnapshotInfo,
+        model: &str,
+    ) -> Result<usize> {
         let shared = &self.shared;
-        let Some(source) = &shared.source else { return Ok(self.len()) };
         if info.dimensions != shared.dimensions || info.model != model {
             return Err(refused(&format!(
                 "was made from vectors of {} with {} numbers; these are of {model} with {}",
@@ -176,7 +192,7 @@ impl VectorIndex {
         let mut vector = empty;
         let mut fits = true;
         let mut rows = 0_usize;
-        source.scan(&mut |row| {
+        scan(&mut |row| {
             if fits {
                 vector::read_blob(row.blob, &mut vector)?;
                 if let Some(&(slot, fingerprint)) = read.entries.get(&row.id) {
@@ -219,6 +235,13 @@ impl VectorIndex {
         shared.build_in_background();
         Ok(count)
     }
+}
+
+/// The name of a snapshot, of a file that is one or was to become one.
+#[must_use]
+pub fn name_of(file: &str) -> Option<&str> {
+    let (name, rest) = file.rsplit_once('-')?;
+    (rest.ends_with(".tmp") || generation_of(file, name).is_some()).then_some(name)
 }
 
 /// Removes all snapshots called `name` from a folder but one, and what unfinished ones have left.
