@@ -1090,6 +1090,16 @@ export interface CollectionInfo {
   model: string | null
   /** When it was made, epoch ms. */
   createdAtEpoch: number
+  /**
+   * How a search of it is answered at present: `'exact'`, every vector in memory is compared; `'graph'`, by a graph above
+   * them; `'rebuilding'`, exactly until that graph is there; `'fromFile'`, read from the file: before the first search
+   * has read them, while it does, and where they would be more than `vectorMemoryBudget`.
+   */
+  answers: 'exact' | 'graph' | 'rebuilding' | 'fromFile'
+  /** How its vectors are kept in memory; null where none are. */
+  precision: 'i16' | 'i8' | null | null
+  /** Bytes of its vectors in memory, with their graph. */
+  memoryBytes: number
 }
 
 /** Options of `collection.query`: `text` or `vector`. */
@@ -2115,9 +2125,9 @@ export interface OpenOptions {
    */
   vectorExpansion?: VectorExpansion
   /**
-   * Bytes of the tables' vectors in memory at most (1 MiB to 1 TiB). Above it they are kept as `'i8'`, above that each
-   * search reads them from the file, and `health()` says so. Collections together keep within as much again: those
-   * that were searched longest ago go first. Default 512 MiB.
+   * Bytes of the tables' vectors in memory at most (1 MiB to 1 TiB). Above it they are kept as `'i8'`, above that
+   * without a graph, above that each search reads them from the file; `health()` says which. Collections together keep
+   * within as much again: those that were searched longest ago go first. Default 512 MiB.
    */
   vectorMemoryBudget?: number
   /**
