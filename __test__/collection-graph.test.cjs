@@ -41,7 +41,11 @@ const cosine = (one, other) => one.reduce((sum, value, at) => sum + value * othe
 
 /** The cosine of the tenth nearest of all; less what 16 bits a number cannot tell apart. */
 const WANTED = QUERIES.map((query) => {
-  return Float64Array.from(VECTORS, (vector) => cosine(query, vector)).sort().at(-10) - 0.004;
+  return (
+    Float64Array.from(VECTORS, (vector) => cosine(query, vector))
+      .sort()
+      .at(-10) - 0.004
+  );
 });
 
 test('the graph of a large collection lies in a file between two opens', { timeout: 600_000 }, async (t) => {
@@ -114,7 +118,8 @@ test('the graph of a large collection lies in a file between two opens', { timeo
   fs.writeFileSync(path.join(native, name), damaged);
   memory = await opened.reopen();
   assert.ok((await recall(memory)) >= 0.98);
-  const isDamaged = () => fs.existsSync(path.join(native, name)) && fs.readFileSync(path.join(native, name)).equals(damaged);
+  const isDamaged = () =>
+    fs.existsSync(path.join(native, name)) && fs.readFileSync(path.join(native, name)).equals(damaged);
   assert.ok(!isDamaged());
   await written();
   assert.ok(!isDamaged());

@@ -28,6 +28,7 @@ use super::{
     where_filter::Filter,
 };
 use crate::{
+    allocator,
     error::Result,
     index::vectors::{self, Allowed, By, Entry, IdSet, VectorIndex, vector},
     settings::{self, Settings},
@@ -281,6 +282,7 @@ impl State {
         let Read { count, changed } = loaded.files.read(db, info, &index)?;
         // All vectors have gone through the page cache, and will not be read again.
         db.execute_batch("PRAGMA shrink_memory")?;
+        allocator::give_pages_back();
         let space = info.space.clone();
         let index = index.is_in_memory().then(|| Arc::new(index));
         Ok((Self { space, revision: info.revision, removed: info.removed, count, index }, changed))
