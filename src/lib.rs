@@ -10,8 +10,10 @@
 //! and closes the parts; [`client`] those of a client), [`backup`] (the files as a whole), [`search`] (words and meaning in
 //! one ranking), [`queue`] and [`sessions`], [`index`] (documents, vectors and text indexes), [`embedder`] (text in, vectors
 //! out), [`store`] (one file a table), [`db`] (connections, schema, writer and reader threads), and at the bottom
-//! [`settings`], [`parts`], [`error`], [`reply`], [`json_text`], [`job`], [`clock`], [`eagerness`] and [`fault`].
+//! [`settings`], [`parts`], [`error`], [`reply`], [`json_text`], [`job`], [`clock`], [`eagerness`],
+//! [`allocator`] and [`fault`].
 
+pub mod allocator;
 pub mod backup;
 pub mod client;
 pub mod clock;

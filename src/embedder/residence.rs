@@ -138,7 +138,7 @@ impl Residence {
             self.start_dropper();
         }
         // What was needed to read the file.
-        give_pages_back();
+        crate::allocator::give_pages_back();
         answer
     }
 
@@ -231,7 +231,7 @@ impl Shared {
         let model = state.model.take();
         drop(state);
         drop(model);
-        give_pages_back();
+        crate::allocator::give_pages_back();
     }
 }
 
@@ -268,16 +268,4 @@ pub fn missing(name: &str, places: &Places) -> String {
         "there is no file of the model '{name}': looked for {looked}; {package}put it there (in a clone `npm run model` \
          does), or name its folder with the option modelDir or the variable CLAUDE_MEM_MODEL_DIR"
     )
-}
-
-/// Asks the allocator to give freed pages back to the system: the weights of a model are most of this process.
-fn give_pages_back() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    {
-        unsafe extern "C" {
-            fn malloc_trim(pad: usize) -> std::ffi::c_int;
-        }
-        // SAFETY: the signature is that of <malloc.h> in every glibc; it may be called from any thread at any time.
-        unsafe { malloc_trim(0) };
-    }
 }

@@ -21,6 +21,10 @@ use crate::{
     settings::{Role, Settings},
 };
 
+/// Page cache of a read connection, KiB. Reading a collection goes through all pages once, and the vectors by which
+/// candidates are ranked again lie anywhere: the system's cache serves both.
+const CACHE_KIB: i64 = 1 << 10;
+
 /// The threads of the file; they start when they are first needed.
 pub struct Files {
     pub writer: Writer,
@@ -81,6 +85,7 @@ pub fn reader(settings: &Arc<Settings>) -> Source {
         if connection::has_content(&path)? {
             let db =
                 if settings.read_only { connection::open_read_only(&path) } else { connection::open_reader(&path) }?;
+            db.execute_batch(&format!("PRAGMA cache_size=-{CACHE_KIB}"))?;
             // Without tables somebody is just creating it.
             if format::is_ready(&db, &path)? {
                 return Ok(Opened::File(db));

@@ -29,6 +29,7 @@ use super::{
     where_filter::Filter,
 };
 use crate::{
+    allocator,
     error::Result,
     index::vectors::{Allowed, By, Entry, State, VectorIndex, vector},
     settings::{self, Precision, Settings},
@@ -318,6 +319,7 @@ impl Contents {
         let Read { count, changed } = loaded.files.read(db, info, &index)?;
         // All vectors have gone through the page cache, and will not be read again.
         db.execute_batch("PRAGMA shrink_memory")?;
+        allocator::give_pages_back();
         let space = info.space.clone();
         let index = index.is_in_memory().then(|| Arc::new(index));
         let (revision, removed, filters) = (info.revision, info.removed, FilterSets::default());
