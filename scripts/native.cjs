@@ -44,7 +44,9 @@ function cargoEnvironment() {
   requireCargo();
   requireCompilers();
   // napi adds this flag on musl; without it here as well, the tests would compile everything again.
-  const flag = '-C target-feature=-crt-static';
+  // Cargo takes flags from the environment instead of those in .cargo/config.toml, so that one is repeated.
+  const inlining = process.arch === 'x64' ? ' -C llvm-args=-inline-threshold=1000' : '';
+  const flag = `-C target-feature=-crt-static${inlining}`;
   const given = process.env.RUSTFLAGS ?? '';
   return moduleFile().includes('-musl') && !given.includes('crt-static')
     ? { RUSTFLAGS: `${given} ${flag}`.trim() }

@@ -13,6 +13,7 @@ mod recent;
 #[cfg(test)]
 mod reference;
 mod residence;
+mod table;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tokens;

@@ -51,14 +51,22 @@ impl Model {
         if !metadata.is_file() || metadata.len() == 0 || metadata.len() > LARGEST_FILE {
             return Err(refused(&format!("it is no file of 1 byte to 4 GiB, but of {}", metadata.len())));
         }
-        onnx::check(file).map_err(|reason| refused(&reason))?;
+        let bytes = onnx::check(file).map_err(|reason| refused(&reason))?;
         let folder = file.parent().unwrap_or_else(|| Path::new(""));
         let tokens = Tokens::open(&identity.name, folder, identity.max_tokens)?;
         let queries = Arc::new(ThreadPool::with_num_threads(threads));
         // On a thread of ordinary priority, whoever asks: a query may come to wait for it.
         // Matrices are laid out for multiplying once, not for each batch: a short query takes a third less time for
         // that, at the price of 41 MB for the default model.
-        let graph = caught(|| queries.run(|| ModelOptions::with_all_ops().prepack_weights(true).load_file(file)))
+        let load = || {
+            let mut options = ModelOptions::with_all_ops();
+            options.prepack_weights(true);
+            match bytes {
+                Some(bytes) => options.load(bytes),
+                None => options.load_file(file),
+            }
+        };
+        let graph = caught(|| queries.run(load))
             .map_err(|panic| refused(&panic.message))?
             .map_err(|error| refused(&error.to_string()))?;
         let inputs = inputs(&graph).map_err(|reason| refused(&reason))?;

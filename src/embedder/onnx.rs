@@ -10,6 +10,8 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
+use super::table;
+
 /// Graphs within graphs; a model for texts has none.
 const DEEPEST: usize = 32;
 
@@ -56,16 +58,17 @@ impl Message {
     }
 }
 
-/// Reads the structure of a file, not its weights.
+/// Reads the structure of a file, not its weights; but for the published file, which is read as a whole and answered,
+/// to be loaded from memory as it is better for that.
 ///
 /// # Errors
 /// The reason for people.
-pub fn check(file: &Path) -> Result<(), String> {
+pub fn check(file: &Path) -> Result<Option<Vec<u8>>, String> {
     let failed = |error: io::Error| error.to_string();
     let open = File::open(file).map_err(failed)?;
     let bytes = open.metadata().map_err(failed)?.len();
     if bytes == PUBLISHED.0 {
-        return published(open);
+        return published(open).map(Some);
     }
     let mut walk = Walk { file: BufReader::new(open), at: 0 };
     walk.message(Message::Model, bytes, 0).map_err(|error| match error.kind() {
@@ -73,14 +76,20 @@ pub fn check(file: &Path) -> Result<(), String> {
             format!("it is damaged or no ONNX file (at byte {} of {bytes})", walk.at)
         }
         _ => error.to_string(),
-    })
+    })?;
+    Ok(None)
 }
 
-fn published(mut file: File) -> Result<(), String> {
-    let mut hash = Sha256::new();
-    io::copy(&mut file, &mut hash).map_err(|error| error.to_string())?;
-    let hash = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    if hash == PUBLISHED.1 { Ok(()) } else { Err(format!("it is damaged: its SHA-256 is {hash}, not {}", PUBLISHED.1)) }
+fn published(mut file: File) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    let hash = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    if hash != PUBLISHED.1 {
+        return Err(format!("it is damaged: its SHA-256 is {hash}, not {}", PUBLISHED.1));
+    }
+    // Where that fails, the file is loaded as it is: it only takes more memory.
+    table::take_rows_first(&mut bytes);
+    Ok(bytes)
 }
 
 struct Walk<R> {
@@ -138,7 +147,7 @@ impl<R: Read + io::Seek> Walk<R> {
 mod tests {
     use super::*;
 
-    fn verdict(bytes: &[u8]) -> Result<(), String> {
+    fn verdict(bytes: &[u8]) -> Result<Option<Vec<u8>>, String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
         check(file.path())
@@ -147,7 +156,7 @@ mod tests {
     #[test]
     fn whole_files_pass_and_parts_do_not() {
         for whole in [include_bytes!("reference/small.onnx").as_slice(), include_bytes!("reference/other.onnx")] {
-            assert_eq!(verdict(whole), Ok(()));
+            assert_eq!(verdict(whole), Ok(None));
             // A model without its last fields is a whole file too: those that matter end with a graph.
             let cut = (1..whole.len()).filter(|end| verdict(&whole[..*end]).is_ok()).count();
             assert!(cut < 8, "{cut} of {} cuts pass", whole.len());
