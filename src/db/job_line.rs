@@ -1,4 +1,7 @@
 //! A line of jobs for a few threads, of which one looks for more after its work while the others sleep.
+//!
+//! Of those that sleep the one that worked last is woken: what its connection remembers is still in the caches, and
+//! with few jobs the others' never fill.
 
 use std::{
     collections::VecDeque,
@@ -16,14 +19,14 @@ pub struct JobLine<J> {
     state: Mutex<State<J>>,
     /// Jobs in the line: changed under the lock, looked at without it.
     waiting: AtomicUsize,
-    come: Condvar,
 }
 
 struct State<J> {
     /// With the time when each came.
     jobs: VecDeque<(J, Instant)>,
     threads: usize,
-    asleep: usize,
+    /// What wakes those that sleep, the one that went to sleep last at the end.
+    asleep: Vec<Arc<Condvar>>,
     /// Whether a thread looks for a job. One at a time: the others sleep.
     looking: bool,
     closed: bool,
@@ -40,9 +43,14 @@ impl<J> JobLine<J> {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            state: Mutex::new(State { jobs: VecDeque::new(), threads: 0, asleep: 0, looking: false, closed: false }),
+            state: Mutex::new(State {
+                jobs: VecDeque::new(),
+                threads: 0,
+                asleep: Vec::new(),
+                looking: false,
+                closed: false,
+            }),
             waiting: AtomicUsize::new(0),
-            come: Condvar::new(),
         }
     }
 
@@ -62,25 +70,26 @@ impl<J> JobLine<J> {
         state.jobs.push_back((job, Instant::now()));
         self.waiting.store(state.jobs.len(), Ordering::Relaxed);
         // Who looks need not be told, and cannot miss it: before it sleeps it takes the lock and finds the job.
-        let wake = state.asleep > 0 && state.jobs.len() > usize::from(state.looking);
+        let wake = if state.jobs.len() > usize::from(state.looking) { state.asleep.pop() } else { None };
         drop(state);
-        if wake {
-            self.come.notify_one();
+        if let Some(sleeper) = wake {
+            sleeper.notify_one();
         }
         Ok(())
     }
 
     /// Ends the threads once they have done what is in the line. Twice without harm.
     pub fn close(&self) {
-        self.lock().closed = true;
-        self.come.notify_all();
+        let mut state = self.lock();
+        state.closed = true;
+        state.asleep.drain(..).for_each(|sleeper| sleeper.notify_one());
     }
 
     /// A place for one more thread, made before the thread is.
     #[must_use]
     pub fn place(self: &Arc<Self>) -> Place<J> {
         self.lock().threads += 1;
-        Place { line: Arc::clone(self), lookout: Lookout::new() }
+        Place { line: Arc::clone(self), lookout: Lookout::new(), woken: Arc::default() }
     }
 }
 
@@ -88,6 +97,8 @@ impl<J> JobLine<J> {
 pub struct Place<J> {
     line: Arc<JobLine<J>>,
     lookout: Lookout,
+    /// Wakes this thread.
+    woken: Arc<Condvar>,
 }
 
 impl<J> Place<J> {
@@ -119,9 +130,10 @@ impl<J> Place<J> {
                 state = line.lock();
                 state.looking = false;
             } else {
-                state.asleep += 1;
-                state = line.come.wait(state).unwrap_or_else(PoisonError::into_inner);
-                state.asleep -= 1;
+                state.asleep.push(Arc::clone(&self.woken));
+                state = self.woken.wait(state).unwrap_or_else(PoisonError::into_inner);
+                // Still there where nobody has woken it.
+                state.asleep.retain(|sleeper| !Arc::ptr_eq(sleeper, &self.woken));
             }
         }
     }
@@ -174,6 +186,35 @@ mod tests {
         got.extend(results);
         got.sort_unstable();
         assert_eq!(got, (0..2_000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_thread_that_worked_last_is_woken() {
+        let line = Arc::new(JobLine::new());
+        let (done, results) = mpsc::channel();
+        let threads: Vec<_> = (0..3)
+            .map(|thread| {
+                let (mut place, done) = (line.place(), done.clone());
+                thread::spawn(move || place.serve(|_: ()| done.send(thread).unwrap()))
+            })
+            .collect();
+        let all_sleep = || {
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while line.lock().asleep.len() < 3 {
+                assert!(Instant::now() < deadline, "a thread never sleeps");
+                thread::sleep(Duration::from_millis(1));
+            }
+        };
+        let served: std::collections::HashSet<i32> = (0..50)
+            .map(|_| {
+                all_sleep();
+                line.push(()).unwrap();
+                results.recv_timeout(Duration::from_secs(60)).unwrap()
+            })
+            .collect();
+        assert_eq!(served.len(), 1, "{served:?}");
+        line.close();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
     }
 
     #[test]
