@@ -197,6 +197,7 @@ fn add(
         let admitted = postings.iter().filter(|posting| scope.admits(posting.key));
         match standing {
             Standing::Each(counted) => {
+                scores.reserve(postings.len().saturating_sub(scores.len()));
                 let covered = if counted[place] { worth } else { 0.0 };
                 for posting in admitted {
                     scores.entry(posting.key).or_default().add(Worth { bm25: worth * posting.weight, covered });

@@ -7,6 +7,8 @@
 use std::{
     cmp::Ordering,
     collections::{HashMap, HashSet},
+    sync::LazyLock,
+    thread,
 };
 
 use rusqlite::{Connection, OptionalExtension};
@@ -18,7 +20,7 @@ use super::{
     semantic,
 };
 use crate::{
-    error::Result,
+    error::{Error, Result},
     index::{
         document::{DocumentId, Field, RowKey},
         vectors::VectorIndex,
@@ -28,6 +30,8 @@ use crate::{
 
 /// Candidates of each leg, to begin with.
 pub const DEPTH: usize = 100;
+/// From so many vectors on both legs are asked at the same time: to compare them takes longer than to start a thread.
+const SIDE_BY_SIDE: usize = 4_000;
 /// What the best match by words adds to a score, where it has all that was asked for. Where it has less it adds less:
 /// divided by the best row's bm25, a row with one common word of a question would count as much as one with all of it, and
 /// outweigh the rows that mean what was asked in other words.
@@ -135,11 +139,19 @@ pub fn candidates(
     snapshot(db, |db| {
         remembered::with(db, |remembered| {
             let scope = Scope::of(db, remembered, request)?;
-            let mut leg = match request.mode {
-                Mode::Semantic => keyword::Leg::default(),
-                Mode::Hybrid | Mode::Keyword => keyword::search(db, remembered, &query::terms(&request.text), &scope)?,
-            };
             let vector = vector.filter(|_| request.mode != Mode::Keyword);
+            let words = |remembered| match request.mode {
+                Mode::Semantic => Ok(keyword::Leg::default()),
+                Mode::Hybrid | Mode::Keyword => keyword::search(db, remembered, &query::terms(&request.text), &scope),
+            };
+            let (leg, mut near) = match vector {
+                Some(vector) => {
+                    let is_large = request.mode == Mode::Hybrid && vectors.len() >= SIDE_BY_SIDE;
+                    side_by_side(is_large, || words(remembered), || semantic::nearest(vectors, vector, DEPTH, &scope))
+                }
+                None => (words(remembered), Ok(Vec::new())),
+            };
+            let mut leg = leg?;
             let mut candidates = Candidates {
                 layers: Vec::new(),
                 best_bm25: leg.best_bm25,
@@ -154,16 +166,17 @@ pub fn candidates(
             let mut seen: HashSet<RowKey> = leave_out.into_iter().collect();
             let mut depth = DEPTH;
             loop {
-                let near = match vector {
-                    Some(vector) => semantic::nearest(vectors, vector, depth, &scope)?,
-                    None => Vec::new(),
-                };
-                let exhausted = depth >= leg.count() && near.len() < depth;
-                candidates.add_layer(leg.best(depth), &near, &mut seen);
+                let found = near?;
+                let exhausted = depth >= leg.count() && found.len() < depth;
+                candidates.add_layer(leg.best(depth), &found, &mut seen);
                 if exhausted || candidates.count() >= wanted {
                     break;
                 }
                 depth = depth.saturating_mul(2);
+                near = match vector {
+                    Some(vector) => semantic::nearest(vectors, vector, depth, &scope),
+                    None => Ok(Vec::new()),
+                };
             }
             if let Some(vector) = vector {
                 candidates.look_up_vectors(vectors, vector)?;
@@ -177,6 +190,30 @@ pub fn candidates(
             }
             Ok(candidates)
         })
+    })
+}
+
+/// Both answers: of `there` on a thread of its own beside this one, where that pays and there is another core.
+fn side_by_side<A, B: Send>(
+    pays: bool,
+    here: impl FnOnce() -> A,
+    there: impl Fn() -> Result<B> + Sync,
+) -> (A, Result<B>) {
+    static CORES: LazyLock<bool> = LazyLock::new(|| thread::available_parallelism().is_ok_and(|cores| cores.get() > 1));
+    if !pays || !*CORES {
+        return (here(), there());
+    }
+    thread::scope(|scope| {
+        let beside = thread::Builder::new().name("cm-nearest".into()).spawn_scoped(scope, &there);
+        let here = here();
+        let there = match beside {
+            Ok(beside) => {
+                beside.join().unwrap_or_else(|payload| Err(Error::from_panic("searching by meaning", &*payload)))
+            }
+            // No thread can be had.
+            Err(_) => there(),
+        };
+        (here, there)
     })
 }
 

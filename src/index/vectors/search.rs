@@ -142,13 +142,23 @@ impl Contents {
     /// Compares all that `allows` lets through, in the order in which they lie in memory. Whether it does is asked about
     /// those only that would be kept.
     fn scan(&self, query: &Query, ranking: &mut Ranking, allows: impl Fn(u32) -> bool) {
+        // By the most that each can be away: what is further than that of all that are kept is out, whatever its lower
+        // bits say, and of the others there are few. To look at those costs a memory access each.
+        let (mut bounds, mut candidates) = (ranking.emptied(), Vec::new());
         self.blocks.each_least_distance(query, |first, least| {
             for (slot, &least) in (first..).zip(least) {
-                if ranking.wants(least) && self.slots.is_live(slot) && allows(slot) {
-                    ranking.add(self.hit(query, slot));
+                if bounds.wants(least) && self.slots.is_live(slot) && allows(slot) {
+                    let most = least + 2.0 * self.blocks.slack(slot);
+                    bounds.add(Hit { id: self.slots.id(slot), group: self.slots.group(slot), distance: most });
+                    candidates.push((slot, least));
                 }
             }
         });
+        for (slot, least) in candidates {
+            if bounds.wants(least) && ranking.wants(least) {
+                ranking.add(self.hit(query, slot));
+            }
+        }
     }
 
     #[inline]
