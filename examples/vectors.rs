@@ -45,7 +45,7 @@ fn main() -> Result<()> {
         }
     }
     let real = directory.map(|directory| real_vectors(&directory)).transpose()?;
-    settings.expansion.search = searches.first().copied().unwrap_or(settings.expansion.search);
+    settings.expansion.search = searches.first().copied();
     for count in counts {
         measure(count, &settings, real.as_deref(), uniform, searches.get(1..).unwrap_or_default())?;
     }
@@ -165,7 +165,7 @@ fn measure(count: usize, settings: &Index, real: Option<&[Vec<f32>]>, uniform: b
         drop(index);
         for &search in searches {
             let mut settings = settings.clone();
-            settings.expansion.search = search;
+            settings.expansion.search = Some(search);
             let index = VectorIndex::of(Arc::clone(&table) as Arc<dyn Source>, DIMENSIONS, &settings);
             index.load(folder.path(), &info, "example")?;
             let mut found = 0;
