@@ -12,7 +12,10 @@ const { dataDirectory, withoutFixtures } = require('./data-directory.cjs');
 const FIXTURES = path.join(__dirname, '../../shared/fixtures');
 const CHROMA = path.join(FIXTURES, 'chroma');
 const DATABASE = 'claude-mem-6.0.2.db';
+// Its text was rewritten in the vector store.
 const STALE = 'obs_162_fact_0';
+// Its vector was, alone: the log has an update of it without metadata, by a vector that the model does not make of its text.
+const REPLACED = 'obs_45_narrative';
 const skip = withoutFixtures(DATABASE, 'chroma', 'golden-vector-queries.json');
 
 /** Rows of a table of an SQLite file (no journal): [rowid, ...columns], by its b-tree. */
@@ -83,7 +86,9 @@ const floats = (bytes) => Float32Array.from({ length: 384 }, (_, n) => bytes.rea
 /** document id => the vector that the Chroma directory holds for it. */
 function storedVectors() {
   const sqlite = fs.readFileSync(path.join(CHROMA, 'chroma.sqlite3'));
-  const segment = [...rowsOf(sqlite, 'segments')].flat().find((v) => fs.existsSync(path.join(CHROMA, `${v}`, 'header.bin')));
+  const segment = [...rowsOf(sqlite, 'segments')]
+    .flat()
+    .find((v) => fs.existsSync(path.join(CHROMA, `${v}`, 'header.bin')));
   const read = (name) => fs.readFileSync(path.join(CHROMA, segment, name));
   const [header, data, pickle] = ['header.bin', 'data_level0.bin', 'index_metadata.pickle'].map(read);
   const [rows, stride, label, offset] = [20, 28, 36, 44].map((at) => Number(header.readBigUInt64LE(at)));
@@ -164,7 +169,14 @@ test('own vectors are those of the float model, and find the same', { skip }, as
   if (memory === null) return;
   const stored = storedVectors();
   stored.delete(STALE);
-  const kept = new Set([...stored.keys()].filter((id) => id.startsWith('obs_')).slice(0, 350).map((id) => +id.split('_')[1]).slice(0, 100));
+  stored.delete(REPLACED);
+  const kept = new Set(
+    [...stored.keys()]
+      .filter((id) => id.startsWith('obs_'))
+      .slice(0, 350)
+      .map((id) => +id.split('_')[1])
+      .slice(0, 100),
+  );
   const others = Array.from({ length: 3600 }, (_, n) => n + 1).filter((id) => !kept.has(id));
   for (let n = 0; n < others.length; n += 500) {
     await memory.deleteObservations(others.slice(n, n + 500));
@@ -188,7 +200,12 @@ test('own vectors are those of the float model, and find the same', { skip }, as
     const exact = near.map(({ id, vector }) => [id, cosine(vector, embedding)]).sort((a, b) => b[1] - a[1]);
     // Documents that Chroma does not have are left out of ours.
     const answer = await memory.vectors.search({ vector: Float32Array.from(embedding), k: 1000 });
-    const ours = new Set(answer.map(({ documentId }) => documentId).filter((id) => of.has(id)).slice(0, 50));
+    const ours = new Set(
+      answer
+        .map(({ documentId }) => documentId)
+        .filter((id) => of.has(id))
+        .slice(0, 50),
+    );
     shared += exact.slice(0, 50).filter(([id]) => ours.has(id)).length;
   }
   t.diagnostic(`${shared} of ${50 * queries.length} nearest`);
