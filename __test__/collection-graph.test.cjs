@@ -9,6 +9,7 @@ const { test } = require('node:test');
 
 const { openMemory, restore } = require('..');
 const { openedMemory, until } = require('./opened-memory.cjs');
+const { direction, unit } = require('./directions.cjs');
 
 // Above the number up to which every vector is compared.
 const DOCUMENTS = 20_200;
@@ -20,19 +21,7 @@ const OPTIONS = {
   deadlineMs: 60_000,
 };
 
-/** A direction for each number, the same at each run. */
-function embed(number) {
-  let state = (number * 2_654_435_761) >>> 0;
-  return Float32Array.from({ length: DIMENSIONS }, () => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return state / 2 ** 31 - 1;
-  });
-}
-
-const unit = (vector) => {
-  const length = Math.hypot(...vector);
-  return vector.map((value) => value / length);
-};
+const embed = (number) => direction(number, DIMENSIONS);
 
 const VECTORS = Array.from({ length: DOCUMENTS }, (_, number) => unit(embed(number + 1)));
 const QUERIES = Array.from({ length: 10 }, (_, place) => unit(embed(1_000_000 + place)));

@@ -8,25 +8,14 @@ const path = require('node:path');
 const { test } = require('node:test');
 
 const { openedMemory, until } = require('./opened-memory.cjs');
+const { direction, unit } = require('./directions.cjs');
 
 // Above the number up to which every document is compared.
 const DOCUMENTS = 20_200;
 const DIMENSIONS = 8;
 const OPTIONS = { embedder: 'external', model: { name: 'numbers', dimensions: DIMENSIONS }, deadlineMs: 60_000 };
 
-/** A direction for each number, the same at each run. */
-function embed(number) {
-  let state = (number * 2_654_435_761) >>> 0;
-  return Float32Array.from({ length: DIMENSIONS }, () => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return state / 2 ** 31 - 1;
-  });
-}
-
-const unit = (vector) => {
-  const length = Math.hypot(...vector);
-  return vector.map((value) => value / length);
-};
+const embed = (number) => direction(number, DIMENSIONS);
 
 const cosine = (one, other) => {
   const [a, b] = [unit(one), unit(other)];
