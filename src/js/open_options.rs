@@ -274,11 +274,7 @@ fn vectors(given: &Fields<'_>, index: &mut Index) -> Result<()> {
     }
     if let Some(expansion) = given.read("vectorExpansion", |value| value.options(&["add", "search"]))? {
         set(&expansion, "add", 4..=4_096, "candidates", &mut index.expansion.add)?;
-        let mut search = 0;
-        set(&expansion, "search", 1..=4_096, "candidates", &mut search)?;
-        if search > 0 {
-            index.expansion.search = Some(search);
-        }
+        index.expansion.search = expansion.read("search", |value| value.size(1..=4_096, "candidates"))?;
     }
     set(given, "vectorMemoryBudget", 1 << 20..=1 << 40, "bytes", &mut index.memory_budget)
 }

@@ -17,6 +17,7 @@ use rusqlite::Connection;
 
 use super::{
     Shared,
+    closing::join_within,
     identity::{self, Verdict},
     identity_text,
     reading::{self, Info, Owed},
@@ -98,15 +99,8 @@ impl Embedding {
         self.closing.store(true, Ordering::SeqCst);
         *self.line.lock().unwrap_or_else(PoisonError::into_inner) = Line::Closed;
         let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-        let deadline = Instant::now() + bound;
-        while !thread.is_finished() {
-            if Instant::now() >= deadline {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
         // A panic in it has answered whoever waited, by dropping their replies.
-        drop(thread.join());
+        join_within(thread, bound);
     }
 }
 

@@ -39,13 +39,8 @@ impl FilterSets {
     /// # Errors
     /// What SQLite answers.
     pub fn admitted(&self, db: &Connection, collection: i64, filter: &Filter, documents: usize) -> Result<Admitted> {
-        let known = {
-            let mut known = self.lock();
-            let place = known.iter().position(|(other, _)| other == filter);
-            place.map(|place| known.remove(place).1)
-        };
-        let admitted = match known {
-            Some(Admitted::Set(set)) => Admitted::Set(set),
+        let admitted = match self.known(filter) {
+            Some(Admitted::Set(set)) => return Ok(Admitted::Set(set)),
             None if !reading::is_selective(db, collection, filter, FEW.max(documents / SHARE))? => Admitted::Many,
             _ => Admitted::Set(Arc::new(reading::admitted(db, collection, filter)?)),
         };
@@ -53,13 +48,22 @@ impl FilterSets {
         Ok(admitted)
     }
 
-    /// Two searches that made the same set at the same time have it twice; the older goes first.
+    /// What is remembered of a filter, which is then the last that was asked for.
+    fn known(&self, filter: &Filter) -> Option<Admitted> {
+        let mut known = self.lock();
+        let place = known.iter().position(|(other, _)| other == filter)?;
+        known[place..].rotate_left(1);
+        known.last().map(|(_, admitted)| admitted.clone())
+    }
+
     fn remember(&self, filter: &Filter, admitted: &Admitted) {
         let size = |admitted: &Admitted| if let Admitted::Set(set) = admitted { set.len() } else { 0 };
         if size(admitted) > DOCUMENTS {
             return;
         }
         let mut known = self.lock();
+        // Another search may have come to know it meanwhile.
+        known.retain(|(other, _)| other != filter);
         known.push((filter.clone(), admitted.clone()));
         while known.len() > FILTERS || known.iter().map(|(_, admitted)| size(admitted)).sum::<usize>() > DOCUMENTS {
             known.remove(0);

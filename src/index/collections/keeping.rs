@@ -9,7 +9,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
-use super::{Shared, loaded::Unsaved, storage};
+use super::{Shared, closing::join_within, loaded::Unsaved, storage};
 use crate::{error::Result, reply};
 
 /// A graph that has not changed for so long is saved.
@@ -61,15 +61,8 @@ impl Keeping {
     pub(super) fn close(&self, bound: Duration) {
         *self.line.lock().unwrap_or_else(PoisonError::into_inner) = Line::Closed;
         let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-        let deadline = Instant::now() + bound;
-        while !thread.is_finished() {
-            if Instant::now() >= deadline {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
         // A panic in it costs a file that can be made again.
-        drop(thread.join());
+        join_within(thread, bound);
     }
 }
 

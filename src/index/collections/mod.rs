@@ -6,6 +6,7 @@
 //! [`loaded`] what of it is in memory, [`graph_file`] and [`keeping`] the graphs between two opens, [`format`] and
 //! [`files`] how the file is opened.
 
+mod closing;
 pub mod damage;
 pub mod documents;
 mod embedding;
