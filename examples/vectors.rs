@@ -98,7 +98,7 @@ fn measure(count: usize, settings: &Index, real: Option<&[Vec<f32>]>, uniform: b
     let exact = (index.state() == State::Rebuilding || index.state() == State::Exact)
         .then(|| timed(&queries[..50], |query| index.nearest(query, K, By::Document, Allowed::All).map(drop)))
         .transpose()?;
-    while index.state() == State::Rebuilding {
+    while index.is_working() {
         std::thread::sleep(Duration::from_millis(20));
     }
     let built = start.elapsed();

@@ -5,7 +5,7 @@
 //! and looks at the lower ones of those vectors only that can still be among the nearest; what it answers is what all
 //! bits say. With [`Precision::I8`] there are only the upper ones.
 
-use super::kernel::Kernels;
+use super::kernel::{self, Kernels};
 use crate::settings::Precision;
 
 /// Vectors in a block, as a power of two.
@@ -190,6 +190,13 @@ impl Blocks {
     pub fn rough_cosine(&self, query: &Query, slot: u32) -> f32 {
         let product = self.kernels.query_by_i8(&query.ints, self.upper(slot));
         product as f32 * (query.unit * self.scale(slot))
+    }
+
+    /// Has the processor fetch what [`Self::rough_cosine`] will read.
+    #[inline]
+    pub fn prefetch(&self, slot: u32) {
+        kernel::prefetch(self.upper(slot));
+        kernel::prefetch(row(&self.scales, 1, slot));
     }
 
     /// What [`Self::rough_cosine`] may be wrong by: by Cauchy and Schwarz the product of what it leaves out with a query of

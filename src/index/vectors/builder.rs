@@ -1,6 +1,6 @@
 //! Building and mending the graph in the background, on a thread that is there only while there is something to do.
 //!
-//! It never holds the lock for longer than one vector takes, except to swap a finished graph in. Whatever it has not
+//! It never holds the lock for longer than one vector takes, or to swap a finished graph in. Whatever it has not
 //! come to yet is compared exactly by the searches, so that no answer waits for it or lacks anything.
 
 use std::{
@@ -11,15 +11,11 @@ use std::{
     thread::JoinHandle,
 };
 
-use super::{
-    Shared,
-    graph::{self, Graph},
-    slots::Slot,
-};
+use super::{Shared, construction::Construction, slots::Slot};
 use crate::error::{Error, Result};
 
-/// Vectors that are added between two looks at what else there is to do.
-const BATCH: usize = 64;
+/// A graph learns at once at most one in so many of what it knows, so that not much is lost where it is stopped.
+const SHARE: usize = 8;
 
 /// What there is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,16 +34,9 @@ pub struct Builder {
     thread: Mutex<Option<JoinHandle<()>>>,
     running: Mutex<bool>,
     stopped: AtomicBool,
-    /// Held by whoever adds to the graph that searches use, and by whoever writes it down.
-    adding: Mutex<()>,
 }
 
 impl Builder {
-    /// Keeps the graph from growing until the guard is dropped.
-    pub fn hold(&self) -> MutexGuard<'_, ()> {
-        lock(&self.adding)
-    }
-
     /// Whether the thread is at work.
     #[cfg(test)]
     pub fn is_running(&self) -> bool {
@@ -127,11 +116,10 @@ impl Shared {
             contents.building = true;
             let mut targets: Vec<u32> = contents.slots.all(Slot::Indexed).collect();
             targets.extend(contents.slots.all(Slot::Pending));
-            contents.under_construction = targets.len() * graph::NODE_BYTES;
+            contents.under_construction = Construction::bytes_of(targets.len());
             targets
         };
-        let graph = Graph::new(self.settings.expansion, Graph::room_for(targets.len()))?;
-        let mut known = vec![0_u64; targets.iter().max().map_or(0, |&slot| slot as usize / 64 + 1)];
+        let graph = Construction::new(self.settings.expansion, targets.len())?;
         for slot in targets {
             if self.builder.is_stopped() {
                 self.write().abandon_graph();
@@ -144,13 +132,12 @@ impl Shared {
             }
             if contents.slots.is_live(slot) {
                 graph.add(&contents.blocks, slot)?;
-                known[slot as usize / 64] |= 1 << (slot % 64);
             }
         }
-        let knows = |slot: u32| known.get(slot as usize / 64).is_some_and(|word| word >> (slot % 64) & 1 == 1);
+        let graph = graph.finish()?;
         let mut contents = self.write();
         if contents.building {
-            contents.replace_graph(graph, knows);
+            contents.replace_graph(graph);
             if !contents.keep_within_budget() {
                 self.give_up_memory(&mut contents);
             }
@@ -158,42 +145,40 @@ impl Shared {
         Ok(())
     }
 
-    /// Adds what has come since to the graph in use.
+    /// Makes a graph that knows what has come since, too, and swaps it in.
     fn extend(&self) -> Result<()> {
-        let _adding = self.builder.hold();
-        let batch: Vec<u32> = {
-            let contents = self.read();
-            contents.recent.iter().copied().filter(|&slot| contents.slots.is_live(slot)).take(BATCH).collect()
-        };
-        {
+        let (graph, batch) = {
             let contents = &mut *self.write();
-            let Some(graph) = &mut contents.graph else { return Ok(()) };
-            let needed = graph.len() + batch.len();
-            if needed > graph.capacity() {
-                // Exclusive: usearch moves what searches read.
-                graph.reserve(Graph::room_for(needed))?;
-            }
-        }
+            let Some(graph) = &contents.graph else { return Ok(()) };
+            let most = (graph.len() / SHARE).max(contents.worth_adding());
+            let pending = contents.recent.iter().copied().filter(|&slot| contents.slots.state(slot) == Slot::Pending);
+            let batch: Vec<u32> = pending.take(most).collect();
+            contents.under_construction = Construction::bytes_of(graph.len() + batch.len());
+            (Arc::clone(graph), batch)
+        };
+        let construction = Construction::resume(&graph, graph.len() + batch.len())?;
         let mut added = Vec::with_capacity(batch.len());
         for slot in batch {
-            let contents = self.read();
-            // It may have been emptied, or the document removed.
-            let Some(graph) = contents.graph.as_ref() else { return Ok(()) };
+            // What there is so far is worth keeping.
             if self.builder.is_stopped() {
                 break;
             }
+            let contents = self.read();
+            // What a slot is stays true for as long as the graph is this one.
+            if !contents.has_graph(&graph) {
+                return Ok(());
+            }
             if contents.slots.state(slot) == Slot::Pending {
-                graph.add(&contents.blocks, slot)?;
+                construction.add(&contents.blocks, slot)?;
                 added.push(slot);
             }
         }
-        let contents = &mut *self.write();
-        if contents.graph.is_some() {
-            added.iter().for_each(|&slot| contents.slots.index(slot));
-            let slots = &contents.slots;
-            contents.recent.retain(|&slot| slots.state(slot) == Slot::Pending);
+        let extended = construction.finish()?;
+        let mut contents = self.write();
+        if contents.has_graph(&graph) {
+            contents.extend_graph(extended, &added);
             if !contents.keep_within_budget() {
-                self.give_up_memory(contents);
+                self.give_up_memory(&mut contents);
             }
         }
         Ok(())

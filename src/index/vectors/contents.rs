@@ -1,6 +1,8 @@
 //! What an index holds, and how it changes. All of it is behind one lock.
 
-use super::{Memory, blocks::Blocks, builder::Work, graph::Graph, slots, slots::Slots};
+use std::sync::Arc;
+
+use super::{Memory, blocks::Blocks, builder::Work, construction::Construction, graph::Graph, slots, slots::Slots};
 use crate::{
     error::{Error, Result},
     settings::Precision,
@@ -9,7 +11,8 @@ use crate::{
 /// A graph that this share of leads nowhere is built anew.
 const DEAD_SHARE: usize = 8;
 
-/// So many documents that the graph does not know are added to it; fewer are compared in passing.
+/// So many documents that the graph does not know are added to it, and one in so many of all; fewer are compared in
+/// passing. The graph is copied for it: what that takes grows with the graph.
 const WORTH_ADDING: usize = 256;
 
 /// Everything that changes.
@@ -21,7 +24,7 @@ pub struct Contents {
     pub loaded: bool,
     pub slots: Slots,
     pub blocks: Blocks,
-    pub graph: Option<Graph>,
+    pub graph: Option<Arc<Graph>>,
     /// Whether a graph is being built: of slots as they were when it was begun.
     pub building: bool,
     /// Bytes that it will have, about.
@@ -65,7 +68,7 @@ impl Contents {
     pub fn memory(&self) -> Memory {
         Memory {
             vectors: self.blocks.bytes(),
-            graph: self.graph.as_ref().map_or(0, Graph::bytes) + self.under_construction,
+            graph: self.graph.as_ref().map_or(0, |graph| graph.bytes()) + self.under_construction,
             maps: self.slots.bytes() + self.recent.capacity() * size_of::<u32>(),
         }
     }
@@ -84,7 +87,7 @@ impl Contents {
         self.memory().total() <= self.budget
     }
 
-    /// Whether there would be room for a graph, with 8 bits a number at least.
+    /// Whether there would be room for a graph and its making, with 8 bits a number at least.
     fn has_room_for_graph(&self) -> bool {
         let (documents, memory) = (self.slots.live(), self.memory());
         let vectors = match self.blocks.precision() {
@@ -93,7 +96,7 @@ impl Contents {
         };
         // Built again with every document that comes it would be let go again with the next.
         documents < self.too_many - self.too_many / 8
-            && vectors + memory.maps + Graph::bytes_of(documents, Graph::room_for(documents)) <= self.budget
+            && vectors + memory.maps + Graph::bytes_of(documents) + Construction::bytes_of(documents) <= self.budget
     }
 
     pub fn put(&mut self, id: i64, group: i64, unit: &[f32]) -> Result<()> {
@@ -150,7 +153,12 @@ impl Contents {
         if self.slots.dead() * DEAD_SHARE > self.slots.len() {
             return Some(Work::Build);
         }
-        (self.slots.pending() >= WORTH_ADDING.min(self.threshold)).then_some(Work::Extend)
+        (self.slots.pending() >= self.worth_adding()).then_some(Work::Extend)
+    }
+
+    /// How many that the graph does not know are added to it.
+    pub fn worth_adding(&self) -> usize {
+        WORTH_ADDING.max(self.slots.live() / WORTH_ADDING).min(self.threshold)
     }
 
     /// Whether a snapshot of the graph would still be good when it is read: enough of it leads to documents.
@@ -158,13 +166,27 @@ impl Contents {
         gone * DEAD_SHARE <= self.slots.len()
     }
 
-    /// Puts a graph in place that knows the slots of which `knows` says so.
-    pub fn replace_graph(&mut self, graph: Graph, knows: impl Fn(u32) -> bool) {
-        self.graph = Some(graph);
+    /// Puts a graph in place.
+    pub fn replace_graph(&mut self, graph: Graph) {
         self.building = false;
         self.under_construction = 0;
-        self.slots.reindex(knows);
+        self.slots.reindex(|slot| graph.knows(slot));
         self.recent = self.slots.all(slots::Slot::Pending).collect();
+        self.graph = Some(Arc::new(graph));
+    }
+
+    /// Whether the graph is this one still.
+    pub fn has_graph(&self, graph: &Arc<Graph>) -> bool {
+        self.graph.as_ref().is_some_and(|present| Arc::ptr_eq(present, graph))
+    }
+
+    /// Puts one in place of the graph that knows `added`, too.
+    pub fn extend_graph(&mut self, graph: Graph, added: &[u32]) {
+        self.under_construction = 0;
+        added.iter().for_each(|&slot| self.slots.index(slot));
+        let slots = &self.slots;
+        self.recent.retain(|&slot| slots.state(slot) == slots::Slot::Pending);
+        self.graph = Some(Arc::new(graph));
     }
 
     /// No graph comes of what was being built. The one that there is stays.

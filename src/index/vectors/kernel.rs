@@ -6,6 +6,10 @@ use std::sync::LazyLock;
 /// Sums that are kept side by side, so that additions need not wait for one another.
 const LANES: usize = 32;
 
+/// Bytes that the processor fetches at once.
+#[cfg(target_arch = "x86_64")]
+const LINE: usize = 64;
+
 /// The functions of one instruction set.
 #[derive(Clone, Copy)]
 pub struct Kernels {
@@ -59,6 +63,19 @@ impl Kernels {
         // SAFETY: as above.
         unsafe { (self.i8_by_i8)(one, other) }
     }
+}
+
+/// Has the processor fetch numbers that will be read soon, where it can be told.
+#[inline]
+pub fn prefetch<T>(numbers: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in numbers.chunks(LINE / size_of::<T>()) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: every processor of this architecture has the instruction, and it reads nothing that the program sees.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = numbers;
 }
 
 /// The sum of the products of two vectors of integers, two neighbours at a time: processors have an instruction for

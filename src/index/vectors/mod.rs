@@ -25,6 +25,7 @@
 
 mod blocks;
 mod builder;
+mod construction;
 mod contents;
 mod filling;
 mod graph;
@@ -40,6 +41,7 @@ mod source;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod usearch_file;
 pub mod vector;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};

@@ -106,7 +106,7 @@ impl Contents {
             }
             // It ranks by the upper bits: of those at the edge the lower ones decide.
             count += count / 4 + EDGE;
-            let Ok(found) = self.found_by(graph, query, count, &allows) else { return false };
+            let found = self.found_by(graph, query, count, &allows);
             let mut candidates = ranking.emptied();
             let came = found.len();
             for slot in found {
@@ -129,13 +129,7 @@ impl Contents {
         true
     }
 
-    fn found_by(
-        &self,
-        graph: &Graph,
-        query: &Query,
-        count: usize,
-        allows: impl Fn(u32) -> bool,
-    ) -> crate::error::Result<Vec<u32>> {
+    fn found_by(&self, graph: &Graph, query: &Query, count: usize, allows: impl Fn(u32) -> bool) -> Vec<u32> {
         graph.search(&self.blocks, query, count, |slot| self.slots.state(slot) == Slot::Indexed && allows(slot))
     }
 

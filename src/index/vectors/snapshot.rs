@@ -12,6 +12,7 @@ use std::{
     fs::{self, File},
     io::{BufReader, Read, Write},
     path::Path,
+    sync::Arc,
 };
 
 use sha2::{Digest, Sha256};
@@ -108,14 +109,12 @@ impl VectorIndex {
     /// `ERR_DISK_FULL`, `ERR_IO`, `ERR_READ_ONLY`: no file is left behind then.
     pub fn save(&self, folder: &Path, name: &str, model: &str) -> Result<Option<SnapshotInfo>> {
         let written = {
-            let _unchanged = self.shared.builder.hold();
             let contents = self.shared.read();
             let Some(graph) = contents.graph.as_ref().filter(|_| contents.is_worth_keeping(contents.slots.dead()))
             else {
                 return Ok(None);
             };
-            let graph = graph.save()?;
-            Written::of(&contents, graph)
+            Written::of(&contents, graph.save())
         };
         let path = |generation: u64| format!("{name}-{generation}.usearch");
         let generation = generations(folder, name)?.into_iter().max().unwrap_or(0) + 1;
@@ -178,7 +177,7 @@ impl VectorIndex {
         }
         let file = verified(&folder.join(&info.file), info)?;
         let read = Snapshot::parse(&file, info)?;
-        let graph = Graph::load(shared.settings.expansion, read.graph, read.nodes)?;
+        let graph = Graph::load(shared.settings.expansion, read.graph, read.slots)?;
 
         let mut filled = shared.read().emptied(shared.settings.precision);
         let empty = vec![0.0; shared.dimensions];
@@ -224,7 +223,7 @@ impl VectorIndex {
         if !filled.is_worth_keeping(gone) {
             return Err(refused(&format!("is too old: {gone} of its {} places lead to nothing", read.slots)));
         }
-        filled.graph = Some(graph);
+        filled.graph = Some(Arc::new(graph));
         filled.recent = filled.slots.all(Slot::Pending).collect();
         if !filled.keep_within_budget() {
             return Err(refused("is of more vectors than vectorMemoryBudget allows"));
@@ -302,7 +301,6 @@ impl Written {
 /// What is read.
 struct Snapshot<'a> {
     slots: usize,
-    nodes: usize,
     /// Slots and fingerprints of documents.
     entries: HashMap<i64, (u32, u64)>,
     graph: &'a [u8],
@@ -338,7 +336,7 @@ impl<'a> Snapshot<'a> {
                 return Err(wrong());
             }
         }
-        Ok(Self { slots, nodes: Graph::nodes_of(graph).ok_or_else(wrong)?, entries: map, graph })
+        Ok(Self { slots, entries: map, graph })
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use super::{testing::*, *};
+use super::{construction::Construction, graph::Graph, testing::*, *};
 use crate::{error::Code, settings::Settings};
 
 /// A table in memory.
@@ -380,14 +380,14 @@ fn removed_documents_give_their_memory_back() {
 
 #[test]
 fn a_graph_stays_good_when_its_vectors_go_to_eight_bits() {
-    let vectors = clustered(1_100, 64, 9);
+    let vectors = clustered(1_100, 384, 9);
     let entries: Vec<Entry<'_>> = (0..).zip(&vectors).map(|(id, vector)| Entry { id, group: id, vector }).collect();
-    let index = graphed(None, 64, &settings());
+    let index = graphed(None, 384, &settings());
     index.put(&entries[..1_000]).unwrap();
     settle(&index);
     // The next block of vectors is more than that with 16 bits a number, not with 8.
     let budget = index.memory().total() + 40_000;
-    let index = graphed(None, 64, &settings::Index { memory_budget: budget, ..settings() });
+    let index = graphed(None, 384, &settings::Index { memory_budget: budget, ..settings() });
     index.put(&entries[..1_000]).unwrap();
     settle(&index);
     assert_eq!((index.state(), index.precision()), (State::Graph, Precision::I16));
@@ -400,15 +400,17 @@ fn a_graph_stays_good_when_its_vectors_go_to_eight_bits() {
 
 #[test]
 fn more_than_a_budget_goes_to_eight_bits_then_without_a_graph_then_to_the_table() {
-    let (table, vectors) = (Arc::new(Table::default()), clustered(16_000, 64, 9));
+    let (table, vectors) = (Arc::new(Table::default()), clustered(16_000, 384, 9));
     for (id, vector) in (0..).zip(&vectors[..4_000]) {
         table.put(id, id, vector);
     }
     let source = || Some(Arc::clone(&table) as Arc<dyn Source>);
-    let whole = graphed(source(), 64, &settings());
+    let whole = graphed(source(), 384, &settings());
     whole.fill().unwrap();
     settle(&whole);
-    let Memory { vectors: of_vectors, graph, maps } = whole.memory();
+    let Memory { vectors: of_vectors, maps, .. } = whole.memory();
+    // What a graph needs while it is made is part of it.
+    let graph = Graph::bytes_of(4_000) + Construction::bytes_of(4_000);
     for (budget, state, precision) in [
         (of_vectors + graph + maps, State::Graph, Precision::I16),
         (of_vectors / 2 + graph + maps, State::Graph, Precision::I8),
@@ -416,7 +418,7 @@ fn more_than_a_budget_goes_to_eight_bits_then_without_a_graph_then_to_the_table(
         (of_vectors / 2 + maps, State::Exact, Precision::I8),
         (of_vectors / 2, State::FromFile, Precision::I16),
     ] {
-        let index = graphed(source(), 64, &settings::Index { memory_budget: budget, ..settings() });
+        let index = graphed(source(), 384, &settings::Index { memory_budget: budget, ..settings() });
         index.fill().unwrap();
         settle(&index);
         assert_eq!((index.state(), index.precision()), (state, precision), "{budget}");
@@ -424,8 +426,8 @@ fn more_than_a_budget_goes_to_eight_bits_then_without_a_graph_then_to_the_table(
         assert_eq!(index.nearest(&vectors[17], 1, By::Document, Allowed::All).unwrap()[0].id, 17);
     }
     // The same while it grows.
-    let budget = whole.memory().total() + 1_000;
-    let index = graphed(source(), 64, &settings::Index { memory_budget: budget, ..settings() });
+    let budget = whole.memory().total() + Construction::bytes_of(4_000);
+    let index = graphed(source(), 384, &settings::Index { memory_budget: budget, ..settings() });
     index.fill().unwrap();
     settle(&index);
     let mut seen = vec![(index.state(), index.precision())];
