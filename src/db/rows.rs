@@ -31,7 +31,11 @@ impl From<ValueRef<'_>> for Cell {
             ValueRef::Integer(integer) => Self::Integer(integer),
             ValueRef::Real(real) => Self::Real(real),
             // No table of the contract has a BLOB column; one that somebody wrote there is read as text.
-            ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Self::Text(String::from_utf8_lossy(bytes).into()),
+            ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Self::Text(match str::from_utf8(bytes) {
+                // Checked many bytes at a time, which replacing is not.
+                Ok(text) => text.into(),
+                Err(_) => String::from_utf8_lossy(bytes).into(),
+            }),
         }
     }
 }

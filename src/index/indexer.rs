@@ -7,6 +7,7 @@
 mod backlog;
 mod commands;
 mod graph_file;
+mod merging;
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -18,6 +19,7 @@ use std::{
 use crossbeam_channel::{Receiver, select};
 use rusqlite::Connection;
 
+use self::merging::Segments;
 pub use self::{
     backlog::Progress,
     commands::{Given, Put},
@@ -94,6 +96,8 @@ pub struct Indexer {
     /// Changes of the vectors that the last snapshot has, and when it was made or tried.
     saved: u64,
     saved_at: Instant,
+    /// How it stands with the segments of the text indexes.
+    segments: Segments,
 }
 
 /// The thread's life.
@@ -129,6 +133,7 @@ impl Indexer {
             logged: None,
             saved: 0,
             saved_at: Instant::now(),
+            segments: Segments::Unknown,
         }
     }
 
@@ -141,6 +146,7 @@ impl Indexer {
             let wait = self.wait();
             let made =
                 self.embedding.as_ref().map_or_else(crossbeam_channel::never, |embedding| embedding.made.clone());
+            let mut asked = true;
             select! {
                 recv(commands) -> command => match command {
                     Ok(command) => self.serve_one(command),
@@ -154,7 +160,7 @@ impl Indexer {
                         self.forget_batches();
                     }
                 },
-                default(wait) => {}
+                default(wait) => asked = false,
             }
             if self.shared.is_closing() {
                 return;
@@ -175,6 +181,9 @@ impl Indexer {
                 }
             }
             self.embed_more();
+            if !asked && self.may_merge() {
+                self.merge_segments();
+            }
         }
     }
 
@@ -188,7 +197,9 @@ impl Indexer {
     }
 
     fn wait(&self) -> Duration {
-        if self.acts_alone() || self.logged.is_some() {
+        if self.may_merge() {
+            merging::REST
+        } else if self.acts_alone() || self.logged.is_some() {
             self.next_tick.saturating_duration_since(Instant::now())
         } else {
             Duration::from_secs(24 * 60 * 60)
@@ -232,6 +243,9 @@ impl Indexer {
         let fed: Fed = self.feed.run(depth, own_commits, &mut filling)?;
         if filling.changed {
             self.logged = Some(Instant::now());
+            if self.segments == Segments::Few {
+                self.segments = Segments::Unknown;
+            }
         }
         if fed != Fed::default() {
             self.forget_skipped();
@@ -296,6 +310,7 @@ impl Indexer {
         self.forget_batches();
         self.skipped.clear();
         self.verified = false;
+        self.segments = Segments::Unknown;
         let counts = table::counts(db)?;
         self.shared.update(|figures| {
             figures.counts = counts;

@@ -1,4 +1,5 @@
-//! The job that brings the index up to date: rows first, then every vector that is owed.
+//! The job that brings the index up to date: rows first, then every vector that is owed, and last the segments of the
+//! text indexes.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -111,6 +112,12 @@ impl Index {
                     continue;
                 }
             };
+            // A step a command: who searches meanwhile waits for no more than one.
+            while wait_for(control, report, |reply| {
+                self.run("vectors.sync()", |indexer| Ok(indexer.merge_segments()), reply);
+            })? {
+                control.check()?;
+            }
             let embedded = figures.embedded - before.embedded;
             let counts = figures.counts;
             return Ok(Report {

@@ -518,3 +518,64 @@ fn rounds_of_opening_and_closing_leave_no_thread_behind() {
     bench.fresh();
     assert_eq!(bench.words("one").len(), 1);
 }
+
+/// Segments of both text indexes.
+fn segments(bench: &Bench) -> (i64, i64) {
+    let sql = "SELECT (SELECT count(DISTINCT segid) FROM words_idx), (SELECT count(DISTINCT segid) FROM pieces_idx)";
+    bench.ask(sql, |row| Ok((row.get(0)?, row.get(1)?)))[0]
+}
+
+/// Rows with thousands of different words, each of a transaction of its own, until a merge would pay.
+fn fill_segments(bench: &Bench) -> i64 {
+    let mut seed = 1_u64;
+    for id in 1..100 {
+        let words: String = (0..2_000)
+            .map(|_| {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                format!("w{:x} ", seed >> 40)
+            })
+            .collect();
+        bench.observation(id, &format!("common {words}"));
+        bench.fresh();
+        let many =
+            |db: &Connection| Ok(text::segments::are_many(db, "words")? && text::segments::are_many(db, "pieces")?);
+        if wait(|reply| bench.index.read("look", many, reply)).unwrap() {
+            return id;
+        }
+    }
+    panic!("never many: {:?}", segments(bench));
+}
+
+#[test]
+fn segments_of_the_text_indexes_are_merged_when_there_is_nothing_else_to_do() {
+    let mut bench = Bench::new();
+    let rows = fill_segments(&bench);
+    let before = segments(&bench);
+    bench.reopen(|settings| settings.index.automatic = true);
+    let began = Instant::now();
+    while segments(&bench) != (1, 1) {
+        assert!(began.elapsed() < SOON, "{before:?}: {:?}", segments(&bench));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let found = "SELECT rowid FROM words WHERE words MATCH 'common'";
+    assert_eq!(bench.ask(found, |row| row.get::<_, i64>(0)).len(), usize::try_from(rows).unwrap());
+}
+
+#[test]
+fn a_merge_that_was_left_is_gone_on_with() {
+    let mut bench = Bench::new();
+    fill_segments(&bench);
+    bench.fresh();
+    assert!(segments(&bench) > (4, 4), "by hand nobody merges unasked: {:?}", segments(&bench));
+    let step =
+        |bench: &Bench| wait(|reply| bench.index.run("step", |indexer| Ok(indexer.merge_segments()), reply)).unwrap();
+    let note = "SELECT value FROM meta WHERE name = 'merging'";
+    assert!(step(&bench));
+    assert_eq!(bench.ask(note, |row| row.get::<_, String>(0)), ["words"]);
+    bench.reopen(|_| {});
+    assert_eq!(bench.ask(note, |row| row.get::<_, String>(0)), ["words"]);
+    bench.sync();
+    assert_eq!(segments(&bench), (1, 1));
+    assert!(bench.ask(note, |row| row.get::<_, String>(0)).is_empty());
+    assert!(!step(&bench), "once is enough");
+}

@@ -3,7 +3,7 @@
 //! A word that no row has is looked for as a part of words (an identifier half remembered), and where there is no such
 //! part either, as a word that was mistyped. What such a term adds to a row is what any term adds.
 
-use std::{cmp::Ordering, collections::HashMap};
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use rusqlite::Connection;
 
@@ -117,8 +117,9 @@ pub(super) fn search(db: &Connection, remembered: &mut Remembered, terms: &[Term
         }
         let mut index = Index::new(db, Table::Words, &mut remembered.figures);
         let found = add(&mut index, &similar, &Standing::ForWords(&of_word), scope, &mut scores)?;
-        // The least frequent of a word's alternatives is the one that a row is worth most by.
-        let mut fewest: HashMap<&str, u32> = HashMap::new();
+        // The least frequent of a word's alternatives is the one that a row is worth most by. By word, as sums in another
+        // order have other last digits.
+        let mut fewest: BTreeMap<&str, u32> = BTreeMap::new();
         for (&word, &rows) in of_word.iter().zip(&found).filter(|(_, rows)| **rows > 0) {
             fewest.entry(word).and_modify(|known| *known = rows.min(*known)).or_insert(rows);
         }

@@ -10,7 +10,7 @@ use std::{
 
 use rusqlite::{Connection, ffi};
 
-use super::{occurrences, postings::Posting};
+use super::{occurrences, postings::Posting, spelling::Stem};
 use crate::{
     error::{Error, Result},
     index::vectors::{IdSet, key_hash::KeyMap},
@@ -45,8 +45,8 @@ pub(super) struct Remembered {
     pub figures: [Figures; 2],
     /// The rows of some kinds, where nothing else is asked of them; by the kinds.
     pub groups: HashMap<u8, Arc<IdSet>>,
-    /// Stems of `words` by their first letter, with how many rows have each.
-    pub stems: HashMap<char, Vec<(String, i64)>>,
+    /// Stems of `words` by their first letter.
+    pub stems: HashMap<char, Vec<Stem>>,
 }
 
 /// Runs `work` with what `db` remembers of the file as it is. Call it within a snapshot.

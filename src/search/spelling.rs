@@ -33,14 +33,11 @@ pub(super) fn similar(db: &Connection, remembered: &mut Remembered, word: &str) 
         return Ok(Vec::new());
     }
     let most = if letters.len() >= TWO_SLIPS { 2 } else { 1 };
+    let shape = Shape::new(&letters);
     let mut nearest: Vec<(usize, i64, &str)> = Vec::new();
-    for (stem, rows) in stems(db, remembered, letters[0])? {
-        let characters = stem.chars().count();
-        if characters + 1 < SHORTEST || characters > letters.len() + most {
-            continue;
-        }
-        if let Some(distance) = distance(&letters, stem, most) {
-            nearest.push((distance, -rows, stem));
+    for stem in stems(db, remembered, letters[0])?.iter().filter(|stem| shape.may_be(stem, most)) {
+        if let Some(distance) = distance(&letters, &stem.text, most) {
+            nearest.push((distance, -stem.rows, &stem.text));
         }
     }
     nearest.sort_unstable();
@@ -49,15 +46,78 @@ pub(super) fn similar(db: &Connection, remembered: &mut Remembered, word: &str) 
     Ok(nearest.into_iter().take(ALTERNATIVES).map(|(.., stem)| stem.to_owned()).collect())
 }
 
-/// The stems that begin with a letter, and how many rows have each. Counting them takes milliseconds: they are
+/// A stem of the index.
+#[derive(Debug)]
+pub(super) struct Stem {
+    text: String,
+    /// How many rows have it.
+    rows: i64,
+    characters: usize,
+    letters: Letters,
+}
+
+impl Stem {
+    fn new(text: String, rows: i64) -> Self {
+        let (characters, letters) = (text.chars().count(), text.chars().fold(Letters::default(), Letters::with));
+        Self { text, rows, characters, letters }
+    }
+}
+
+/// Which letters a text has: a bit each, where some letters share one. Those of English have one each.
+#[derive(Debug, Clone, Copy, Default)]
+struct Letters(u64);
+
+impl Letters {
+    fn with(self, letter: char) -> Self {
+        Self(self.0 | 1 << (u32::from(letter) % u64::BITS))
+    }
+
+    /// How many of these the others have not, at least: with each goes a slip.
+    const fn not_in(self, others: Self) -> usize {
+        (self.0 & !others.0).count_ones() as usize
+    }
+}
+
+/// What of a word can be compared with a stem at a glance: to count the slips of all that begin with its letter would be
+/// most of what looking for a mistyped word takes.
+struct Shape {
+    /// The letters of each of its beginnings, from none of it to all.
+    beginnings: Vec<Letters>,
+}
+
+impl Shape {
+    fn new(word: &[char]) -> Self {
+        let mut beginnings = Vec::with_capacity(word.len() + 1);
+        let mut letters = Letters::default();
+        beginnings.push(letters);
+        for &letter in word {
+            letters = letters.with(letter);
+            beginnings.push(letters);
+        }
+        Self { beginnings }
+    }
+
+    /// Whether there may be no more than `most` slips between a beginning and the stem: false only where there are more.
+    fn may_be(&self, stem: &Stem, most: usize) -> bool {
+        let all = self.beginnings.len() - 1;
+        if stem.characters + 1 < SHORTEST || stem.characters > all + most {
+            return false;
+        }
+        // A shorter beginning lacks too much, and a longer one has its letters.
+        let shortest = self.beginnings[(SHORTEST - 1).max(stem.characters.saturating_sub(most))];
+        stem.letters.not_in(self.beginnings[all]) <= most && shortest.not_in(stem.letters) <= most
+    }
+}
+
+/// The stems that begin with a letter. Counting their rows takes milliseconds: they are
 /// remembered until somebody writes.
-fn stems<'r>(db: &Connection, remembered: &'r mut Remembered, first: char) -> Result<&'r [(String, i64)]> {
+fn stems<'r>(db: &Connection, remembered: &'r mut Remembered, first: char) -> Result<&'r [Stem]> {
     if !remembered.stems.contains_key(&first) {
         // Nothing that begins with the letter is above it.
         let (from, to) = (first.to_string(), format!("{first}\u{10ffff}"));
         let mut statement = db.prepare_cached("SELECT term, doc FROM vocabulary WHERE term >= ?1 AND term < ?2")?;
         let stems = statement
-            .query_map([from, to], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .query_map([from, to], |row| Ok(Stem::new(row.get(0)?, row.get(1)?)))?
             .collect::<rusqlite::Result<Vec<_>>>()?;
         if remembered.stems.values().map(Vec::len).sum::<usize>() + stems.len() > STEMS {
             remembered.stems.clear();
@@ -140,5 +200,33 @@ mod tests {
         ] {
             assert_eq!(of(word, stem), expected, "{word} {stem}");
         }
+    }
+
+    #[test]
+    fn at_a_glance_nothing_near_is_left_out() {
+        let stems = ["databas", "receiv", "migrat", "token", "cach", "penetr", "notif", "über", "access", "authent"];
+        let words =
+            ["database", "receives", "migrations", "tokens", "caching", "penetration", "übers", "accessibility"];
+        let (mut near, mut left_out) = (0, 0);
+        for word in words {
+            let word: Vec<char> = word.chars().collect();
+            for at in 0..word.len() {
+                let mut slipped = vec![word.clone(); 4];
+                slipped[0].remove(at);
+                slipped[1].insert(at, 'q');
+                slipped[2][at] = 'z';
+                slipped[3].swap(at, (at + 1) % word.len());
+                for (word, stem) in slipped.iter().flat_map(|word| stems.map(|stem| (word, stem))) {
+                    for most in 1..=2 {
+                        let looks = Shape::new(word).may_be(&Stem::new(stem.to_owned(), 1), most);
+                        let is = distance(word, stem, most).is_some();
+                        assert!(looks || !is, "{word:?} {stem} {most}");
+                        near += usize::from(is);
+                        left_out += usize::from(!looks);
+                    }
+                }
+            }
+        }
+        assert!(near > 100 && left_out > 1_000, "{near} near, {left_out} left out");
     }
 }

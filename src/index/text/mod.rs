@@ -8,6 +8,7 @@
 //! row's texts, for identifiers and parts of words; `vocabulary` lists the stems of `words`.
 
 pub mod cjk;
+pub mod segments;
 #[cfg(test)]
 mod tests;
 

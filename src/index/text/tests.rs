@@ -68,3 +68,53 @@ fn text_with_a_nul_is_indexed_to_its_end() {
     assert_eq!(found(&db, "words", "behind"), [key.0]);
     assert_eq!(found(&db, "pieces", "\"behind\""), [key.0]);
 }
+
+fn segments(db: &Connection, index: &str) -> i64 {
+    db.query_row(&format!("SELECT count(DISTINCT segid) FROM {index}_idx"), [], |row| row.get(0)).unwrap()
+}
+
+/// Thousands of different words, other ones for each `seed`.
+fn long_text(mut seed: u64) -> String {
+    (0..2_000)
+        .map(|_| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            format!("w{:x} ", seed >> 40)
+        })
+        .collect()
+}
+
+#[test]
+fn segments_are_merged_by_steps_and_everything_is_found_meanwhile() {
+    let db = database();
+    assert!(!segments::are_many(&db, "words").unwrap());
+    let mut rows = 0;
+    while !(segments::are_many(&db, "words").unwrap() && segments::are_many(&db, "pieces").unwrap()) {
+        rows += 1;
+        assert!(rows < 100, "{} {}", segments(&db, "words"), segments(&db, "pieces"));
+        let text = format!("common {}", long_text(rows));
+        put(&db, RowKey(rows.try_into().unwrap()), &texts("narrative", &text)).unwrap();
+    }
+    let all: Vec<i64> = (1..=rows.try_into().unwrap()).collect();
+    let mut steps = 0;
+    for index in segments::INDEXES {
+        let transaction = db.unchecked_transaction().unwrap();
+        assert!(segments::merge(&transaction, index, true).unwrap(), "{index}: {}", segments(&db, index));
+        drop(transaction);
+        assert!(segments::are_many(&db, index).unwrap(), "{index}: a step that was not committed is none");
+        steps += 1;
+        assert!(segments::merge(&db, index, true).unwrap());
+        while segments::merge(&db, index, false).unwrap() {
+            steps += 1;
+            assert_eq!(found(&db, index, "common"), all, "{index}");
+        }
+        assert_eq!(segments(&db, index), 1, "{index}");
+        assert!(!segments::are_many(&db, index).unwrap(), "{index}");
+        assert_eq!(found(&db, index, "common"), all, "{index}");
+    }
+    assert!(steps > segments::INDEXES.len(), "{steps}: an index of more pages than one step writes takes several");
+    // A row more is not worth another.
+    put(&db, RowKey(1_000), &texts("narrative", "seldom")).unwrap();
+    for index in segments::INDEXES {
+        assert!(!segments::are_many(&db, index).unwrap(), "{index}");
+    }
+}
