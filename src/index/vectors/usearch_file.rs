@@ -82,10 +82,10 @@ pub fn read(bytes: &[u8], mut visit: impl FnMut(u32, usize, &[u32])) -> Result<A
                 return Err(corrupt("has too many neighbours somewhere"));
             }
             let mut neighbours = [0; 2 * CONNECTIVITY];
-            for place in 0..most {
+            for (place, neighbour) in neighbours[..most].iter_mut().enumerate() {
                 let node = rest.u32()? as usize;
                 if place < count {
-                    neighbours[place] = match slots.get(node) {
+                    *neighbour = match slots.get(node) {
                         Some(&slot) if is_on(node, level) => slot,
                         _ => return Err(corrupt("leads to nothing")),
                     };
