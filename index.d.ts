@@ -1834,7 +1834,10 @@ export interface NativeMemory {
   vectorBytes: number
   /** Vectors of collections that were searched lately. */
   collectionBytes: number
-  /** The embedding model, while it is loaded, and remembered vectors of queries. */
+  /**
+   * The weights of the embedding model, while it is loaded, matrices also as they are laid out for multiplying, and
+   * remembered vectors of queries.
+   */
   modelBytes: number
 }
 
@@ -3036,7 +3039,10 @@ export interface VectorsStatus {
   graphBytes: number
   /** Bytes of what tells which vector is whose. */
   mapBytes: number
-  /** Bytes of the model, while it is loaded, and of remembered vectors of queries. */
+  /**
+   * Bytes of the model's weights, while it is loaded, matrices also as they are laid out for multiplying, and of
+   * remembered vectors of queries.
+   */
   modelBytes: number
   /** Bytes of `native/index.db` and its log. */
   fileBytes: number

@@ -9,7 +9,17 @@ const path = require('node:path');
 const zlib = require('node:zlib');
 const { spawnSync } = require('node:child_process');
 const { describe, test } = require('node:test');
-const { NAME, PUBLISHED, folderIn, places, take } = require('../scripts/embedding-model.cjs');
+const {
+  FULL_PRECISION,
+  FULL_PRECISION_FOLDER,
+  NAME,
+  PUBLISHED,
+  folderIn,
+  places,
+  take,
+  takeFullPrecision,
+} = require('../scripts/embedding-model.cjs');
+const { fullPrecision } = require('../scripts/full-precision.cjs');
 const { fileOf } = require('../scripts/wheel.cjs');
 const { removeTree } = require('./remove-tree.cjs');
 
@@ -169,5 +179,63 @@ describe('the model', () => {
     const bytes = fs.readFileSync(file);
     assert.equal(bytes.length, PUBLISHED.bytes);
     assert.equal(sha256(bytes), PUBLISHED.sha256);
+  });
+
+  test('with 32-bit weights is put in place once, and is the known one', async (t) => {
+    if (!fs.existsSync(path.join(FULL_PRECISION_FOLDER, 'model.onnx')))
+      return t.skip('there is none: npm run model -- --fp32');
+    assert.equal(sha256(fs.readFileSync(path.join(FULL_PRECISION_FOLDER, 'model.onnx'))), FULL_PRECISION.sha256);
+    assert.equal(await takeFullPrecision(FULL_PRECISION_FOLDER, { get: never }), false);
+  });
+});
+
+describe('weights of 32 bits', () => {
+  const field = (number, content) =>
+    Buffer.concat([Buffer.from([number * 8 + 2, ...varint(Buffer.byteLength(content))]), Buffer.from(content)]);
+  const varint = (length) => (length < 128 ? [length] : [(length % 128) | 0x80, Math.floor(length / 128)]);
+  const node = (output) => field(1, Buffer.concat([field(1, 'before'), field(2, output)]));
+  const tensor = (name, ...more) => field(5, Buffer.concat([...more, field(8, name)]));
+  const value = (name) => field(13, field(1, name));
+  const floats = (...numbers) => Buffer.from(Float32Array.from(numbers).buffer);
+  const TABLE = 'inner.embeddings.word_embeddings.weight';
+  /** A file with this graph. */
+  const file = (inner) => Buffer.concat([Buffer.from([0x08, 10]), field(7, inner), field(2, 'somebody')]);
+  /** A safetensors file of a table and a matrix of two rows and three columns. */
+  const safetensors = (matrix) => {
+    const of = (at) => ({ dtype: 'F32', shape: [2, 3], data_offsets: [at, at + 24] });
+    const header = JSON.stringify({ __metadata__: {}, 'embeddings.word_embeddings.weight': of(0), [matrix]: of(24) });
+    const length = Buffer.alloc(8);
+    length.writeBigUInt64LE(BigInt(header.length));
+    return Buffer.concat([length, Buffer.from(header), floats(1, 2, 3, 4, 5, 6), floats(7, 8, 9, 10, 11, 12)]);
+  };
+  const graph = file(
+    Buffer.concat([
+      ...['v_f', 'v', 'answer'].map(node),
+      ...[`${TABLE}_q`, 'v_q', 'v_scale', 'bias'].map((name) => tensor(name)),
+      ...['v', 'answer'].map(value),
+    ]),
+  );
+
+  test('take the place of those of 8 bits; matrices lie the other way round', () => {
+    const floatTensor = (name, rows, columns, ...numbers) =>
+      field(
+        5,
+        Buffer.concat([Buffer.from([8, rows, 8, columns, 16, 1]), field(8, name), field(9, floats(...numbers))]),
+      );
+    const inner = Buffer.concat([
+      node('answer'),
+      tensor('bias'),
+      value('answer'),
+      floatTensor(TABLE, 2, 3, 1, 2, 3, 4, 5, 6),
+      floatTensor('v', 3, 2, 7, 10, 8, 11, 9, 12),
+    ]);
+    assert.deepEqual(fullPrecision(graph, safetensors('encoder.layer.0.attention.self.query.weight')), file(inner));
+  });
+
+  test('that are not all there, or a graph that is none, are refused', () => {
+    const weights = safetensors('encoder.layer.1.attention.self.query.weight');
+    assert.throws(() => fullPrecision(graph, weights), /have no encoder.layer.0.attention.self.query/);
+    assert.throws(() => fullPrecision(graph.subarray(0, 30), weights), /damaged/);
+    assert.throws(() => fullPrecision(Buffer.from([0x08, 10]), weights), /no graph/);
   });
 });

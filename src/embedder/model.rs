@@ -54,6 +54,7 @@ impl Model {
         let bytes = onnx::check(file).map_err(|reason| refused(&reason))?;
         let folder = file.parent().unwrap_or_else(|| Path::new(""));
         let tokens = Tokens::open(&identity.name, folder, identity.max_tokens)?;
+        let kept_whole = bytes.as_ref().map(Vec::len);
         let queries = Arc::new(ThreadPool::with_num_threads(threads));
         // On a thread of ordinary priority, whoever asks: a query may come to wait for it.
         // Matrices are laid out for multiplying once, not for each batch: a short query takes a third less time for
@@ -72,6 +73,7 @@ impl Model {
         let inputs = inputs(&graph).map_err(|reason| refused(&reason))?;
         let output = output(&graph, identity.dimensions).map_err(|reason| refused(&reason))?;
         let parameters = graph.total_params();
+        let table = parameters.min(tokens.vocabulary() * identity.dimensions);
         let model = Self {
             tokens,
             inputs,
@@ -80,7 +82,7 @@ impl Model {
             queries,
             documents: OnceLock::new(),
             threads,
-            weights_bytes: parameters * size_of::<f32>(),
+            weights_bytes: weights_bytes(parameters, table, kept_whole),
             storage: storage(metadata.len(), parameters),
             graph,
         };
@@ -119,7 +121,7 @@ impl Model {
         self.embed_on(pool, texts, give_way)
     }
 
-    /// Bytes of its weights.
+    /// Bytes of its weights in memory, matrices also as they are laid out for multiplying.
     pub fn weights_bytes(&self) -> usize {
         self.weights_bytes
     }
@@ -258,6 +260,19 @@ fn output(graph: &rten::Model, dimensions: usize) -> std::result::Result<NodeId,
         }
     }
     Ok(node)
+}
+
+/// Bytes of `parameters` weights, of which `table` are vectors of words. All others are counted twice: nearly all are
+/// matrices, which lie there as they came and as they are laid out for multiplying. Of a file that is kept whole, whose
+/// weights have a byte each, the graph counts those in it beside what they became. Loading all-MiniLM-L6-v2 adds 121 MB
+/// of resident memory with 8 bits and 146 MB with 32; here they are 107 and 135, and the rest are the tokenizer and the
+/// runtime.
+fn weights_bytes(parameters: usize, table: usize, kept_whole: Option<usize>) -> usize {
+    let word = size_of::<f32>();
+    match kept_whole {
+        Some(bytes) => bytes + 2 * parameters.saturating_sub(bytes) * word,
+        None => (table + 2 * parameters.saturating_sub(table)) * word,
+    }
 }
 
 /// How weights are stored, by the bytes that each takes in the file.

@@ -23,8 +23,9 @@ const SMALL: &[u8] = include_bytes!("reference/small.onnx");
 const OTHER: &[u8] = include_bytes!("reference/other.onnx");
 const VOCABULARY: &str = include_str!("../../assets/all-MiniLM-L6-v2/vocab.txt");
 
-/// Texts of the reference that are hardly texts: nothing, marks, one token over and over. There the weights that
-/// are stored with 8 bits are less exact.
+/// Texts of the reference that are hardly texts: nothing, marks, one token over and over. There weights in 8 bits are
+/// less exact: in the matrices of each layer a single large weight makes the steps of its whole column up to 42 times as
+/// wide as those of the others, and in such a text every token has the same error, so that none cancels another's.
 const ODD: usize = 50;
 
 fn texts() -> Vec<String> {
@@ -122,13 +123,18 @@ fn vectors_agree_with_the_reference() {
             let length = vector.iter().map(|number| number * number).sum::<f32>().sqrt();
             assert!(vector.len() == 384 && (length - 1.0).abs() < 1e-5, "{text:.60?}: {length}");
         }
+        let megabytes = embedder.figures().model_bytes / 1_000_000;
         if storage == "fp32" {
             assert!(least(&fp32, 0) >= 0.99999);
+            assert!((130..140).contains(&megabytes), "{megabytes} MB");
         } else {
             println!("{storage}: least cosine to the same file in onnxruntime {:.7}", least(&int8, 0));
+            assert!((105..115).contains(&megabytes), "{megabytes} MB");
             assert!(least(&int8, 0) >= 0.99999, "another runtime makes other vectors of the same file");
             assert!(least(&fp32, ODD) >= 0.999);
             assert!(least(&fp32, 0) >= 0.994);
+            let far = made[..ODD].iter().zip(&fp32).filter(|(made, wanted)| cosine(made, wanted) < 0.999).count();
+            assert!(far <= 23, "{far} of {ODD} odd texts are below 0.999; weights rounded to 8 bits explain 23");
         }
     }
 }

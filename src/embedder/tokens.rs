@@ -85,6 +85,11 @@ impl Tokens {
         Ok(Self { tokenizer, limit, form })
     }
 
+    /// How many different tokens there are.
+    pub fn vocabulary(&self) -> usize {
+        self.tokenizer.get_vocab_size(true)
+    }
+
     /// The tokens of a text, at most as many as the model takes.
     ///
     /// # Errors

@@ -110,7 +110,8 @@ pub struct NativeMemory {
     pub vector_bytes: f64,
     /// Vectors of collections that were searched lately.
     pub collection_bytes: f64,
-    /// The embedding model, while it is loaded, and remembered vectors of queries.
+    /// The weights of the embedding model, while it is loaded, matrices also as they are laid out for multiplying, and
+    /// remembered vectors of queries.
     pub model_bytes: f64,
 }
 

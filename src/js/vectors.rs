@@ -100,7 +100,8 @@ pub struct VectorsStatus {
     pub graph_bytes: f64,
     /// Bytes of what tells which vector is whose.
     pub map_bytes: f64,
-    /// Bytes of the model, while it is loaded, and of remembered vectors of queries.
+    /// Bytes of the model's weights, while it is loaded, matrices also as they are laid out for multiplying, and of
+    /// remembered vectors of queries.
     pub model_bytes: f64,
     /// Bytes of `native/index.db` and its log.
     pub file_bytes: f64,
