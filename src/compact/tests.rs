@@ -98,7 +98,9 @@ fn files_shrink_and_every_row_and_index_stays() {
     assert!(main.rewritten && !main.held_back, "{main:?}");
     assert!(main.after_bytes * 2 < main.before_bytes, "{main:?}");
     assert!(!queue.rewritten && queue.after_bytes * 3 < queue.before_bytes * 2, "{queue:?}");
-    assert_eq!(report.freed_bytes, report.files.iter().map(|file| file.before_bytes - file.after_bytes).sum::<u64>());
+    // The index may be written meanwhile: a file that has grown frees nothing.
+    let freed = report.files.iter().map(|file| file.before_bytes.saturating_sub(file.after_bytes));
+    assert_eq!(report.freed_bytes, freed.sum::<u64>());
     assert_eq!(std::fs::metadata(folder.path().join("claude-mem.db")).unwrap().len(), main.after_bytes);
 
     assert!(everything(&shared) == rows, "rows have changed");
