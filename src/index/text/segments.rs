@@ -13,9 +13,9 @@ pub const INDEXES: [&str; 2] = ["words", "pieces"];
 /// Segments that are not worth a merge: what a few rows leave is small, and FTS5 merges that itself.
 const FEW: usize = 4;
 /// The largest segment is rewritten once the others are so much of the whole (one part in ...): however an index grows, a
-/// page is rewritten eight times on average, each in 50 µs. A sync leaves a fifth outside of it.
+/// page is rewritten eight times on average. A sync leaves a fifth outside of it.
 const PART: usize = 8;
-/// Pages that one step writes: a few milliseconds.
+/// Pages that one step writes. Of some thousand pages that a large index has it makes some dozens of steps.
 const PAGES: i64 = 64;
 
 /// Whether the segments of an index are worth a merge: there are some, and enough was written since the largest was.

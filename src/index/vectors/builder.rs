@@ -1,6 +1,6 @@
 //! Building and mending the graph in the background, on a thread that is there only while there is something to do.
 //!
-//! It never holds the lock for longer than one vector takes, or to swap a finished graph in. Whatever it has not
+//! It never holds the lock for longer than one vector takes, or the swap of a finished graph. Whatever it has not
 //! come to yet is compared exactly by the searches, so that no answer waits for it or lacks anything.
 
 use std::{
@@ -153,8 +153,16 @@ impl Shared {
             let most = (graph.len() / SHARE).max(contents.worth_adding());
             let pending = contents.recent.iter().copied().filter(|&slot| contents.slots.state(slot) == Slot::Pending);
             let batch: Vec<u32> = pending.take(most).collect();
+            let graph = Arc::clone(graph);
             contents.under_construction = Construction::bytes_of(graph.len() + batch.len());
-            (Arc::clone(graph), batch)
+            // There was room when it was built, and has been more since.
+            if !contents.keep_within_budget() {
+                self.give_up_memory(contents);
+            }
+            if !contents.has_graph(&graph) {
+                return Ok(());
+            }
+            (graph, batch)
         };
         let construction = Construction::resume(&graph, graph.len() + batch.len())?;
         let mut added = Vec::with_capacity(batch.len());

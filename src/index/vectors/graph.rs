@@ -10,12 +10,9 @@ use std::{cell::RefCell, cmp::Reverse, collections::BinaryHeap};
 
 use super::{
     blocks::{Blocks, Query},
-    usearch_file::{self, About, CONNECTIVITY},
+    usearch_file::{self, About, CONNECTIVITY, corrupt},
 };
-use crate::{
-    error::{Code, Error, Result},
-    settings::Expansion,
-};
+use crate::{error::Result, settings::Expansion};
 
 /// The end of a list of neighbours that is not full.
 const END: u32 = u32::MAX;
@@ -87,7 +84,6 @@ impl Graph {
     /// # Errors
     /// `ERR_CORRUPT` where the bytes are none.
     pub fn load(expansion: Expansion, bytes: &[u8], slots: usize) -> Result<Self> {
-        let corrupt = |what: &str| Error::new(Code::Corrupt, format!("the vector snapshot's graph {what}"));
         let known = usearch_file::slots(bytes)?;
         let len = known.iter().max().map_or(0, |&slot| slot as usize + 1);
         if len > slots.min(UNKNOWN as usize) {
@@ -313,7 +309,7 @@ mod tests {
         super::{construction::Construction, testing::*},
         *,
     };
-    use crate::settings::Precision;
+    use crate::{error::Code, settings::Precision};
 
     const EXPANSION: Expansion = Expansion { add: 128, search: Some(64) };
 

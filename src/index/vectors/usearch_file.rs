@@ -178,6 +178,7 @@ impl Rest<'_> {
     }
 }
 
-fn corrupt(what: &str) -> Error {
+/// What is wrong with a graph's bytes.
+pub fn corrupt(what: &str) -> Error {
     Error::new(Code::Corrupt, format!("the vector snapshot's graph {what}"))
 }
