@@ -13,8 +13,8 @@ use std::{
 
 use crate::eagerness::Eagerness;
 
-/// How soon an answer must have come to be awaited like this.
-const SOON: Duration = Duration::from_micros(100);
+/// How soon an answer must have come to be awaited like this: a search of a graph of vectors should be among them.
+const SOON: Duration = Duration::from_micros(250);
 /// How long it is awaited more than it took twice the last time.
 const GRACE: Duration = Duration::from_micros(20);
 /// Methods remembered. Two that share a place make a wrong guess now and then, no more.

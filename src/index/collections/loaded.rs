@@ -23,7 +23,7 @@ use super::{
     documents::{Document, Include},
     filter_sets::{Admitted, FilterSets},
     graph_file::{GraphFiles, Read},
-    reading::{self, Info},
+    reading::{self, Documents, Info},
     scan::{self, Near},
     storage::Space,
     where_filter::Filter,
@@ -213,6 +213,9 @@ impl Loaded {
     /// # Errors
     /// `ERR_INVALID_ARG` for a vector of another length; what SQLite answers.
     pub fn search(&self, db: &Connection, name: &str, ask: &Ask<'_>) -> Result<Vec<Found>> {
+        if let Some(found) = self.search_what_is_there(db, name, ask)? {
+            return Ok(found);
+        }
         loop {
             let Some(Info { id, .. }) = reading::find(db, name)? else { return Ok(Vec::new()) };
             let one = Arc::clone(self.lock().entry(id).or_default());
@@ -255,6 +258,19 @@ impl Loaded {
             self.keep_within(id);
             return state.search(&transaction, &info, ask);
         }
+    }
+
+    /// The same in one transaction, where the collection is in memory as that transaction sees it; else none.
+    fn search_what_is_there(&self, db: &Connection, name: &str, ask: &Ask<'_>) -> Result<Option<Vec<Found>>> {
+        let transaction = db.unchecked_transaction()?;
+        let Some(info) = reading::find(&transaction, name)? else { return Ok(Some(Vec::new())) };
+        let Some(one) = self.lock().get(&info.id).map(Arc::clone) else { return Ok(None) };
+        // What is being caught up is not waited for with a transaction that will be older than it.
+        let Ok(state) = one.state.try_read() else { return Ok(None) };
+        // Caught up since the transaction began, it is of another revision.
+        let Some(state) = state.as_ref().filter(|state| state.is_of(&info)) else { return Ok(None) };
+        one.used.store(self.searches.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        state.search(&transaction, &info, ask).map(Some)
     }
 
     /// The vectors of a collection that is in memory.
@@ -435,6 +451,7 @@ impl<'a> Answer<'a> {
 
     /// The next nearest.
     fn read(&mut self, db: &Connection, near: &[Near]) -> Result<()> {
+        let mut documents = Documents::of(db, self.ask.include)?;
         for &Near { key, distance } in near {
             if self.is_whole {
                 break;
@@ -448,7 +465,7 @@ impl<'a> Answer<'a> {
             {
                 continue;
             }
-            match reading::document(db, key, self.ask.include)? {
+            match documents.read(key)? {
                 Some(document) => self.documents.push(Found { document, distance }),
                 None => self.gone.push(key),
             }

@@ -346,8 +346,8 @@ impl Collections {
             let Some(found) = reading::find(&db, &name)? else { return Ok(Vec::new()) };
             let (ids, filter) = (which.ids.as_deref(), which.filter.as_ref());
             let keys = reading::chosen(&db, found.id, ids, filter, offset, Some(limit))?;
-            let documents = keys.iter().map(|key| reading::document(&db, *key, include));
-            Ok(documents.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+            let mut documents = reading::Documents::of(&db, include)?;
+            keys.into_iter().filter_map(|key| documents.read(key).transpose()).collect()
         };
         self.shared.files.readers.call("collection.get", read, reply);
     }

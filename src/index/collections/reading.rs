@@ -1,6 +1,6 @@
 //! What is read from `native/collections.db`, on any of its connections.
 
-use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params_from_iter};
 
 use super::{
     documents::{Document, Include, Metadata},
@@ -229,21 +229,31 @@ pub fn chosen(
     Ok(found.into_iter().skip(offset).take(limit.unwrap_or(usize::MAX)).collect())
 }
 
-/// The document with this key; none where it is gone.
-///
-/// # Errors
-/// What SQLite answers.
-pub fn document(db: &Connection, key: i64, include: Include) -> Result<Option<Document>> {
-    let column = |wanted: bool, name: &'static str| if wanted { name } else { "NULL" };
-    let vector = if include.vector { "(SELECT vector FROM vectors WHERE key = ?1)" } else { "NULL" };
-    let sql = format!(
-        "SELECT id, {}, {}, {vector} FROM documents WHERE key = ?1",
-        column(include.text, "text"),
-        column(include.metadata, "metadata")
-    );
-    Ok(db
-        .prepare_cached(&sql)?
-        .query_row([key], |row| {
+/// Documents by their keys, one after the other.
+pub struct Documents<'db>(CachedStatement<'db>);
+
+impl<'db> Documents<'db> {
+    /// Of each what is to be included.
+    ///
+    /// # Errors
+    /// What SQLite answers.
+    pub fn of(db: &'db Connection, include: Include) -> Result<Self> {
+        let column = |wanted: bool, name: &'static str| if wanted { name } else { "NULL" };
+        let vector = if include.vector { "(SELECT vector FROM vectors WHERE key = ?1)" } else { "NULL" };
+        let sql = format!(
+            "SELECT id, {}, {}, {vector} FROM documents WHERE key = ?1",
+            column(include.text, "text"),
+            column(include.metadata, "metadata")
+        );
+        Ok(Self(db.prepare_cached(&sql)?))
+    }
+
+    /// The document with this key; none where it is gone.
+    ///
+    /// # Errors
+    /// What SQLite answers.
+    pub fn read(&mut self, key: i64) -> Result<Option<Document>> {
+        let document = |row: &Row<'_>| {
             Ok(Document {
                 id: row.get(0)?,
                 text: row.get(1)?,
@@ -251,8 +261,9 @@ pub fn document(db: &Connection, key: i64, include: Include) -> Result<Option<Do
                 // A damaged one is none; a check finds it.
                 vector: row.get_ref(3)?.as_blob().ok().and_then(|blob| vector::from_blob(blob, blob.len() / 2).ok()),
             })
-        })
-        .optional()?)
+        };
+        Ok(self.0.query_row([key], document).optional()?)
+    }
 }
 
 /// A text whose vector is owed.

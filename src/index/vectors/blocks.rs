@@ -5,7 +5,10 @@
 //! and looks at the lower ones of those vectors only that can still be among the nearest; what it answers is what all
 //! bits say. With [`Precision::I8`] there are only the upper ones.
 
-use super::kernel::{self, Kernels};
+use super::{
+    kernel::{self, Kernels},
+    lines::{Line, lines_of, numbers_in, numbers_of, packed},
+};
 use crate::settings::Precision;
 
 /// Vectors in a block, as a power of two.
@@ -17,6 +20,7 @@ const LOWER: i32 = 256;
 
 /// A vector of unit length, made ready to be compared with many.
 pub struct Query {
+    /// With zeros behind, as the vectors have them.
     ints: Vec<i16>,
     /// What one of `ints` is worth.
     unit: f32,
@@ -25,9 +29,11 @@ pub struct Query {
 /// All vectors of an index. Slots are counted from 0.
 pub struct Blocks {
     dimensions: usize,
+    /// That a vector takes in each plane.
+    lines: usize,
     len: usize,
     kernels: Kernels,
-    upper: Vec<Vec<i8>>,
+    upper: Vec<Vec<Line>>,
     /// What a unit of `upper` is worth, of each vector.
     scales: Vec<Vec<f32>>,
     /// `None` where vectors are kept with 8 bits a number.
@@ -37,7 +43,7 @@ pub struct Blocks {
 /// What the upper bits leave.
 #[derive(Default)]
 struct Lower {
-    numbers: Vec<Vec<i8>>,
+    numbers: Vec<Vec<Line>>,
     /// How long it is, of each vector.
     lengths: Vec<Vec<f32>>,
 }
@@ -49,7 +55,8 @@ impl Blocks {
             Precision::I8 => None,
         };
         let kernels = Kernels::of_this_processor();
-        Self { dimensions, len: 0, kernels, upper: Vec::new(), scales: Vec::new(), lower }
+        let lines = lines_of(dimensions);
+        Self { dimensions, lines, len: 0, kernels, upper: Vec::new(), scales: Vec::new(), lower }
     }
 
     pub const fn len(&self) -> usize {
@@ -76,11 +83,11 @@ impl Blocks {
     /// Puts `vector` into a new slot at the end.
     pub fn push(&mut self, vector: &[f32]) {
         debug_assert_eq!(vector.len(), self.dimensions);
-        let scale = scale_of(vector);
-        open_block(&mut self.upper, self.dimensions).extend(fixed(vector, scale).map(upper));
+        let (scale, lines) = (scale_of(vector), self.lines);
+        open_block(&mut self.upper, lines).extend(packed(lines, fixed(vector, scale).map(upper)));
         open_block(&mut self.scales, 1).push(scale);
         if let Some(Lower { numbers, lengths }) = &mut self.lower {
-            open_block(numbers, self.dimensions).extend(fixed(vector, scale).map(lower));
+            open_block(numbers, lines).extend(packed(lines, fixed(vector, scale).map(lower)));
             open_block(lengths, 1).push(length_of_rest(vector, scale));
         }
         self.len += 1;
@@ -88,16 +95,17 @@ impl Blocks {
 
     /// Puts `vector` into a slot in place of what is there.
     pub fn set(&mut self, slot: u32, vector: &[f32]) {
-        fn overwrite(numbers: &mut [i8], with: impl Iterator<Item = i8>) {
-            numbers.iter_mut().zip(with).for_each(|(number, with)| *number = with);
+        fn overwrite(lines: &mut [Line], with: impl Iterator<Item = Line>) {
+            lines.iter_mut().zip(with).for_each(|(line, with)| *line = with);
         }
         debug_assert_eq!(vector.len(), self.dimensions);
         let (block, place) = place(slot);
-        let (scale, start) = (scale_of(vector), place * self.dimensions);
-        overwrite(&mut self.upper[block][start..], fixed(vector, scale).map(upper));
+        let (scale, lines) = (scale_of(vector), self.lines);
+        let start = place * lines;
+        overwrite(&mut self.upper[block][start..], packed(lines, fixed(vector, scale).map(upper)));
         self.scales[block][place] = scale;
         if let Some(Lower { numbers, lengths }) = &mut self.lower {
-            overwrite(&mut numbers[block][start..], fixed(vector, scale).map(lower));
+            overwrite(&mut numbers[block][start..], packed(lines, fixed(vector, scale).map(lower)));
             lengths[block][place] = length_of_rest(vector, scale);
         }
     }
@@ -113,10 +121,10 @@ impl Blocks {
                 target[to..to + width].copy_from_slice(&source[from..from + width]);
             }
         }
-        between(&mut self.upper, self.dimensions, from, to);
+        between(&mut self.upper, self.lines, from, to);
         between(&mut self.scales, 1, from, to);
         if let Some(Lower { numbers, lengths }) = &mut self.lower {
-            between(numbers, self.dimensions, from, to);
+            between(numbers, self.lines, from, to);
             between(lengths, 1, from, to);
         }
     }
@@ -136,10 +144,10 @@ impl Blocks {
         if len >= self.len {
             return;
         }
-        to(&mut self.upper, self.dimensions, len);
+        to(&mut self.upper, self.lines, len);
         to(&mut self.scales, 1, len);
         if let Some(Lower { numbers, lengths }) = &mut self.lower {
-            to(numbers, self.dimensions, len);
+            to(numbers, self.lines, len);
             to(lengths, 1, len);
         }
         self.len = len;
@@ -157,13 +165,14 @@ impl Blocks {
         self.upper(slot)
             .iter()
             .zip(lower)
+            .take(self.dimensions)
             .map(|(&upper, lower)| (i32::from(upper) * LOWER + lower) as f32 * unit)
             .collect()
     }
 
     /// What tells the vector of a slot from another, however many bits are kept of it.
     pub fn fingerprint(&self, slot: u32) -> u64 {
-        let numbers = self.upper(slot).iter().map(|&number| number.into());
+        let numbers = self.upper(slot).iter().take(self.dimensions).map(|&number| number.into());
         fingerprint(std::iter::once(self.scale(slot).to_bits().cast_signed()).chain(numbers))
     }
 
@@ -174,7 +183,8 @@ impl Blocks {
         let most = (i32::MAX as f32 / (128.0 * vector.len() as f32)).min(f32::from(i16::MAX)).floor();
         let unit = largest_of(vector) / most;
         #[expect(clippy::cast_possible_truncation, reason = "at most `most` in size")]
-        let ints = vector.iter().map(|value| (value / unit).round() as i16).collect();
+        let mut ints: Vec<i16> = vector.iter().map(|value| (value / unit).round() as i16).collect();
+        ints.resize(numbers_in(self.lines), 0);
         Query { ints, unit }
     }
 
@@ -195,8 +205,15 @@ impl Blocks {
     /// Has the processor fetch what [`Self::rough_cosine`] will read.
     #[inline]
     pub fn prefetch(&self, slot: u32) {
-        kernel::prefetch(self.upper(slot));
+        kernel::prefetch(row(&self.upper, self.lines, slot));
         kernel::prefetch(row(&self.scales, 1, slot));
+    }
+
+    /// Has the processor fetch what [`Self::cosine`] reads beside that.
+    pub fn prefetch_lower(&self, slot: u32) {
+        if let Some(lower) = &self.lower {
+            kernel::prefetch(row(&lower.numbers, self.lines, slot));
+        }
     }
 
     /// What [`Self::rough_cosine`] may be wrong by: by Cauchy and Schwarz the product of what it leaves out with a query of
@@ -211,7 +228,7 @@ impl Blocks {
     pub fn each_least_distance(&self, query: &Query, mut look: impl FnMut(u32, &[f32])) {
         let (mut products, mut least) = (Vec::with_capacity(BLOCK), Vec::with_capacity(BLOCK));
         for (block, (numbers, scales)) in self.upper.iter().zip(&self.scales).enumerate() {
-            self.kernels.query_by_each(&query.ints, numbers, &mut products);
+            self.kernels.query_by_each(&query.ints, numbers_of(numbers), &mut products);
             least.clear();
             let rough = products.iter().zip(scales).map(|(&product, scale)| product as f32 * (query.unit * scale));
             least.extend(rough.map(|cosine| 1.0 - cosine));
@@ -232,12 +249,12 @@ impl Blocks {
 
     #[inline]
     fn upper(&self, slot: u32) -> &[i8] {
-        row(&self.upper, self.dimensions, slot)
+        numbers_of(row(&self.upper, self.lines, slot))
     }
 
     #[inline]
     fn lower(&self, slot: u32) -> &[i8] {
-        self.lower.as_ref().map_or(&[], |lower| row(&lower.numbers, self.dimensions, slot))
+        self.lower.as_ref().map_or(&[], |lower| numbers_of(row(&lower.numbers, self.lines, slot)))
     }
 
     #[inline]

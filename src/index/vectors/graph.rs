@@ -10,6 +10,7 @@ use std::{cell::RefCell, cmp::Reverse, collections::BinaryHeap};
 
 use super::{
     blocks::{Blocks, Query},
+    kernel,
     usearch_file::{self, About, CONNECTIVITY, corrupt},
 };
 use crate::{error::Result, settings::Expansion};
@@ -46,10 +47,6 @@ impl Neighbours {
         neighbours[0] = UNKNOWN;
         Self(neighbours)
     };
-
-    fn as_slice(&self) -> &[u32] {
-        until_end(&self.0)
-    }
 }
 
 /// A level above the lowest.
@@ -60,10 +57,36 @@ struct Level {
     neighbours: Vec<[u32; CONNECTIVITY]>,
 }
 
-impl Level {
+/// Who is whose neighbour on a level.
+trait Neighbourhoods {
+    /// The neighbours of a slot.
+    fn of(&self, slot: u32) -> &[u32];
+
+    /// Has the processor fetch them.
+    fn prefetch(&self, slot: u32);
+}
+
+impl Neighbourhoods for [Neighbours] {
+    #[inline]
+    fn of(&self, slot: u32) -> &[u32] {
+        until_end(&self[slot as usize].0)
+    }
+
+    #[inline]
+    fn prefetch(&self, slot: u32) {
+        if let Some(neighbours) = self.get(slot as usize) {
+            kernel::prefetch(&neighbours.0);
+        }
+    }
+}
+
+impl Neighbourhoods for Level {
     fn of(&self, slot: u32) -> &[u32] {
         self.slots.binary_search(&slot).map_or(&[], |place| until_end(&self.neighbours[place]))
     }
+
+    /// They are few, and remembered from the searches before.
+    fn prefetch(&self, _: u32) {}
 }
 
 fn until_end(neighbours: &[u32]) -> &[u32] {
@@ -129,7 +152,7 @@ impl Graph {
             }
         }
         usearch_file::write(&self.about, &nodes, |slot, level| match level.checked_sub(1) {
-            None => self.base[slot as usize].as_slice(),
+            None => self.base.of(slot),
             Some(level) => self.above[level].of(slot),
         })
     }
@@ -174,10 +197,10 @@ impl Graph {
         let mut found = vec![Key::of(blocks, query, self.about.entry)];
         for level in self.above.iter().rev() {
             walk.begin(slots);
-            found = walk.nearest(blocks, query, &found, STARTS, |slot| level.of(slot), |_| true);
+            found = walk.nearest(blocks, query, &found, STARTS, level, |_| true);
         }
         walk.begin(slots);
-        found = walk.nearest(blocks, query, &found, most, |slot| self.base[slot as usize].as_slice(), allows);
+        found = walk.nearest(blocks, query, &found, most, &self.base[..], allows);
         WALK.set(walk);
         found.into_iter().take(count).map(Key::slot).collect()
     }
@@ -226,13 +249,13 @@ impl Walk {
 
     /// The `most` nearest that are allowed, nearest first, on a level: from `starts` on, until what is still to be
     /// looked at is further than all of these.
-    fn nearest<'a>(
+    fn nearest(
         &mut self,
         blocks: &Blocks,
         query: &Query,
         starts: &[Key],
         most: usize,
-        neighbours: impl Fn(u32) -> &'a [u32],
+        neighbourhoods: &(impl Neighbourhoods + ?Sized),
         allows: impl Fn(u32) -> bool,
     ) -> Vec<Key> {
         let Self { seen, unseen, next } = self;
@@ -252,9 +275,12 @@ impl Walk {
             if nearest > furthest {
                 break;
             }
+            if let Some(Reverse(after)) = next.peek() {
+                neighbourhoods.prefetch(after.slot());
+            }
             // First all that is to be fetched, so that it comes while the first are compared.
             unseen.clear();
-            for &slot in neighbours(nearest.slot()) {
+            for &slot in neighbourhoods.of(nearest.slot()) {
                 if seen.insert(slot) {
                     blocks.prefetch(slot);
                     unseen.push(slot);
@@ -264,6 +290,10 @@ impl Walk {
                 let key = Key::of(blocks, query, slot);
                 if key >= furthest {
                     continue;
+                }
+                if next.peek().is_none_or(|Reverse(nearest)| key < *nearest) {
+                    // It will be looked at next, unless one that is still to be compared is nearer.
+                    neighbourhoods.prefetch(slot);
                 }
                 next.push(Reverse(key));
                 if !allows(slot) {

@@ -32,6 +32,7 @@ mod graph;
 mod id_set;
 mod kernel;
 pub mod key_hash;
+mod lines;
 mod ranking;
 mod search;
 mod slots;

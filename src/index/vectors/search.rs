@@ -109,6 +109,7 @@ impl Contents {
             let found = self.found_by(graph, query, count, &allows);
             let mut candidates = ranking.emptied();
             let came = found.len();
+            found.iter().for_each(|&slot| self.blocks.prefetch_lower(slot));
             for slot in found {
                 candidates.add(self.hit(query, slot));
             }

@@ -28,7 +28,7 @@ fn with_vector(id: &str, vector: &[f32]) -> NewDocument {
 fn ids(db: &Connection, collection: i64, filter: &str) -> Vec<String> {
     let filter = Filter::metadata(&serde_json::from_str(filter).unwrap()).unwrap();
     let keys = reading::keys(db, collection, Some(&filter), 0, None).unwrap();
-    keys.iter().map(|key| reading::document(db, *key, ALL).unwrap().unwrap().id).collect()
+    keys.iter().map(|key| reading::Documents::of(db, ALL).unwrap().read(*key).unwrap().unwrap().id).collect()
 }
 
 fn blob(values: &[f32]) -> Vec<u8> {
@@ -67,7 +67,7 @@ fn a_document_is_what_was_said_of_it_last() {
     assert_eq!(pay_all(&owed), 2);
     assert_eq!(pay_all(&owed), 0, "nothing is owed any more");
     assert_eq!(reading::counts(&db, made.id).unwrap(), (2, 0));
-    let vector = reading::document(&db, a, ALL).unwrap().unwrap().vector.unwrap();
+    let vector = reading::Documents::of(&db, ALL).unwrap().read(a).unwrap().unwrap().vector.unwrap();
     assert!((vector[0] - 0.6).abs() < 1e-3 && (vector[1] - 0.8).abs() < 1e-3, "{vector:?}");
     // Of the same text the vector stays, of another it is owed again, and the old one is gone at once.
     let again = upsert(&db, &made, &[with_text("a", "first", r#"{"n":2}"#), with_text("b", "other", "")], 2).unwrap();
@@ -82,9 +82,9 @@ fn a_document_is_what_was_said_of_it_last() {
     // One that is handed over replaces what was owed; a text replaces it again.
     let given = NewDocument { vector: Some(vec![1.0, 0.0]), ..with_text("b", "yet another", "") };
     assert!(upsert(&db, &made, &[given], 4).unwrap().owed.is_empty());
-    assert_eq!(reading::document(&db, b, ALL).unwrap().unwrap().vector.unwrap(), [1.0, 0.0]);
+    assert_eq!(reading::Documents::of(&db, ALL).unwrap().read(b).unwrap().unwrap().vector.unwrap(), [1.0, 0.0]);
     assert_eq!(upsert(&db, &made, &[with_text("b", "yet another", "")], 5).unwrap().owed, [b]);
-    assert_eq!(reading::document(&db, b, ALL).unwrap().unwrap().vector, None);
+    assert_eq!(reading::Documents::of(&db, ALL).unwrap().read(b).unwrap().unwrap().vector, None);
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn the_nearest_of_the_table() {
         })
         .collect();
     upsert(&db, &own, &documents, 0).unwrap();
-    let id = |key| reading::document(&db, key, ALL).unwrap().unwrap().id;
+    let id = |key| reading::Documents::of(&db, ALL).unwrap().read(key).unwrap().unwrap().id;
     let near = scan::nearest(&db, own.id, &[10.0, 0.0], 3, None).unwrap();
     assert_eq!(near.iter().map(|near| id(near.key)).collect::<Vec<_>>(), ["0", "1", "2"]);
     for (near, degrees) in near.iter().zip([0.0_f32, 1.0, 2.0]) {

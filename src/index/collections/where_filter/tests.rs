@@ -48,7 +48,7 @@ fn found(db: &Connection, collection: i64, filter: &Filter) -> String {
         assert!(!reading::is_selective(db, collection, filter, most).unwrap(), "{filter:?}");
     }
     let include = crate::index::collections::documents::Include { text: false, metadata: false, vector: false };
-    keys.iter().map(|key| reading::document(db, *key, include).unwrap().unwrap().id).collect()
+    keys.iter().map(|key| reading::Documents::of(db, include).unwrap().read(*key).unwrap().unwrap().id).collect()
 }
 
 #[test]
