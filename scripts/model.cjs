@@ -6,15 +6,13 @@ const { runScript } = require('./script.cjs');
 
 runScript(async () => {
   const path = require('node:path');
-  const { FULL_PRECISION_FOLDER, folderIn, take, takeFullPrecision } = require('./embedding-model.cjs');
+  const { EIGHT_BITS, FULL_PRECISION, FULL_PRECISION_FOLDER, folderIn, takeAloud } = require('./embedding-model.cjs');
   const { Missing } = require('./requirements.cjs');
-  const { say } = require('./steps.cjs');
 
   const full = process.argv.includes('--fp32');
   const [dataDir, ...more] = process.argv.slice(2).filter((argument) => argument !== '--fp32');
   if (more.length > 0 || dataDir?.startsWith('-'))
     throw new Missing('npm run model takes --fp32 and one data directory, or none.');
   const folder = dataDir || !full ? folderIn(dataDir && path.resolve(dataDir)) : FULL_PRECISION_FOLDER;
-  const taken = await (full ? takeFullPrecision : take)(folder);
-  say(`the model ${taken ? 'is now' : 'was already'} in ${folder}.`);
+  await takeAloud(folder, full ? FULL_PRECISION : EIGHT_BITS);
 });

@@ -4,7 +4,7 @@
 const crypto = require('node:crypto');
 const fs = require('node:fs');
 const path = require('node:path');
-const { FILE, NAME, PUBLISHED } = require('../embedding-model.cjs');
+const { EIGHT_BITS, FILE, NAME } = require('../embedding-model.cjs');
 const { Missing } = require('../requirements.cjs');
 const { ROOT } = require('../steps.cjs');
 const { bundleCommandLine } = require('./command-line.cjs');
@@ -113,9 +113,9 @@ function stageModel(folder, { repository } = {}) {
   if (!fs.existsSync(file)) throw new Missing(`${path.join('models', NAME, FILE)} is missing: run "npm run model".`);
   const bytes = fs.readFileSync(file);
   const hash = crypto.createHash('sha256').update(bytes).digest('hex');
-  if (hash !== PUBLISHED.sha256) {
+  if (hash !== EIGHT_BITS.sha256) {
     throw new Missing(
-      `${path.join('models', NAME, FILE)} is another model than the one that is packed (SHA-256 ${hash}, not ${PUBLISHED.sha256}): remove it and run "npm run model".`,
+      `${path.join('models', NAME, FILE)} is another model than the one that is packed (SHA-256 ${hash}, not ${EIGHT_BITS.sha256}): run "npm run model".`,
     );
   }
   emptied(folder);

@@ -15,9 +15,12 @@ use super::table;
 /// Graphs within graphs; a model for texts has none.
 const DEEPEST: usize = 32;
 
-/// The file that `npm run model` puts in place: its size, and its SHA-256. A file of just this size with other
-/// bytes is a damaged copy.
-const PUBLISHED: (u64, &str) = (22_928_619, "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6");
+/// A file by its size and SHA-256. One of just this size with other bytes is a damaged copy.
+type Known = (u64, &'static str);
+/// The file that `npm run model` makes and puts in place.
+pub const MADE: Known = (24_506_513, "cf738316ea21b9eb71f99c7954e58baded0ab0daf47fe97e0be36e98469eb600");
+/// The one that it is made of, and that takes its place where it cannot be made.
+pub const PUBLISHED: Known = (22_928_619, "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6");
 
 /// A message of the format, as far as other messages lie in it.
 #[derive(Clone, Copy)]
@@ -58,8 +61,8 @@ impl Message {
     }
 }
 
-/// Reads the structure of a file, not its weights; but for the published file, which is read as a whole and answered,
-/// to be loaded from memory as it is better for that.
+/// Reads the structure of a file, not its weights; but for the known files, which are read as a whole and answered, to
+/// be loaded from memory as it is better for that.
 ///
 /// # Errors
 /// The reason for people.
@@ -67,8 +70,8 @@ pub fn check(file: &Path) -> Result<Option<Vec<u8>>, String> {
     let failed = |error: io::Error| error.to_string();
     let open = File::open(file).map_err(failed)?;
     let bytes = open.metadata().map_err(failed)?.len();
-    if bytes == PUBLISHED.0 {
-        return published(open).map(Some);
+    if let Some((_, wanted)) = [MADE, PUBLISHED].iter().find(|(size, _)| *size == bytes) {
+        return known(open, wanted).map(Some);
     }
     let mut walk = Walk { file: BufReader::new(open), at: 0 };
     walk.message(Message::Model, bytes, 0).map_err(|error| match error.kind() {
@@ -80,14 +83,14 @@ pub fn check(file: &Path) -> Result<Option<Vec<u8>>, String> {
     Ok(None)
 }
 
-fn published(mut file: File) -> Result<Vec<u8>, String> {
+fn known(mut file: File, wanted: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     let hash = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    if hash != PUBLISHED.1 {
-        return Err(format!("it is damaged: its SHA-256 is {hash}, not {}", PUBLISHED.1));
+    if hash != wanted {
+        return Err(format!("it is damaged: its SHA-256 is {hash}, not {wanted}"));
     }
-    // Where that fails, the file is loaded as it is: it only takes more memory.
+    // Where nothing is changed, the file is loaded as it is: in the one that is made, rows are taken first already.
     table::take_rows_first(&mut bytes);
     Ok(bytes)
 }

@@ -12,7 +12,8 @@ use half::f16;
 use serde_json::Value;
 
 use super::{
-    Availability, DEFAULT_MODEL, Embedder, Priority, local::Local, location::FILE_NAME, open, probes, tokens::Tokens,
+    Availability, DEFAULT_MODEL, Embedder, Priority, local::Local, location::FILE_NAME, onnx, open, probes,
+    tokens::Tokens,
 };
 use crate::{
     error::Code,
@@ -24,8 +25,9 @@ const OTHER: &[u8] = include_bytes!("reference/other.onnx");
 const VOCABULARY: &str = include_str!("../../assets/all-MiniLM-L6-v2/vocab.txt");
 
 /// Texts of the reference that are hardly texts: nothing, marks, one token over and over. There weights in 8 bits are
-/// less exact: in the matrices of each layer a single large weight makes the steps of its whole column up to 42 times as
-/// wide as those of the others, and in such a text every token has the same error, so that none cancels another's.
+/// less exact: every token has the same error, so that none cancels another's. In the published file a single large
+/// weight in the matrices of each layer makes the steps of its whole column up to 42 times as wide as those of the
+/// others; in the one that `npm run model` makes, only those of eight weights.
 const ODD: usize = 50;
 
 fn texts() -> Vec<String> {
@@ -127,12 +129,18 @@ fn vectors_agree_with_the_reference() {
         if storage == "fp32" {
             assert!(least(&fp32, 0) >= 0.99999);
             assert!((130..140).contains(&megabytes), "{megabytes} MB");
-        } else {
+            continue;
+        }
+        assert!((105..110).contains(&megabytes), "{megabytes} MB");
+        let file = folder.join(FILE_NAME).metadata().unwrap().len();
+        if file == onnx::MADE.0 {
             println!("{storage}: least cosine to the same file in onnxruntime {:.7}", least(&int8, 0));
-            assert!((105..115).contains(&megabytes), "{megabytes} MB");
             assert!(least(&int8, 0) >= 0.99999, "another runtime makes other vectors of the same file");
-            assert!(least(&fp32, ODD) >= 0.999);
+            assert!(least(&fp32, 0) >= 0.9995);
+            assert!(least(&fp32, ODD) >= 0.9998);
+        } else if file == onnx::PUBLISHED.0 {
             assert!(least(&fp32, 0) >= 0.994);
+            assert!(least(&fp32, ODD) >= 0.999);
             let far = made[..ODD].iter().zip(&fp32).filter(|(made, wanted)| cosine(made, wanted) < 0.999).count();
             assert!(far <= 23, "{far} of {ODD} odd texts are below 0.999; weights rounded to 8 bits explain 23");
         }
@@ -267,7 +275,7 @@ fn another_model_under_the_name_of_the_default_one_is_refused() {
     // In the middle of the vectors of words, so that the graph is whole.
     let part = bytes.len() / 40;
     bytes[part..8 * part].chunks_exact_mut(64).for_each(<[u8]>::reverse);
-    if bytes.len() == 22_928_619 {
+    if [onnx::MADE.0, onnx::PUBLISHED.0].contains(&(bytes.len() as u64)) {
         assert!(error(&bytes).message.contains("SHA-256"), "{}", error(&bytes));
     }
     // One more field, so that it is not its hash that tells.
@@ -326,7 +334,7 @@ fn a_damaged_real_model_is_refused_or_recognised() {
         }
     };
     let length = whole.len();
-    // Of another length than the published file, so that it is not only its hash that tells.
+    // Of another length than a known file, so that it is not only its hash that tells.
     let whole = [whole, vec![0x12, 1, b'x']].concat();
     for end in [1, 100, 4_096, 65_536, length / 4, length / 2, length - 1] {
         attempt(&format!("cut to {end}"), &whole[..end]);
@@ -394,10 +402,17 @@ fn probes_tell_models_apart() {
     let mut others = made.clone();
     others.rotate_left(1);
     assert!(!probes::same_model(&made, &others));
+    let mut same: Vec<Vec<Vec<f32>>> = Vec::new();
     for folder in real_models() {
         let embedder = open(&settings_for(&folder), Path::new(""));
+        let made = embedder.probes().unwrap();
         let known = probes::known(embedder.identity()).unwrap();
-        assert!(probes::same_model(&embedder.probes().unwrap(), &known));
+        // An index keeps what one file made of them, and is opened with another.
+        for other in same.iter().chain([&known]) {
+            println!("{}: agreement {:.6}", folder.display(), probes::agreement(&made, other));
+            assert!(probes::same_model(&made, other));
+        }
+        same.push(made);
     }
 }
 

@@ -3,7 +3,7 @@
     python -m venv venv && venv/bin/pip install onnxruntime tokenizers numpy onnx
     venv/bin/python make.py MODEL.onnx INT8.onnx TOKENIZER.json
 
-MODEL.onnx is all-MiniLM-L6-v2 with 32-bit weights, INT8.onnx the one that `npm run model` puts in place,
+MODEL.onnx is all-MiniLM-L6-v2 with 32-bit weights, INT8.onnx the one that `npm run model` makes,
 TOKENIZER.json the one published with the model. Both run in other
 programs than ours: Microsoft's onnxruntime, and the tokenizers of Hugging Face through Python with the published
 file instead of our set-up in code.
