@@ -42,16 +42,12 @@ function withWeights(published, safetensors, given) {
   const others = [];
   for (const { number, whole, content } of inner) {
     const named = (field) => texts(content, field);
+    const isGone = (field) => named(field).some((name) => gone.has(name));
     if (number === GRAPH.node) {
-      const outputs = named(NODE.output);
-      if (!outputs.some((name) => gone.has(name))) nodes.push({ whole, inputs: named(NODE.input), outputs });
-    } else if (
-      number === GRAPH.tensor
-        ? gone.has(named(TENSOR.name)[0])
-        : number === GRAPH.value && gone.has(named(VALUE.name)[0])
-    )
-      continue;
-    else others.push(whole);
+      if (!isGone(NODE.output)) nodes.push({ whole, inputs: named(NODE.input), outputs: named(NODE.output) });
+    } else if (!(number === GRAPH.tensor && isGone(TENSOR.name)) && !(number === GRAPH.value && isGone(VALUE.name))) {
+      others.push(whole);
+    }
   }
   let multiplied = 0;
   const weights = names.map((name) => {

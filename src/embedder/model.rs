@@ -264,7 +264,7 @@ fn output(graph: &rten::Model, dimensions: usize) -> std::result::Result<NodeId,
 
 /// Bytes of `parameters` weights, of which `table` are vectors of words. All others are counted twice: nearly all are
 /// matrices, which lie there as they came and as they are laid out for multiplying. Of a file that is kept whole, whose
-/// weights have a byte each, the graph counts those in it beside what they became. Loading all-MiniLM-L6-v2 adds 121 MB
+/// weights have a byte each, the graph counts those in it beside what they became. Loading all-MiniLM-L6-v2 adds 124 MB
 /// of resident memory with 8 bits and 146 MB with 32; here they are 107 and 135, and the rest are the tokenizer and the
 /// runtime.
 fn weights_bytes(parameters: usize, table: usize, kept_whole: Option<usize>) -> usize {
