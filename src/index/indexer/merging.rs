@@ -71,6 +71,7 @@ impl Indexer {
             if first || !more {
                 table::set_note(&transaction, MERGING, more.then_some(index))?;
             }
+            fault::point("index-merge-commit");
             transaction.commit()?;
             indexer.segments = match (more, first) {
                 (true, _) => Segments::Merging(index),
