@@ -4,7 +4,7 @@
 use std::{
     path::Path,
     sync::{
-        Arc, Condvar, Mutex, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -13,6 +13,7 @@ use std::{
 use super::{
     Availability, Embedder, Figures, Identity, Priority,
     location::Places,
+    model::Model,
     no_model,
     recent::Recent,
     residence::{self, Residence},
@@ -56,15 +57,39 @@ impl Local {
 
     fn run(&self, texts: &[&str], priority: Priority) -> Result<Vec<Vec<f32>>> {
         self.residence.with(|model| match priority {
-            Priority::Query => {
-                let _first = self.queries.one_more();
-                model.for_query(texts)
-            }
+            Priority::Query => self.for_query(model, texts),
             Priority::Document => model.for_documents(texts, || {
                 self.queries.give_way();
                 self.open_for_documents()
             }),
         })?
+    }
+
+    fn for_query(&self, model: &Model, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
+        let _first = self.queries.one_more();
+        model.for_query(texts)
+    }
+
+    /// Notes how it went.
+    fn made(&self, made: Result<Vec<Vec<f32>>>) -> Result<Vec<Vec<f32>>> {
+        let vectors = made.inspect_err(|error| {
+            if error.code == Code::NoModel {
+                self.residence.note(error);
+            }
+        })?;
+        self.embedded.fetch_add(u64::try_from(vectors.len()).unwrap_or(0), Ordering::Relaxed);
+        Ok(vectors)
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers the vector of a query, the only one of `made`.
+    fn remember(&self, text: &str, mut made: Vec<Vec<f32>>) -> Result<Arc<[f32]>> {
+        let vector: Arc<[f32]> = made.pop().ok_or_else(|| no_model("the model made no vector"))?.into();
+        self.recent().put(text, &vector);
+        Ok(vector)
     }
 }
 
@@ -94,26 +119,32 @@ impl Embedder for Local {
             // Before a model is loaded for nothing.
             self.open_for_documents()?;
         }
-        let vectors = self.run(texts, priority).inspect_err(|error| {
-            if error.code == Code::NoModel {
-                self.residence.note(error);
-            }
-        })?;
-        self.embedded.fetch_add(u64::try_from(texts.len()).unwrap_or(0), Ordering::Relaxed);
-        Ok(vectors)
+        self.made(self.run(texts, priority))
+    }
+
+    fn embed_now(&self, texts: &[&str]) -> Result<Option<Vec<Vec<f32>>>> {
+        if texts.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        self.residence.with_loaded(|model| self.for_query(model, texts)).map(|made| self.made(made)).transpose()
     }
 
     fn query(&self, text: &str) -> Result<Arc<[f32]>> {
-        let recent = || self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = recent().get(text) {
-            return Ok(known);
+        match self.remembered(text) {
+            Some(known) => Ok(known),
+            None => self.remember(text, self.embed(&[text], Priority::Query)?),
         }
-        let vector: Arc<[f32]> = match self.embed(&[text], Priority::Query)?.pop() {
-            Some(vector) => vector.into(),
-            None => return Err(no_model("the model made no vector")),
-        };
-        recent().put(text, &vector);
-        Ok(vector)
+    }
+
+    fn remembered(&self, text: &str) -> Option<Arc<[f32]>> {
+        self.recent().get(text)
+    }
+
+    fn query_now(&self, text: &str) -> Result<Option<Arc<[f32]>>> {
+        match self.remembered(text) {
+            Some(known) => Ok(Some(known)),
+            None => self.embed_now(&[text])?.map(|made| self.remember(text, made)).transpose(),
+        }
     }
 
     fn close(&self) {
@@ -121,7 +152,7 @@ impl Embedder for Local {
     }
 
     fn memory_bytes(&self) -> usize {
-        self.residence.stay().model_bytes + self.recent.lock().unwrap_or_else(PoisonError::into_inner).bytes()
+        self.residence.stay().model_bytes + self.recent().bytes()
     }
 
     fn figures(&self) -> Figures {
@@ -132,7 +163,7 @@ impl Embedder for Local {
             file: stay.file.or_else(|| self.residence.places().present().into_iter().next()),
             storage: stay.storage,
             model_bytes: stay.model_bytes,
-            query_cache_bytes: self.recent.lock().unwrap_or_else(PoisonError::into_inner).bytes(),
+            query_cache_bytes: self.recent().bytes(),
             loads: stay.loads,
             embedded: self.embedded.load(Ordering::Relaxed),
             last_error: stay.last_error,

@@ -17,14 +17,15 @@ mod table;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tokens;
+mod waiting_line;
 
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-pub use self::location::packaged_models;
 use self::{absent::Absent, local::Local};
+pub use self::{location::packaged_models, waiting_line::WaitingLine};
 use crate::{
     error::{Code, Error, Result},
     settings::{self, Role, Settings},
@@ -145,6 +146,28 @@ pub trait Embedder: Send + Sync {
     /// # Errors
     /// `ERR_NO_MODEL` with the reason.
     fn query(&self, text: &str) -> Result<Arc<[f32]>>;
+
+    /// The vector of a query where it is remembered. Waits for nothing.
+    fn remembered(&self, _text: &str) -> Option<Arc<[f32]>> {
+        None
+    }
+
+    /// As [`Self::query`], but `None` where a model would have to be loaded for it: for threads that others wait for.
+    /// One that is in memory stays until it is done.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    fn query_now(&self, text: &str) -> Result<Option<Arc<[f32]>>> {
+        self.query(text).map(Some)
+    }
+
+    /// As [`Self::embed`] for a query, but `None` where a model would have to be loaded for it.
+    ///
+    /// # Errors
+    /// As [`Self::embed`].
+    fn embed_now(&self, texts: &[&str]) -> Result<Option<Vec<Vec<f32>>>> {
+        self.embed(texts, Priority::Query).map(Some)
+    }
 
     /// No document is embedded any more, and what is running ends after its batch: some 100 ms on an idle machine.
     /// For whoever waits for the indexer to end.

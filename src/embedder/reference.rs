@@ -204,12 +204,32 @@ fn a_remembered_query_needs_no_model() {
     let (folder, mut settings) = small();
     settings.idle = Duration::ZERO;
     let embedder = open(&settings, Path::new(""));
+    assert_eq!(embedder.remembered("again"), None);
     let first = embedder.query("again").unwrap();
     eventually("it is never dropped", || embedder.availability() == Availability::Unloaded);
     fs::remove_file(folder.path().join(FILE_NAME)).unwrap();
     assert_eq!(embedder.query("again").unwrap(), first);
+    assert_eq!(
+        (embedder.query_now("again").unwrap(), embedder.remembered("again")),
+        (Some(first.clone()), Some(first))
+    );
     assert_eq!(embedder.query("new").unwrap_err().code, Code::NoModel);
     assert!(embedder.figures().query_cache_bytes > 0);
+}
+
+#[test]
+fn nothing_is_loaded_for_who_cannot_wait() {
+    let (_folder, settings) = small();
+    let embedder = open(&settings, Path::new(""));
+    assert_eq!((embedder.query_now("a").unwrap(), embedder.embed_now(&["a"]).unwrap()), (None, None));
+    assert_eq!(embedder.figures().loads, 0);
+    let loaded = embedder.query("b").unwrap();
+    assert_eq!(embedder.query_now("b").unwrap(), Some(loaded));
+    let made = embedder.query_now("a").unwrap().unwrap();
+    assert_eq!(embedder.remembered("a").as_ref(), Some(&made), "it is remembered");
+    assert_eq!(embedder.embed_now(&["a"]).unwrap().unwrap()[0], *made);
+    assert_eq!(embedder.embed_now(&[]).unwrap(), Some(Vec::new()));
+    assert_eq!((embedder.figures().loads, embedder.figures().embedded), (1, 3));
 }
 
 #[test]

@@ -92,6 +92,17 @@ impl Residence {
         Ok(work(&model))
     }
 
+    /// As [`Self::with`] where the model is loaded already; `None` where it is not. Whether it is, and that it stays, is
+    /// found out under one lock: it cannot be dropped in between.
+    pub fn with_loaded<R>(&self, work: impl FnOnce(&Model) -> R) -> Option<R> {
+        let mut state = self.shared.lock();
+        let model = Arc::clone(state.model.as_ref()?);
+        state.users += 1;
+        drop(state);
+        let (_visit, model) = (Visit(&self.shared), model);
+        Some(work(&model))
+    }
+
     fn enter(&self) -> Result<(Visit<'_>, Arc<Model>)> {
         let shared = &*self.shared;
         let mut state = shared.lock();

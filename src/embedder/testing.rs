@@ -2,7 +2,7 @@
 //! near each other.
 
 use std::sync::{
-    Arc,
+    Arc, Condvar, Mutex,
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
@@ -106,6 +106,80 @@ impl Embedder for Words {
 
     fn query(&self, text: &str) -> Result<Arc<[f32]>> {
         self.embed(&[text], Priority::Query).map(|mut vectors| vectors.remove(0).into())
+    }
+
+    fn memory_bytes(&self) -> usize {
+        0
+    }
+}
+
+/// As a model that is being loaded: whoever asks for a vector of it waits at a gate until it is opened.
+pub struct Gated {
+    words: Words,
+    is_open: Mutex<bool>,
+    opened: Condvar,
+    at_gate: AtomicUsize,
+}
+
+impl Gated {
+    /// In front of `words`, closed.
+    pub fn new(words: Words) -> Self {
+        Self { words, is_open: Mutex::new(false), opened: Condvar::new(), at_gate: AtomicUsize::new(0) }
+    }
+
+    /// Opens it, or closes it again.
+    pub fn set_open(&self, open: bool) {
+        *self.is_open.lock().unwrap() = open;
+        self.opened.notify_all();
+    }
+
+    /// Who waits at it now.
+    pub fn at_gate(&self) -> usize {
+        self.at_gate.load(Ordering::SeqCst)
+    }
+
+    /// What is behind it.
+    pub fn words(&self) -> &Words {
+        &self.words
+    }
+
+    fn pass(&self) {
+        let open = self.is_open.lock().unwrap();
+        self.at_gate.fetch_add(1, Ordering::SeqCst);
+        drop(self.opened.wait_while(open, |open| !*open).unwrap());
+        self.at_gate.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Embedder for Gated {
+    fn identity(&self) -> &Identity {
+        self.words.identity()
+    }
+
+    fn availability(&self) -> Availability {
+        match self.words.availability() {
+            Availability::Loaded if !*self.is_open.lock().unwrap() => Availability::Unloaded,
+            availability => availability,
+        }
+    }
+
+    fn embed(&self, texts: &[&str], priority: Priority) -> Result<Vec<Vec<f32>>> {
+        self.pass();
+        self.words.embed(texts, priority)
+    }
+
+    fn query(&self, text: &str) -> Result<Arc<[f32]>> {
+        self.pass();
+        self.words.query(text)
+    }
+
+    fn query_now(&self, text: &str) -> Result<Option<Arc<[f32]>>> {
+        Ok(self.embed_now(&[text])?.map(|mut vectors| vectors.remove(0).into()))
+    }
+
+    fn embed_now(&self, texts: &[&str]) -> Result<Option<Vec<Vec<f32>>>> {
+        let is_open = *self.is_open.lock().unwrap();
+        is_open.then(|| self.words.embed(texts, Priority::Query)).transpose()
     }
 
     fn memory_bytes(&self) -> usize {

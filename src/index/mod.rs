@@ -13,7 +13,8 @@
 //!
 //! # Searching
 //! [`Index::read`] runs a function with a connection to `native/index.db` in which rows, documents and text indexes are
-//! as the tables were when it was called; [`Index::vectors`] ranks; [`Index::query_vector`] embeds.
+//! as the tables were when it was called; [`Index::vectors`] ranks; [`Index::query_vector`] embeds, on a reader only where
+//! nothing has to be waited for ([`Index::query_vector_now`]), else on the [`Index::waiting_line`].
 
 pub mod chroma;
 pub mod collections;
@@ -65,7 +66,7 @@ pub use self::{
 };
 use crate::{
     db::{Readers, activity::Activity, layout::Layout},
-    embedder::{Embedder, Identity},
+    embedder::{Embedder, Identity, WaitingLine},
     error::{Code, Error, Result},
     reply::{Reply, wait},
     settings::{Role, Settings},
@@ -96,6 +97,7 @@ pub struct Index {
     thread: Mutex<Option<JoinHandle<()>>>,
     ended: Receiver<()>,
     readers: Readers,
+    waiting_line: WaitingLine,
 }
 
 /// What the threads have in common.
@@ -189,6 +191,7 @@ impl Index {
         let sources = (0..settings.readers.max(1)).map(|_| table.source()).collect();
         let owner = settings.role == Role::Owner;
         let counted = owner.then(|| activity.thread());
+        let waiting_line = WaitingLine::new("cm-index-wait", settings.readers, Arc::clone(&activity));
         let readers = Readers::on_demand("cm-index-read", sources, activity);
         let shared = Arc::new(Shared {
             path: layout.index(),
@@ -222,7 +225,7 @@ impl Index {
         } else {
             (None, None)
         };
-        Ok(Self { shared, line: Mutex::new(line), thread: Mutex::new(thread), ended, readers })
+        Ok(Self { shared, line: Mutex::new(line), thread: Mutex::new(thread), ended, readers, waiting_line })
     }
 
     /// Sends a command to the thread. On a client, and once the memory is disposed, it comes back with the reason.
@@ -337,13 +340,47 @@ impl Index {
         &self.shared.embedder
     }
 
-    /// The vector of a query. Waits for the model: not for the JS thread. Before the first one the model is compared
+    /// Where searches wait for vectors that cannot be had at once.
+    #[must_use]
+    pub const fn waiting_line(&self) -> &WaitingLine {
+        &self.waiting_line
+    }
+
+    /// The vector of a query, for a reader; `None` where others would wait for it too long: see [`WaitingLine::here`].
+    ///
+    /// # Errors
+    /// As [`Index::query_vector`].
+    pub fn query_vector_now(&self, text: &str) -> Result<Option<Arc<[f32]>>> {
+        if !self.knows_whose_vectors() {
+            return Ok(None);
+        }
+        let embedder = &self.shared.embedder;
+        match embedder.remembered(text) {
+            Some(known) => Ok(Some(known)),
+            None => self.waiting_line.here(|| embedder.query_now(text)),
+        }
+    }
+
+    /// The vectors of some texts, for a reader; `None` where others would wait for them too long.
+    ///
+    /// # Errors
+    /// `ERR_NO_MODEL` with the reason.
+    pub fn embed_now(&self, texts: &[&str]) -> Result<Option<Vec<Vec<f32>>>> {
+        self.waiting_line.here(|| self.shared.embedder.embed_now(texts))
+    }
+
+    /// Whether the model in use was compared with that of the stored vectors; a client leaves that to the owner.
+    fn knows_whose_vectors(&self) -> bool {
+        !self.writes() || self.shared.verified.load(Ordering::Acquire)
+    }
+
+    /// The vector of a query. Waits for the model: not for the JS thread, and not for a reader. Before the first one the model is compared
     /// with that of the stored vectors; if it is another they are owed again from then on.
     ///
     /// # Errors
     /// `ERR_NO_MODEL` with the reason.
     pub fn query_vector(&self, text: &str) -> Result<Arc<[f32]>> {
-        if self.writes() && !self.shared.verified.load(Ordering::Acquire) {
+        if !self.knows_whose_vectors() {
             let probes = self.shared.embedder.probes()?;
             wait(|reply| self.run("a search", move |indexer| indexer.verify(&probes), reply))?;
         }
@@ -443,7 +480,10 @@ impl Index {
         self.shared.closing.store(true, Ordering::Release);
         drop(self.line.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.shared.vectors.stop();
+        // Whoever comes to the line from a reader after this is told the same.
+        self.waiting_line.shut();
         self.readers.close(bound);
+        self.waiting_line.join(bound);
         let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return self.shared.table.close();
         };

@@ -8,6 +8,7 @@
 //! Everything here works on a connection to `native/index.db` and on the vectors in memory; [`service`] adds the threads,
 //! the model, and [`rows`] of `claude-mem.db`.
 
+mod in_hand;
 mod keyword;
 pub mod nearest;
 mod occurrences;

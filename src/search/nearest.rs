@@ -43,23 +43,21 @@ impl Search {
     /// The `k` documents of rows that `filters` let through which are nearest, nearest first.
     pub fn nearest(&self, to: To, k: usize, kinds: Kinds, filters: Filters, reply: Reply<Vec<Near>>) {
         let request = Request { filters, ..Request::new("", kinds) };
-        self.run("vectors.search", reply, move |search, db| {
+        self.run("vectors.search", reply, move |search, db, in_hand| {
             let query = match &to {
-                To::Text(text) => search.index().query_vector(text)?.to_vec(),
+                To::Text(text) => search.query_vector(text, in_hand)??.to_vec(),
                 To::Vector(values) => vector::unit(values, search.index().vectors().dimensions())?,
             };
             // The first query of all is what finds out whose vectors there are.
             if let Some(other) = search.index().figures().other_model {
-                return Err(Error::new(
-                    Code::ModelMismatch,
-                    format!(
-                        "the stored vectors are of the model {} ({} dimensions), which is not the one in use; put that \
-                         one in place, or let all be made anew",
-                        other.name, other.dimensions
-                    ),
-                ));
+                let message = format!(
+                    "the stored vectors are of the model {} ({} dimensions), which is not the one in use; put that one in \
+                     place, or let all be made anew",
+                    other.name, other.dimensions
+                );
+                return Err(Error::new(Code::ModelMismatch, message).into());
             }
-            nearest(search, db, &query, k, &request)
+            Ok(nearest(search, db, &query, k, &request)?)
         });
     }
 }

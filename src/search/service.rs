@@ -1,13 +1,14 @@
 //! A whole search: the index brought up to date, the query embedded, both legs asked, the rows read.
 //!
-//! A search runs on a reader thread of `native/index.db`, outside of any transaction while it waits for the model; its
-//! rows come from the readers of `claude-mem.db`.
+//! A search runs on a reader thread of `native/index.db`, which it gives back while it waits for a model ([`super::in_hand`]);
+//! its rows come from the readers of `claude-mem.db`.
 
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{
+    in_hand::{InHand, Stop},
     keyword::Marks,
     ranking::{self, Candidates, Ranking},
     request::{Kinds, Mode, Request},
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::{
     db::{Cell, Readers},
-    embedder::{Availability, Priority},
+    embedder::Availability,
     error::{Code, Error, Result},
     index::{
         Index, SourceRow,
@@ -61,6 +62,9 @@ pub enum Query {
     Nothing,
 }
 
+/// What a search comes to on a reader.
+pub(super) type Answered<T> = std::result::Result<T, Stop>;
+
 /// The index, and the readers of the tables it is made from.
 #[derive(Clone)]
 pub struct Search {
@@ -77,14 +81,14 @@ impl Search {
 
     /// Searches. What was committed before the call is found.
     pub fn find(&self, query: Query, request: Request, reply: Reply<Answer>) {
-        self.run("search", reply, move |search, db| search.answer(db, &query, &request));
+        self.run("search", reply, move |search, db, in_hand| search.answer(db, &query, &request, in_hand));
     }
 
     /// The best observation, and the rows around it: of the request's project, where it names one.
     pub fn timeline(&self, query: Query, request: Request, before: i64, after: i64, reply: Reply<Surroundings>) {
         let request = Request { limit: 1, offset: 0, kinds: Kinds::of(&[Kind::Observation]), ..request };
-        self.run("timelineByQuery", reply, move |search, db| {
-            let anchor = search.answer(db, &query, &request)?;
+        self.run("timelineByQuery", reply, move |search, db, in_hand| {
+            let anchor = search.answer(db, &query, &request, in_hand)?;
             let window = Window { before, after, project: request.filters.project.clone() };
             let around = anchor.results.first().map(|found| {
                 let epoch = found.row.column("created_at_epoch").and_then(|column| found.row.cells.get(column));
@@ -104,15 +108,14 @@ impl Search {
         &self.index
     }
 
-    /// Runs `work` on a reader of the index, which is up to date then.
+    /// Runs `work` on a reader of the index, which is up to date then; again, where it lacked something before.
     pub(super) fn run<T: Send + 'static>(
         &self,
         name: &'static str,
         reply: Reply<T>,
-        work: impl Fn(&Self, &Connection) -> Result<T> + Send + Sync + 'static,
+        work: impl Fn(&Self, &Connection, &InHand) -> Answered<T> + Send + Sync + 'static,
     ) {
-        let search = self.clone();
-        self.index.read(name, move |db| work(&search, db), reply);
+        self.go_on(name, Arc::new(work), InHand::default(), reply);
     }
 
     /// Reads the tables.
@@ -124,22 +127,22 @@ impl Search {
         wait(|reply| self.tables.call(name, read, reply))
     }
 
-    fn answer(&self, db: &Connection, query: &Query, request: &Request) -> Result<Answer> {
+    fn answer(&self, db: &Connection, query: &Query, request: &Request, in_hand: &InHand) -> Answered<Answer> {
         let (ranking, marks, mode, reason) = match query {
             Query::Nothing => (ranking::list(db, request)?, Marks::default(), None, None),
             Query::Text(given) => {
                 let (vector, reason) = match given {
                     Some(given) => (Some(vector::unit(given, self.index.vectors().dimensions())?), None),
-                    None => self.vector_of(request),
+                    None => self.vector_of(request, in_hand)?,
                 };
-                self.rank(db, vector.as_deref(), reason, request, None)?
+                self.rank(db, (vector.as_deref(), in_hand), reason, request, None)?
             }
             Query::Observation(id) => {
                 let key = RowKey::new(Kind::Observation, *id);
-                let (vector, text, reason) = self.meaning_of(db, key)?;
+                let (vector, text, reason) = self.meaning_of(db, key, in_hand)?;
                 let mode = if vector.is_some() { Mode::Semantic } else { Mode::Keyword };
                 let request = Request { text, mode, ..request.clone() };
-                self.rank(db, vector.as_deref(), reason, &request, Some(key))?
+                self.rank(db, (vector.as_deref(), in_hand), reason, &request, Some(key))?
             }
         };
         let Ranking { hits, total } = ranking;
@@ -152,16 +155,16 @@ impl Search {
     fn rank(
         &self,
         db: &Connection,
-        vector: Option<&[f32]>,
+        (vector, in_hand): (Option<&[f32]>, &InHand),
         reason: Option<String>,
         request: &Request,
         leave_out: Option<RowKey>,
-    ) -> Result<(Ranking, Marks, Option<Mode>, Option<String>)> {
+    ) -> Answered<(Ranking, Marks, Option<Mode>, Option<String>)> {
         let mode = if vector.is_some() { request.mode } else { Mode::Keyword };
         let request = Request { mode, ..request.clone() };
         let mut candidates = ranking::candidates(db, self.index.vectors(), vector, &request, leave_out)?;
         if let Some(vector) = vector {
-            self.embed_owed(&mut candidates, vector)?;
+            self.embed_owed(&mut candidates, vector, in_hand)?;
         }
         let marks = std::mem::take(&mut candidates.marks);
         Ok((candidates.rank(), marks, Some(mode), reason))
@@ -169,16 +172,16 @@ impl Search {
 
     /// The query's vector; or why there is none. Without a model, or with vectors of another one, a search goes on by
     /// words.
-    fn vector_of(&self, request: &Request) -> (Option<Vec<f32>>, Option<String>) {
+    fn vector_of(&self, request: &Request, in_hand: &InHand) -> Answered<(Option<Vec<f32>>, Option<String>)> {
         if request.mode == Mode::Keyword {
-            return (None, None);
+            return Ok((None, None));
         }
         if request.text.chars().all(|character| character.is_whitespace() || character.is_control()) {
-            return (None, Some("the query says nothing".to_owned()));
+            return Ok((None, Some("the query says nothing".to_owned())));
         }
-        match self.unavailable() {
+        Ok(match self.unavailable() {
             Some(reason) => (None, Some(reason)),
-            None => match self.index.query_vector(&request.text) {
+            None => match self.query_vector(&request.text, in_hand)? {
                 // The first query of all is what finds out whose vectors there are.
                 Ok(vector) => match self.other_model() {
                     Some(reason) => (None, Some(reason)),
@@ -186,7 +189,7 @@ impl Search {
                 },
                 Err(error) => (None, Some(error.message)),
             },
-        }
+        })
     }
 
     /// Why texts cannot be compared by meaning, if they cannot.
@@ -211,14 +214,14 @@ impl Search {
 
     /// Embeds what the best rows owe, so that what was stored a moment ago is judged by what it says. A failure costs
     /// only that.
-    fn embed_owed(&self, candidates: &mut Candidates, vector: &[f32]) -> Result<()> {
+    fn embed_owed(&self, candidates: &mut Candidates, vector: &[f32], in_hand: &InHand) -> Answered<()> {
         if candidates.owed.is_empty() || self.unavailable().is_some() {
             return Ok(());
         }
         let owed: Vec<DocumentId> = candidates.owed.iter().map(|owed| owed.id).collect();
         let texts = self.texts(owed)?;
         let borrowed: Vec<&str> = texts.iter().map(|(_, text)| &**text).collect();
-        let Ok(vectors) = self.index.embedder().embed(&borrowed, Priority::Query) else { return Ok(()) };
+        let Ok(vectors) = self.vectors_of(&borrowed, in_hand)? else { return Ok(()) };
         let distance = |other: &[f32]| 1.0 - vector.iter().zip(other).map(|(a, b)| a * b).sum::<f32>();
         let embedded: Vec<(DocumentId, f32)> =
             texts.iter().zip(&vectors).map(|((id, _), other)| (*id, distance(other))).collect();
@@ -240,7 +243,12 @@ impl Search {
 
     /// The mean of an observation's vectors. Where it has none yet, they are made now; where they cannot be made, its
     /// words stand for it, and the reason is told.
-    fn meaning_of(&self, db: &Connection, key: RowKey) -> Result<(Option<Vec<f32>>, String, Option<String>)> {
+    fn meaning_of(
+        &self,
+        db: &Connection,
+        key: RowKey,
+        in_hand: &InHand,
+    ) -> Answered<(Option<Vec<f32>>, String, Option<String>)> {
         let vectors = self.index.vectors();
         let stored: Vec<Vec<u8>> = db
             .prepare_cached("SELECT vector FROM documents WHERE row_key = ?1 AND vector IS NOT NULL ORDER BY id")?
@@ -267,7 +275,7 @@ impl Search {
         if some.is_empty() {
             return Ok((None, text, Some(format!("observation {} has no text that has a meaning", key.row_id()))));
         }
-        match self.index.embedder().embed(&some, Priority::Query) {
+        match self.vectors_of(&some, in_hand)? {
             Ok(vectors) => Ok((mean(&vectors), text, None)),
             Err(error) => Ok((None, text, Some(error.message))),
         }

@@ -29,9 +29,11 @@ use crate::{
 
 const SOON: Duration = Duration::from_secs(30);
 
-struct Fixture {
+mod waiting;
+
+struct Fixture<M = Words> {
     folder: tempfile::TempDir,
-    model: Arc<Words>,
+    model: Arc<M>,
     index: Arc<Index>,
     tables: Arc<Readers>,
     search: Search,
@@ -48,8 +50,10 @@ impl Fixture {
         );
         fixture
     }
+}
 
-    fn over(folder: tempfile::TempDir, model: Words) -> Self {
+impl<M: Embedder + 'static> Fixture<M> {
+    fn over(folder: tempfile::TempDir, model: M) -> Self {
         let mut settings = Settings::new(folder.path());
         settings.index.automatic = false;
         let model = Arc::new(model);
@@ -69,12 +73,14 @@ impl Fixture {
     }
 
     /// Closes everything and opens the directory again with another model.
-    fn reopened(mut self, model: Words) -> Self {
+    fn reopened<N: Embedder + 'static>(mut self, model: N) -> Fixture<N> {
         self.close();
         let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
-        Self::over(folder, model)
+        Fixture::over(folder, model)
     }
+}
 
+impl<M> Fixture<M> {
     fn close(&self) {
         self.index.close(SOON);
         self.tables.close(SOON);
@@ -107,7 +113,7 @@ impl Fixture {
     }
 }
 
-impl Drop for Fixture {
+impl<M> Drop for Fixture<M> {
     fn drop(&mut self) {
         self.close();
     }

@@ -51,6 +51,11 @@ impl Probed {
         })
     }
 
+    /// Whether [`Self::compare`] needs no model any more to answer for a collection.
+    pub fn is_known(&self, collection: i64) -> bool {
+        self.made.get().is_some() || self.agreed.lock().unwrap_or_else(PoisonError::into_inner).contains(&collection)
+    }
+
     /// What the model in use makes of the probes.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ mod graph_file;
 mod identity;
 mod keeping;
 pub mod loaded;
+mod querying;
 pub mod reading;
 pub mod scan;
 pub mod storage;
@@ -46,15 +47,15 @@ use self::{
     documents::{check, check_ids, check_name, check_query},
     embedding::{Embedding, Waiting},
     files::Files,
-    identity::{Probed, Verdict},
+    identity::Probed,
     keeping::Keeping,
-    loaded::{Ask, Loaded},
+    loaded::Loaded,
     storage::{Space, Stored},
 };
 use crate::{
     clock,
     db::{Budget, Call, Writer, activity::Activity},
-    embedder::{Availability, Embedder, Identity},
+    embedder::{Availability, Embedder, Identity, WaitingLine},
     error::{Code, Error, Result},
     reply::Reply,
     settings::{Role, Settings},
@@ -65,6 +66,8 @@ pub struct Collections {
     shared: Arc<Shared>,
     embedding: Embedding,
     keeping: Keeping,
+    /// Where queries wait for the vectors of their texts.
+    waiting_line: WaitingLine,
     /// Whether vectors are owed that nobody is making, for want of a model.
     owes: AtomicBool,
 }
@@ -159,7 +162,8 @@ impl Collections {
         let shared =
             Arc::new(Shared { settings: Arc::clone(settings), embedder, files, loaded, probed: Probed::default() });
         let (embedding, keeping) = (Embedding::default(), Keeping::default());
-        let opened = Self { shared, embedding, keeping, owes: AtomicBool::new(behind) };
+        let waiting_line = WaitingLine::new("cm-collect-wait", settings.readers, Arc::clone(activity));
+        let opened = Self { shared, embedding, keeping, waiting_line, owes: AtomicBool::new(behind) };
         opened.pay_what_is_owed();
         Ok(opened)
     }
@@ -383,21 +387,7 @@ impl Collections {
             }
             reply.settle(found);
         });
-        let shared = Arc::clone(&self.shared);
-        let read = move |db: &Connection| {
-            let of_text;
-            let vector: &[f32] = match &query.near {
-                Near::Vector(vector) => vector,
-                Near::Text(text) => {
-                    of_text = shared.embedded(db, &name, text)?;
-                    &of_text
-                }
-            };
-            let Query { k, max_distance, include, .. } = query;
-            let ask = Ask { vector, k, filter: query.filter.as_ref(), max_distance, include };
-            shared.loaded.search(db, &name, &ask)
-        };
-        self.shared.files.readers.call("collection.query", read, reply);
+        self.search(querying::Asked { name, query, made: None }, reply);
     }
 
     /// Has vectors that are damaged made again of their texts; answers how many. One that was handed over cannot be.
@@ -427,59 +417,14 @@ impl Collections {
     /// Lets what was begun finish, and closes the file. Vectors that are not made yet stay owed; whoever waits for them
     /// is told. A graph that is not in a file yet is saved where that is quick. Twice without harm.
     pub fn close(&self, bound: Duration) {
+        // Whoever comes to the line from a reader after this is told the same.
+        self.waiting_line.shut();
         self.embedding.close(bound);
         self.shared.files.readers.close(bound);
+        self.waiting_line.join(bound);
         self.keeping.close(bound);
         self.shared.files.writer.close(bound);
         drop(self.shared.files.held.lock().unwrap_or_else(PoisonError::into_inner).take());
-    }
-}
-
-impl Shared {
-    /// The vector of a query's text, where those of the collection are of the same model.
-    fn embedded(&self, db: &Connection, name: &str, text: &str) -> Result<Arc<[f32]>> {
-        let info = reading::find(db, name)?;
-        if let Some(info) = &info {
-            match info.space.model() {
-                None => {
-                    let message = format!(
-                        "the vectors of the collection '{name}' are your own, so there is no model that could tell which \
-                         are near to a text; query it with a vector"
-                    );
-                    return Err(Error::new(Code::NoModel, message));
-                }
-                Some(model) if model != identity_text(self.embedder.identity()) => {
-                    // Where there is no model either, that is what is to be mended.
-                    self.can_embed()?;
-                    return Err(self.mismatch(name, &format!("the model {}", model_name(model))));
-                }
-                Some(_) => {}
-            }
-        }
-        if self.settings.role == Role::Client && !self.settings.model.for_client {
-            return Err(Error::new(
-                Code::NoModel,
-                "this memory is a client, and loads no model unless it is told to: open it with clientModel: true, or \
-                 query with a vector",
-            ));
-        }
-        let vector = self.embedder.query(text)?;
-        if let Some(info) = &info
-            && self.probed.compare(db, info.id, &*self.embedder)? == Verdict::Other
-        {
-            return Err(self.mismatch(name, "another model of that name"));
-        }
-        Ok(vector)
-    }
-
-    fn mismatch(&self, name: &str, of: &str) -> Error {
-        let when = match self.settings.role {
-            Role::Owner => "they are being made again; try again soon",
-            Role::Client => "the worker makes them again when it runs with this model",
-        };
-        let ours = &self.embedder.identity().name;
-        let message = format!("the vectors of the collection '{name}' are of {of}, not of {ours}: {when}");
-        Error::new(Code::ModelMismatch, message)
     }
 }
 

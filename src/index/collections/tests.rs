@@ -1,4 +1,5 @@
 mod graphs;
+mod waiting;
 
 use std::sync::{Condvar, Mutex, mpsc};
 
