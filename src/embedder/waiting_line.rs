@@ -87,7 +87,7 @@ impl WaitingLine {
         make()
     }
 
-    /// Makes something on the line's thread, once those before are done. `reply` is settled there; or here where it is
+    /// Makes something on the line's thread for the operation `what`, once those before are done. `reply` is settled there; or here where it is
     /// refused: with `ERR_BUSY` where too many wait, with `ERR_DISPOSED` after [`Self::shut`].
     pub fn call<T: Send + 'static>(
         &self,
@@ -100,8 +100,11 @@ impl WaitingLine {
         let place = Arc::new(Mutex::new(Some(reply)));
         let take = |place: &Mutex<Option<Reply<T>>>| place.lock().unwrap_or_else(PoisonError::into_inner).take();
         let of_thread = Arc::clone(&place);
+        let (activity, since) = (Arc::clone(&self.activity), Instant::now());
         let run = Box::new(move || {
             let made = catch_unwind(AssertUnwindSafe(make)).map_err(|payload| Error::from_panic(what, &*payload));
+            // The reader's own record has not this part of what the caller waits for.
+            activity.record(what, since.elapsed());
             if let Some(reply) = take(&of_thread) {
                 reply.settle(made);
             }
