@@ -87,8 +87,8 @@ impl WaitingLine {
         make()
     }
 
-    /// Makes something on the line's thread for the operation `what`, once those before are done. `reply` is settled there; or here where it is
-    /// refused: with `ERR_BUSY` where too many wait, with `ERR_DISPOSED` after [`Self::shut`].
+    /// Makes something on the line's thread for the operation `what`, once those before are done. `reply` is settled
+    /// there; or here where it is refused: with `ERR_BUSY` where too many wait, with `ERR_DISPOSED` after [`Self::shut`].
     pub fn call<T: Send + 'static>(
         &self,
         what: &'static str,

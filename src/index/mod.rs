@@ -374,8 +374,8 @@ impl Index {
         !self.writes() || self.shared.verified.load(Ordering::Acquire)
     }
 
-    /// The vector of a query. Waits for the model: not for the JS thread, and not for a reader. Before the first one the model is compared
-    /// with that of the stored vectors; if it is another they are owed again from then on.
+    /// The vector of a query. Waits for the model: not for the JS thread, and not for a reader. Before the first one the
+    /// model is compared with that of the stored vectors; if it is another they are owed again from then on.
     ///
     /// # Errors
     /// `ERR_NO_MODEL` with the reason.
