@@ -1,8 +1,9 @@
 'use strict';
-// Which vectors are the nearest, by comparing all; computed once and kept in bench/results.
+// Which vectors are the nearest, by comparing all; found once and kept in bench/results.
 
 const fs = require('node:fs');
 const path = require('node:path');
+const { execFileSync } = require('node:child_process');
 const { DIMENSIONS, NEIGHBOURS, blocks, queries } = require('./data.cjs');
 const { passes } = require('./metadata.cjs');
 
@@ -45,22 +46,33 @@ function compare(count, shares) {
   return best.map((lists) => lists.map((found) => found.map(({ id }) => id)));
 }
 
+/** What is kept of `count` vectors with these shares, or null. */
+function known(file, shares) {
+  try {
+    const kept = JSON.parse(fs.readFileSync(file, 'utf8'));
+    return kept.shares.join() === shares.join() ? kept.places : null;
+  } catch {
+    return null; // not there yet
+  }
+}
+
 /**
  * For each of `shares` (1 is all) the places of the exact ten nearest of each query, among those of `count` vectors that
- * the filters of that share let through.
+ * the filters of that share let through. Compared in a process of its own: its memory, once free, would be taken for that
+ * of whoever is measured next.
  */
 function neighbours(count, shares = [1]) {
   const file = path.join(FOLDER, `neighbours-${count}${shares.length > 1 ? '-filtered' : ''}.json`);
-  try {
-    const known = JSON.parse(fs.readFileSync(file, 'utf8'));
-    if (known.shares.join() === shares.join()) return known.places;
-  } catch {
-    // Not there yet.
-  }
-  const places = compare(count, shares);
-  fs.mkdirSync(FOLDER, { recursive: true });
-  fs.writeFileSync(file, JSON.stringify({ shares, places }));
-  return places;
+  if (!known(file, shares)) execFileSync(process.execPath, [__filename, file, String(count), shares.join()]);
+  return known(file, shares);
+}
+
+function main() {
+  const [, , file, count, shares] = process.argv;
+  const parts = shares.split(',').map(Number);
+  const places = compare(Number(count), parts);
+  fs.mkdirSync(path.dirname(file), { recursive: true });
+  fs.writeFileSync(file, JSON.stringify({ shares: parts, places }));
 }
 
 /** The share of the exact neighbours that were found. */
@@ -68,5 +80,7 @@ function recall(found, exact) {
   const hits = found.reduce((sum, ids, at) => sum + ids.filter((id) => exact[at].includes(id)).length, 0);
   return hits / exact.reduce((sum, ids) => sum + ids.length, 0);
 }
+
+if (require.main === module) main();
 
 module.exports = { neighbours, recall };
