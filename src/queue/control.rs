@@ -60,8 +60,13 @@ pub fn notice(shared: &Shared, db: &Connection, seen: &mut Option<i64>) -> Resul
     }
     let dead: i64 = db.prepare_cached("SELECT count(*) FROM dead_letters")?.query_row([], |row| row.get(0))?;
     let dead = usize::try_from(dead).unwrap_or(0);
-    let pauses = pauses(shared, db)?;
+    let Pauses { pauses, strangers } = pauses(shared, db)?;
     shared.with(|state, effects| {
+        // This may be the first to see that the number is another session's: whoever activates that one finds no pause
+        // any more, and would leave it in the file.
+        for (key, name) in strangers {
+            pause::forget(key, name, effects);
+        }
         state.reclaimable |= dead < state.metrics.dead;
         state.metrics.dead = dead;
         for key in paused(state) {
@@ -81,14 +86,22 @@ pub fn notice(shared: &Shared, db: &Connection, seen: &mut Option<i64>) -> Resul
     Ok(())
 }
 
-/// Those that have not ended, and are of the session that has the number now.
-fn pauses(shared: &Shared, db: &Connection) -> Result<BTreeMap<i64, Stored>> {
+/// Pauses in the file that have not ended.
+#[derive(Default)]
+struct Pauses {
+    /// Those of the session that has the number now.
+    pauses: BTreeMap<i64, Stored>,
+    /// Numbers whose pause is of a session that is gone, with whose they are now.
+    strangers: Vec<(i64, Box<str>)>,
+}
+
+fn pauses(shared: &Shared, db: &Connection) -> Result<Pauses> {
     let mut statement = db.prepare_cached(
         "SELECT session_id, until_epoch, reason, claude_session_id FROM pauses
          WHERE until_epoch IS NULL OR until_epoch > ?1",
     )?;
     let mut rows = statement.query([clock::now_epoch()])?;
-    let mut pauses = BTreeMap::new();
+    let mut found = Pauses::default();
     while let Some(row) = rows.next()? {
         let key: i64 = row.get(0)?;
         let stored = Stored { until_epoch: row.get(1)?, reason: row.get(2)?, owner: row.get(3)? };
@@ -97,11 +110,12 @@ fn pauses(shared: &Shared, db: &Connection) -> Result<BTreeMap<i64, Stored>> {
         if let (Some(name), Some(owner)) = (name, &stored.owner)
             && **owner != *name
         {
+            found.strangers.push((key, name.into()));
             continue;
         }
-        pauses.insert(key, stored);
+        found.pauses.insert(key, stored);
     }
-    Ok(pauses)
+    Ok(found)
 }
 
 fn paused(state: &State) -> Vec<i64> {
