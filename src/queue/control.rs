@@ -95,6 +95,7 @@ struct Pauses {
     strangers: Vec<(i64, Box<str>)>,
 }
 
+/// What the file says, under the write lock.
 fn pauses(shared: &Shared, db: &Connection) -> Result<Pauses> {
     let mut statement = db.prepare_cached(
         "SELECT session_id, until_epoch, reason, claude_session_id FROM pauses
