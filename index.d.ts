@@ -2124,7 +2124,7 @@ export interface OpenOptions {
   /**
    * How many candidates the graph of vectors looks at, where there are so many that there is one: when a vector is
    * added (4 to 4,096), and when one is searched for (1 to 4,096). More finds more, and takes longer. Default
-   * 128, and for a search 64 among 20,000 vectors and 32 more with each factor of ten: 96 among 200,000.
+   * 256, and for a search 64 among 20,000 vectors and 32 more with each factor of ten: 96 among 200,000.
    */
   vectorExpansion?: VectorExpansion
   /**

@@ -4,6 +4,7 @@
 
 const fs = require('node:fs');
 const path = require('node:path');
+const { setTimeout: sleep } = require('node:timers/promises');
 const { openMemory } = require('..');
 const { copyReference, withoutReference } = require('./data.cjs');
 const { modelFile, withoutModel } = require('./embedding/model.cjs');
@@ -58,10 +59,14 @@ async function copyPart(directory, observations, quick) {
   await memory.dispose();
 }
 
-/** Makes every vector that a directory owes. Resolves how many documents there are. */
+/** Makes every vector that a directory owes, and the graph of them. Resolves how many documents there are. */
 async function index(directory) {
   const memory = await openMemory({ dataDir: directory, indexing: 'manual', modelDir: path.dirname(modelFile()) });
   const { documents, pending, reason } = await memory.vectors.sync();
+  await memory.vectors.search({ text: 'loads them', k: 1 });
+  const kept = () => fs.readdirSync(path.join(directory, 'native')).some((file) => file.endsWith('.usearch'));
+  for (let answers = 'rebuilding'; answers === 'rebuilding' || (answers === 'graph' && !kept()); await sleep(100))
+    ({ answers } = await memory.vectors.status());
   await memory.dispose();
   if (pending > 0) throw new Error(`${pending} documents have no vector: ${reason}`);
   return documents;

@@ -29,6 +29,8 @@ struct State<J> {
     asleep: Vec<Arc<Condvar>>,
     /// Whether a thread looks for a job. One at a time: the others sleep.
     looking: bool,
+    /// Threads that have worked and only hand their answers over: they look into the line right after.
+    returning: usize,
     closed: bool,
 }
 
@@ -48,6 +50,7 @@ impl<J> JobLine<J> {
                 threads: 0,
                 asleep: Vec::new(),
                 looking: false,
+                returning: 0,
                 closed: false,
             }),
             waiting: AtomicUsize::new(0),
@@ -69,8 +72,11 @@ impl<J> JobLine<J> {
         }
         state.jobs.push_back((job, Instant::now()));
         self.waiting.store(state.jobs.len(), Ordering::Relaxed);
-        // Who looks need not be told, and cannot miss it: before it sleeps it takes the lock and finds the job.
-        let wake = if state.jobs.len() > usize::from(state.looking) { state.asleep.pop() } else { None };
+        // Who looks or returns need not be told, and cannot miss it: before it sleeps it takes the lock and finds the job.
+        // Whoever gets an answer may ask again before the thread that gave it has come back, on a single core nearly
+        // always; to wake another then would have two connections take turns, each with half of what it needs in mind.
+        let awake = usize::from(state.looking) + state.returning;
+        let wake = if state.jobs.len() > awake { state.asleep.pop() } else { None };
         drop(state);
         if let Some(sleeper) = wake {
             sleeper.notify_one();
@@ -89,7 +95,7 @@ impl<J> JobLine<J> {
     #[must_use]
     pub fn place(self: &Arc<Self>) -> Place<J> {
         self.lock().threads += 1;
-        Place { line: Arc::clone(self), lookout: Lookout::new(), woken: Arc::default() }
+        Place { line: Arc::clone(self), lookout: Lookout::new(), woken: Arc::default(), returning: false }
     }
 }
 
@@ -99,20 +105,27 @@ pub struct Place<J> {
     lookout: Lookout,
     /// Wakes this thread.
     woken: Arc<Condvar>,
+    /// Whether it is counted among those that return.
+    returning: bool,
 }
 
 impl<J> Place<J> {
-    /// Does each job as it comes, until the line is closed and empty.
-    pub fn serve(&mut self, mut run: impl FnMut(J)) {
+    /// Does each job as it comes, until the line is closed and empty: `run` works, and what it returns hands the answer
+    /// over, which takes no time to speak of.
+    pub fn serve<H: FnOnce()>(&mut self, mut run: impl FnMut(J) -> H) {
         while let Some(job) = self.next() {
-            run(job);
+            let hand_over = run(job);
             self.lookout.worked();
+            self.line.lock().returning += 1;
+            self.returning = true;
+            hand_over();
         }
     }
 
     fn next(&mut self) -> Option<J> {
         let line = &*self.line;
         let mut state = line.lock();
+        state.returning -= usize::from(std::mem::take(&mut self.returning));
         loop {
             if let Some((job, came)) = state.jobs.pop_front() {
                 line.waiting.store(state.jobs.len(), Ordering::Relaxed);
@@ -143,6 +156,7 @@ impl<J> Drop for Place<J> {
     fn drop(&mut self) {
         let mut state = self.line.lock();
         state.threads -= 1;
+        state.returning -= usize::from(self.returning);
         // Where threads have died nobody would do these: their replies say so, and not under the lock.
         let left = if state.threads == 0 { std::mem::take(&mut state.jobs) } else { VecDeque::new() };
         drop(state);
@@ -156,6 +170,14 @@ mod tests {
 
     use super::*;
 
+    fn all_sleep<J>(line: &JobLine<J>, threads: usize) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while line.lock().asleep.len() < threads {
+            assert!(Instant::now() < deadline, "a thread never sleeps");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     #[test]
     fn every_job_is_done_once_however_the_threads_wait() {
         let line = Arc::new(JobLine::new());
@@ -163,7 +185,12 @@ mod tests {
         let threads: Vec<_> = (0..3)
             .map(|_| {
                 let (mut place, done) = (line.place(), done.clone());
-                thread::spawn(move || place.serve(|job: u32| done.send(job).unwrap()))
+                thread::spawn(move || {
+                    place.serve(|job: u32| {
+                        let done = done.clone();
+                        move || done.send(job).unwrap()
+                    });
+                })
             })
             .collect();
         let mut got = Vec::new();
@@ -195,19 +222,17 @@ mod tests {
         let threads: Vec<_> = (0..3)
             .map(|thread| {
                 let (mut place, done) = (line.place(), done.clone());
-                thread::spawn(move || place.serve(|_: ()| done.send(thread).unwrap()))
+                thread::spawn(move || {
+                    place.serve(|_: ()| {
+                        let done = done.clone();
+                        move || done.send(thread).unwrap()
+                    });
+                })
             })
             .collect();
-        let all_sleep = || {
-            let deadline = Instant::now() + Duration::from_secs(60);
-            while line.lock().asleep.len() < 3 {
-                assert!(Instant::now() < deadline, "a thread never sleeps");
-                thread::sleep(Duration::from_millis(1));
-            }
-        };
         let served: std::collections::HashSet<i32> = (0..50)
             .map(|_| {
-                all_sleep();
+                all_sleep(&line, 3);
                 line.push(()).unwrap();
                 results.recv_timeout(Duration::from_secs(60)).unwrap()
             })
@@ -215,6 +240,39 @@ mod tests {
         assert_eq!(served.len(), 1, "{served:?}");
         line.close();
         threads.into_iter().for_each(|thread| thread.join().unwrap());
+    }
+
+    #[test]
+    fn a_thread_that_hands_its_answer_over_takes_what_is_asked_meanwhile() {
+        let line = Arc::new(JobLine::new());
+        let (served, order) = mpsc::channel();
+        let threads: Vec<_> = (0..3)
+            .map(|thread| {
+                let (mut place, line, served) = (line.place(), Arc::clone(&line), served.clone());
+                thread::spawn(move || {
+                    place.serve(|left: u32| {
+                        let (line, served) = (Arc::clone(&line), served.clone());
+                        move || {
+                            served.send(thread).unwrap();
+                            match left {
+                                0 => line.close(),
+                                left => line.push(left - 1).unwrap(),
+                            }
+                            // Nobody who was woken would come later than this.
+                            thread::sleep(Duration::from_millis(1));
+                        }
+                    });
+                })
+            })
+            .collect();
+        drop(served);
+        all_sleep(&line, 3);
+        line.push(50_u32).unwrap();
+        let by: Vec<i32> = order.iter().collect();
+        assert_eq!(by.len(), 51);
+        assert!(by.iter().all(|thread| *thread == by[0]), "{by:?}");
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(line.lock().returning, 0);
     }
 
     #[test]

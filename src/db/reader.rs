@@ -30,8 +30,9 @@ use crate::{
 /// Reads waiting at most; beyond it `ERR_BUSY`.
 const WAITING: usize = 10_000;
 
-/// Told why, where there is no thread to run it.
-type Job = Box<dyn FnOnce(Result<&mut Source>) + Send>;
+/// Told why, where there is no thread to run it. What it returns hands the answer over.
+type Job = Box<dyn FnOnce(Result<&mut Source>) -> HandOver + Send>;
+type HandOver = Box<dyn FnOnce()>;
 
 /// A pool of read-only connections, each with a thread.
 pub struct Readers {
@@ -165,11 +166,11 @@ impl Readers {
             waiting.fetch_sub(1, Ordering::Relaxed);
             activity.record(name, since.elapsed());
             // A reply that panics is a fault of its own; the thread goes on.
-            drop(catch_unwind(AssertUnwindSafe(|| reply.settle(answer))));
+            Box::new(|| drop(catch_unwind(AssertUnwindSafe(|| reply.settle(answer)))))
         });
         if let Err(job) = jobs.push(job) {
             // Closed meanwhile.
-            job(Err(Error::disposed("memory")));
+            job(Err(Error::disposed("memory")))();
         }
     }
 

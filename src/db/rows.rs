@@ -92,11 +92,21 @@ impl Rows {
     /// # Errors
     /// What SQLite answers.
     pub fn query(statement: &mut Statement<'_>, params: impl Params) -> Result<Self> {
+        Self::query_each(statement, std::iter::once(params))
+    }
+
+    /// Runs `statement` with each of `params`, and reads all rows that come of it.
+    ///
+    /// # Errors
+    /// What SQLite answers.
+    pub fn query_each<P: Params>(statement: &mut Statement<'_>, params: impl Iterator<Item = P>) -> Result<Self> {
         let columns = columns_of(statement);
         let mut cells = Vec::new();
-        let mut rows = statement.query(params)?;
-        while let Some(row) = rows.next()? {
-            Self::read_into(row, columns.len(), &mut cells)?;
+        for params in params {
+            let mut rows = statement.query(params)?;
+            while let Some(row) = rows.next()? {
+                Self::read_into(row, columns.len(), &mut cells)?;
+            }
         }
         Ok(Self { columns, cells })
     }

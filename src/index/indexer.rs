@@ -95,7 +95,7 @@ pub struct Indexer {
     logged: Option<Instant>,
     /// Changes of the vectors that the last snapshot has, and when it was made or tried.
     saved: u64,
-    saved_at: Instant,
+    saved_at: Option<Instant>,
     /// How it stands with the segments of the text indexes.
     segments: Segments,
 }
@@ -132,7 +132,7 @@ impl Indexer {
             remade: 0,
             logged: None,
             saved: 0,
-            saved_at: Instant::now(),
+            saved_at: None,
             segments: Segments::Unknown,
         }
     }
@@ -177,7 +177,7 @@ impl Indexer {
                 }
                 // A snapshot saves the next open some time; one that cannot be written costs nothing else.
                 if self.save_vectors().is_err() {
-                    self.saved_at = Instant::now();
+                    self.saved_at = Some(Instant::now());
                 }
             }
             self.embed_more();

@@ -94,7 +94,7 @@ pub struct OpenOptions {
     pub vector_precision: Option<String>,
     /// How many candidates the graph of vectors looks at, where there are so many that there is one: when a vector is
     /// added (4 to 4,096), and when one is searched for (1 to 4,096). More finds more, and takes longer. Default
-    /// 128, and for a search 64 among 20,000 vectors and 32 more with each factor of ten: 96 among 200,000.
+    /// 256, and for a search 64 among 20,000 vectors and 32 more with each factor of ten: 96 among 200,000.
     pub vector_expansion: Option<VectorExpansion>,
     /// Bytes of the tables' vectors in memory at most (1 MiB to 1 TiB). Above it they are kept as `'i8'`, above that
     /// without a graph, above that each search reads them from the file; `health()` says which. Collections together keep

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use super::remembered::{Figures, LENGTHS, POSTINGS};
-use crate::error::Result;
+use super::{
+    occurrences,
+    remembered::{Figures, LENGTHS, POSTINGS},
+};
+use crate::error::{Error, Result};
 
 /// Which text index.
 #[derive(Debug, Clone, Copy)]
@@ -52,16 +55,19 @@ impl<'a> Index<'a> {
             return Ok(Arc::clone(known));
         }
         let (_, average) = self.size()?;
-        let mut postings = Vec::new();
         let mut statement = self.db.prepare_cached(match self.table {
-            Table::Words => "SELECT rowid, occurrences(words) FROM words WHERE words MATCH ?1",
-            Table::Pieces => "SELECT rowid, occurrences(pieces) FROM pieces WHERE pieces MATCH ?1",
+            Table::Words => "SELECT occurrences(words) FROM words WHERE words MATCH ?1 LIMIT 1",
+            Table::Pieces => "SELECT occurrences(pieces) FROM pieces WHERE pieces MATCH ?1 LIMIT 1",
         })?;
         let mut rows = statement.query([phrase])?;
-        while let Some(row) = rows.next()? {
-            let (key, count) = (row.get(0)?, as_number(row.get(1)?));
-            let length = K1 * (1.0 - B + B * self.length(key)? / average);
-            postings.push(Posting { key, weight: count * (K1 + 1.0) / (count + length) });
+        let mut postings = Vec::new();
+        if let Some(row) = rows.next()? {
+            let answer = row.get_ref(0)?.as_blob().map_err(|error| Error::internal(error.to_string()))?;
+            postings.reserve_exact(answer.len() / size_of::<Posting>());
+            for (key, count) in occurrences::pairs(answer) {
+                let (count, length) = (as_number(count), K1 * (1.0 - B + B * self.length(key)? / average));
+                postings.push(Posting { key, weight: count * (K1 + 1.0) / (count + length) });
+            }
         }
         let postings: Arc<[Posting]> = postings.into();
         let figures = &mut *self.figures;

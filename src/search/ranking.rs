@@ -4,12 +4,7 @@
 //! hundred and so on; whatever that adds stands behind what was there before. So a row has one place, whatever page is
 //! asked for, as long as nothing is written in between.
 
-use std::{
-    cmp::Ordering,
-    collections::{HashMap, HashSet},
-    sync::LazyLock,
-    thread,
-};
+use std::{cmp::Ordering, collections::HashSet, hash::BuildHasherDefault, sync::LazyLock, thread};
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -23,14 +18,15 @@ use crate::{
     error::{Error, Result},
     index::{
         document::{DocumentId, Field, RowKey},
-        vectors::VectorIndex,
+        vectors::{VectorIndex, key_hash::KeyHasher},
     },
     store::{order::OrderBy, snapshot::snapshot},
 };
 
 /// Candidates of each leg, to begin with.
 pub const DEPTH: usize = 100;
-/// From so many vectors on both legs are asked at the same time: to compare them takes longer than to start a thread.
+/// From so many vectors on both legs are asked at the same time, where all vectors are compared: that takes longer than to
+/// start a thread. To walk a graph does not.
 const SIDE_BY_SIDE: usize = 4_000;
 /// What the best match by words adds to a score, where it has all that was asked for. Where it has less it adds less:
 /// divided by the best row's bm25, a row with one common word of a question would count as much as one with all of it, and
@@ -87,6 +83,9 @@ pub struct Owed {
     /// Its name.
     pub id: DocumentId,
 }
+
+/// Rows that need not be looked at again.
+type Seen = HashSet<RowKey, BuildHasherDefault<KeyHasher>>;
 
 /// Both legs' candidates.
 #[derive(Debug)]
@@ -146,7 +145,8 @@ pub fn candidates(
             };
             let (leg, mut near) = match vector {
                 Some(vector) => {
-                    let is_large = request.mode == Mode::Hybrid && vectors.len() >= SIDE_BY_SIDE;
+                    let is_large =
+                        request.mode == Mode::Hybrid && vectors.len() >= SIDE_BY_SIDE && !vectors.has_graph();
                     side_by_side(is_large, || words(remembered), || semantic::nearest(vectors, vector, DEPTH, &scope))
                 }
                 None => (words(remembered), Ok(Vec::new())),
@@ -163,7 +163,7 @@ pub fn candidates(
                 marks: std::mem::take(&mut leg.marks),
             };
             let wanted = request.offset.saturating_add(request.limit);
-            let mut seen: HashSet<RowKey> = leave_out.into_iter().collect();
+            let mut seen: Seen = leave_out.into_iter().collect();
             let mut depth = DEPTH;
             loop {
                 let found = near?;
@@ -248,24 +248,30 @@ pub fn list(db: &Connection, request: &Request) -> Result<Ranking> {
 }
 
 impl Candidates {
-    fn add_layer(&mut self, words: &[keyword::Scored], near: &[semantic::Near], seen: &mut HashSet<RowKey>) {
-        let mut layer: HashMap<RowKey, Candidate> = HashMap::new();
-        for (place, row) in words.iter().enumerate() {
-            if !seen.contains(&row.key) {
-                let words = Some(ByWords { rank: place + 1, bm25: row.bm25 });
-                layer.insert(row.key, Candidate { words, ..Candidate::new(row.key) });
-            }
-        }
-        for (place, near) in near.iter().enumerate() {
-            if !seen.contains(&near.key) {
-                let candidate = layer.entry(near.key).or_insert_with(|| Candidate::new(near.key));
-                candidate.meaning = Some(ByMeaning { rank: Some(place + 1), distance: near.distance, document: None });
-                candidate.document = Some(near.document);
-            }
-        }
-        seen.extend(layer.keys());
-        let mut layer: Vec<Candidate> = layer.into_values().collect();
+    fn add_layer(&mut self, words: &[keyword::Scored], near: &[semantic::Near], seen: &mut Seen) {
+        let by_words = words
+            .iter()
+            .zip(1..)
+            .map(|(row, rank)| Candidate { words: Some(ByWords { rank, bm25: row.bm25 }), ..Candidate::new(row.key) });
+        let by_meaning = near.iter().zip(1..).map(|(near, rank)| Candidate {
+            meaning: Some(ByMeaning { rank: Some(rank), distance: near.distance, document: None }),
+            document: Some(near.document),
+            ..Candidate::new(near.key)
+        });
+        let mut layer: Vec<Candidate> =
+            by_words.chain(by_meaning).filter(|candidate| !seen.contains(&candidate.key)).collect();
         layer.sort_unstable_by_key(|candidate| candidate.key);
+        // A row that both legs have found is one.
+        layer.dedup_by(|second, first| {
+            let same = second.key == first.key;
+            if same {
+                first.words = first.words.or(second.words);
+                first.meaning = first.meaning.or(second.meaning);
+                first.document = first.document.or(second.document);
+            }
+            same
+        });
+        seen.extend(layer.iter().map(|candidate| candidate.key));
         self.layers.push(layer);
     }
 

@@ -14,7 +14,7 @@ use crate::{
     db::{Cell, Rows},
     error::Result,
     index::document::{DocumentId, Field, Kind},
-    store::{json_arrays, observations, order::OrderBy, prompts, snapshot::snapshot, summaries},
+    store::{json_arrays, observations, prompts, snapshot::snapshot, summaries},
 };
 
 /// One row of an answer.
@@ -44,12 +44,11 @@ pub fn read(db: &Connection, hits: Vec<Hit>, marks: Option<&Marks>) -> Result<Ve
             if ids.is_empty() {
                 continue;
             }
-            let by_ids = match kind {
-                Kind::Observation => observations::by_ids,
-                Kind::Summary => summaries::by_ids,
-                Kind::Prompt => prompts::by_ids,
-            };
-            let rows = by_ids(db, &ids, OrderBy::DateDesc, 0)?;
+            let rows = match kind {
+                Kind::Observation => observations::in_turn(db, &ids),
+                Kind::Summary => summaries::in_turn(db, &ids),
+                Kind::Prompt => prompts::in_turn(db, &ids),
+            }?;
             let (columns, width) = (Arc::clone(&rows.columns), rows.columns.len().max(1));
             let id = rows.column("id").unwrap_or(0);
             let mut cells = rows.cells.into_iter();

@@ -1,7 +1,7 @@
 //! A whole search: the index brought up to date, the query embedded, both legs asked, the rows read.
 //!
-//! A search runs on a reader thread of `native/index.db`, which it gives back while it waits for a model ([`super::in_hand`]);
-//! its rows come from the readers of `claude-mem.db`.
+//! A search runs on a reader thread of `native/index.db`, which it gives back while it waits for a model ([`super::in_hand`])
+//! and when it knows which rows it answers: those are read by the readers of `claude-mem.db`.
 
 use std::sync::Arc;
 
@@ -62,6 +62,22 @@ pub enum Query {
     Nothing,
 }
 
+/// An answer before its rows are read.
+struct Ranked {
+    ranking: Ranking,
+    /// Where snippets are wanted.
+    marks: Option<Marks>,
+    mode: Option<Mode>,
+    reason: Option<String>,
+}
+
+impl Ranked {
+    fn answer(self, tables: &Connection, pending_documents: u64) -> Result<Answer> {
+        let Self { ranking: Ranking { hits, total }, marks, mode, reason } = self;
+        Ok(Answer { results: rows::read(tables, hits, marks.as_ref())?, total, mode, reason, pending_documents })
+    }
+}
+
 /// What a search comes to on a reader.
 pub(super) type Answered<T> = std::result::Result<T, Stop>;
 
@@ -81,26 +97,42 @@ impl Search {
 
     /// Searches. What was committed before the call is found.
     pub fn find(&self, query: Query, request: Request, reply: Reply<Answer>) {
-        self.run("search", reply, move |search, db, in_hand| search.answer(db, &query, &request, in_hand));
+        self.find_and("search", query, request, reply, |_, answer| Ok(answer));
     }
 
     /// The best observation, and the rows around it: of the request's project, where it names one.
     pub fn timeline(&self, query: Query, request: Request, before: i64, after: i64, reply: Reply<Surroundings>) {
         let request = Request { limit: 1, offset: 0, kinds: Kinds::of(&[Kind::Observation]), ..request };
-        self.run("timelineByQuery", reply, move |search, db, in_hand| {
-            let anchor = search.answer(db, &query, &request, in_hand)?;
-            let window = Window { before, after, project: request.filters.project.clone() };
+        let window = Window { before, after, project: request.filters.project.clone() };
+        self.find_and("timelineByQuery", query, request, reply, move |db, anchor| {
             let around = anchor.results.first().map(|found| {
                 let epoch = found.row.column("created_at_epoch").and_then(|column| found.row.cells.get(column));
                 let epoch = if let Some(Cell::Integer(epoch)) = epoch { *epoch } else { 0 };
                 Anchor::Observation { id: found.hit.key.row_id(), epoch }
             });
-            let timeline = match around {
-                Some(around) => search.read("timelineByQuery", move |db| timeline::around(db, around, &window))?,
-                None => Timeline::default(),
-            };
-            Ok(Surroundings { anchor, timeline })
+            let timeline = around.map(|around| timeline::around(db, around, &window)).transpose()?;
+            Ok(Surroundings { anchor, timeline: timeline.unwrap_or_default() })
         });
+    }
+
+    /// Searches, and does `then` where the rows have been read.
+    fn find_and<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        query: Query,
+        request: Request,
+        reply: Reply<T>,
+        then: impl FnOnce(&Connection, Answer) -> Result<T> + Send + 'static,
+    ) {
+        let (index, tables) = (Arc::clone(&self.index), Arc::clone(&self.tables));
+        let ranked = Reply::new(move |ranked: Result<Ranked>| match ranked {
+            Ok(ranked) => {
+                let read = move |db: &Connection| then(db, ranked.answer(db, index.pending_documents())?);
+                tables.call(name, read, reply);
+            }
+            Err(error) => reply.settle(Err(error)),
+        });
+        self.run(name, ranked, move |search, db, in_hand| search.ranked(db, &query, &request, in_hand));
     }
 
     /// What is searched in.
@@ -127,7 +159,7 @@ impl Search {
         wait(|reply| self.tables.call(name, read, reply))
     }
 
-    fn answer(&self, db: &Connection, query: &Query, request: &Request, in_hand: &InHand) -> Answered<Answer> {
+    fn ranked(&self, db: &Connection, query: &Query, request: &Request, in_hand: &InHand) -> Answered<Ranked> {
         let (ranking, marks, mode, reason) = match query {
             Query::Nothing => (ranking::list(db, request)?, Marks::default(), None, None),
             Query::Text(given) => {
@@ -145,10 +177,7 @@ impl Search {
                 self.rank(db, (vector.as_deref(), in_hand), reason, &request, Some(key))?
             }
         };
-        let Ranking { hits, total } = ranking;
-        let marks = request.explain.then_some(marks);
-        let results = self.read("search", move |db| rows::read(db, hits, marks.as_ref()))?;
-        Ok(Answer { results, total, mode, reason, pending_documents: self.index.pending_documents() })
+        Ok(Ranked { ranking, marks: request.explain.then_some(marks), mode, reason })
     }
 
     /// Ranks by words and by the vector, where there is one; else by words alone.

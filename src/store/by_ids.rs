@@ -23,3 +23,9 @@ pub(super) fn rows(
     let limit = if limit > 0 { limit } else { -1 };
     Rows::query(&mut *db.prepare_cached(&sql)?, params![ids, limit])
 }
+
+/// `columns` of the rows `ids` of `table` (as `t`), in the order of `ids`; one that is not there is left out.
+pub(super) fn in_turn(db: &Connection, columns: &str, table: &str, joins: &str, ids: &[i64]) -> Result<Rows> {
+    let sql = format!("SELECT {columns} FROM {table} AS t {joins} WHERE t.id = ?1");
+    Rows::query_each(&mut *db.prepare_cached(&sql)?, ids.iter().map(|id| [id]))
+}

@@ -130,6 +130,14 @@ pub fn by_ids(db: &Connection, ids: &[i64], order: OrderBy, limit: i64) -> Resul
     by_ids::rows(db, "t.*", "observations", "", ids, order, limit)
 }
 
+/// The rows `ids`, in the order of `ids`; one that is not there is left out.
+///
+/// # Errors
+/// What SQLite answers.
+pub fn in_turn(db: &Connection, ids: &[i64]) -> Result<Rows> {
+    by_ids::in_turn(db, "t.*", "observations", "", ids)
+}
+
 /// `type, text, prompt_number, created_at` of a project's newest.
 ///
 /// # Errors

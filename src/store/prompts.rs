@@ -97,6 +97,14 @@ pub fn by_ids(db: &Connection, ids: &[i64], order: OrderBy, limit: i64) -> Resul
     by_ids::rows(db, "t.*, s.project, s.sdk_session_id", "user_prompts", SESSION, ids, order, limit)
 }
 
+/// The rows `ids`, in the order of `ids`; one that is not there is left out.
+///
+/// # Errors
+/// What SQLite answers.
+pub fn in_turn(db: &Connection, ids: &[i64]) -> Result<Rows> {
+    by_ids::in_turn(db, "t.*, s.project, s.sdk_session_id", "user_prompts", SESSION, ids)
+}
+
 /// `id, claude_session_id, project, prompt_number, prompt_text, created_at, created_at_epoch` of the newest of
 /// all.
 ///

@@ -100,6 +100,14 @@ pub fn by_ids(db: &Connection, ids: &[i64], order: OrderBy, limit: i64) -> Resul
     by_ids::rows(db, "t.*", "session_summaries", "", ids, order, limit)
 }
 
+/// The rows `ids`, in the order of `ids`; one that is not there is left out.
+///
+/// # Errors
+/// What SQLite answers.
+pub fn in_turn(db: &Connection, ids: &[i64]) -> Result<Rows> {
+    by_ids::in_turn(db, "t.*", "session_summaries", "", ids)
+}
+
 /// `request, investigated, learned, completed, next_steps, files_read, files_edited, notes, prompt_number,
 /// created_at` of a project's newest.
 ///

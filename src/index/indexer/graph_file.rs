@@ -25,7 +25,7 @@ const VECTORS: &str = "vectors";
 impl Indexer {
     /// Brings the vectors into memory, with the graph of the last snapshot where that is as it was written.
     pub(super) fn load_vectors(&mut self, db: &Connection) -> Result<()> {
-        (self.saved, self.saved_at) = (self.shared.vector_changes(), Instant::now());
+        (self.saved, self.saved_at) = (self.shared.vector_changes(), Some(Instant::now()));
         if let (Some(note), Some(native)) = (table::note(db, SNAPSHOT)?, self.shared.path.parent()) {
             let loaded = SnapshotInfo::from_json(&note)
                 .and_then(|info| self.shared.vectors.load(native, &info, &self.shared.embedder.identity().name));
@@ -36,6 +36,8 @@ impl Indexer {
             table::set_note(db, SNAPSHOT, None)?;
             snapshot::keep_only(native, VECTORS, None)?;
         }
+        // The first graph is kept at once: it takes seconds to build.
+        self.saved_at = None;
         self.shared.vectors.fill()?;
         // The whole table has gone through the page cache, and will not be read again.
         db.execute_batch("PRAGMA shrink_memory")?;
@@ -44,7 +46,7 @@ impl Indexer {
 
     /// Keeps the graph, where there is one, in a file for the next open: once nothing has changed for a while.
     pub(super) fn save_vectors(&mut self) -> Result<()> {
-        let (changes, rest) = (self.shared.vector_changes(), self.saved_at.elapsed() > SAVE);
+        let (changes, rest) = (self.shared.vector_changes(), self.saved_at.is_none_or(|at| at.elapsed() > SAVE));
         let (Some(file), Some(native)) = (&self.file, self.shared.path.parent()) else { return Ok(()) };
         let graph = self.shared.vectors.state() == State::Graph && self.embedding.is_none();
         let noted = || table::note(&file.db, SNAPSHOT).map(|note| note.is_some());
@@ -56,7 +58,7 @@ impl Indexer {
             table::set_note(&file.db, SNAPSHOT, Some(&info.to_json()))?;
             snapshot::keep_only(native, VECTORS, Some(&info))?;
         }
-        (self.saved, self.saved_at) = (changes, Instant::now());
+        (self.saved, self.saved_at) = (changes, Some(Instant::now()));
         self.logged = Some(Instant::now());
         Ok(())
     }

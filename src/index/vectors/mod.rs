@@ -60,8 +60,9 @@ use crate::{
 };
 
 /// From so many documents on a graph finds them; up to here each is compared, which misses none, needs no building and
-/// takes some 0.2 ms.
-pub const THRESHOLD: usize = 20_000;
+/// takes some 0.2 ms. Among 20,000 a graph finds the nearest ten in an eighth of the time that comparing all takes, and
+/// the nearest hundred rows in half of it.
+pub const THRESHOLD: usize = 10_000;
 
 /// One document to put.
 #[derive(Debug, Clone, Copy)]
@@ -350,6 +351,12 @@ impl VectorIndex {
             (true, false, true) => State::Graph,
             (true, false, false) => State::Exact,
         }
+    }
+
+    /// Whether there is a graph to search by.
+    #[must_use]
+    pub fn has_graph(&self) -> bool {
+        self.shared.read().graph.is_some()
     }
 
     /// Why there is no graph though there are enough vectors for one: what the system refused. Answers are exact, and

@@ -45,12 +45,31 @@ impl Contents {
     }
 
     pub fn best_of(&self, query: &[f32], groups: &[i64]) -> Vec<Option<Hit>> {
+        /// Vectors that the processor is told of before they are compared.
+        const AHEAD: usize = 8;
         let query = self.blocks.prepare(query);
-        groups
-            .iter()
-            .map(|&group| {
-                let documents = self.slots.of_group(group).map(|slot| self.hit(&query, slot));
-                documents.min_by(|a, b| a.distance.total_cmp(&b.distance).then(a.id.cmp(&b.id))).map(Hit::bounded)
+        let (mut slots, mut ends) = (Vec::with_capacity(2 * groups.len()), Vec::with_capacity(groups.len()));
+        for &group in groups {
+            slots.extend(self.slots.of_group(group).map(|slot| (slot, f32::INFINITY)));
+            ends.push(slots.len());
+        }
+        for place in 0..slots.len() {
+            if let Some((coming, _)) = slots.get(place + AHEAD) {
+                self.blocks.prefetch(*coming);
+            }
+            let (slot, least) = &mut slots[place];
+            *least = self.least_distance(&query, *slot);
+        }
+        let mut start = 0;
+        ends.into_iter()
+            .map(|end| {
+                let group = &slots[std::mem::replace(&mut start, end)..end];
+                // Most documents of a group are told from the upper bits to be further than its nearest.
+                let most = |&(slot, least): &(u32, f32)| least + 2.0 * self.blocks.slack(slot);
+                let bound = group.iter().map(most).fold(f32::INFINITY, f32::min);
+                let nearest =
+                    group.iter().filter(|(_, least)| *least <= bound).map(|&(slot, _)| self.hit(&query, slot));
+                nearest.min_by(|a, b| a.distance.total_cmp(&b.distance).then(a.id.cmp(&b.id))).map(Hit::bounded)
             })
             .collect()
     }
@@ -97,8 +116,7 @@ impl Contents {
         if self.slots.pending() > self.slots.live() / 4 {
             return false;
         }
-        // Several documents of a group may be among the nearest.
-        let mut count = ranking.wanted().saturating_mul(ranking.repetition(self.documents_of_a_group()));
+        let mut count = ranking.first_wanted(self.documents_of_a_group());
         loop {
             // Its cost grows with what it has to find, and with what it has to look at in vain.
             if count.saturating_mul(16) > documents {
@@ -122,7 +140,7 @@ impl Contents {
                 *ranking = candidates;
                 break;
             }
-            count = count.saturating_mul(4);
+            count = count.saturating_mul(2);
         }
         for &slot in self.recent.iter().filter(|&&slot| self.slots.state(slot) == Slot::Pending && allows(slot)) {
             self.compare(query, slot, ranking);
@@ -159,9 +177,15 @@ impl Contents {
     #[inline]
     fn compare(&self, query: &Query, slot: u32, ranking: &mut Ranking) {
         // Most are told from the upper bits to be too far, whatever the lower ones say.
-        if ranking.wants(1.0 - self.blocks.rough_cosine(query, slot) - self.blocks.slack(slot)) {
+        if ranking.wants(self.least_distance(query, slot)) {
             ranking.add(self.hit(query, slot));
         }
+    }
+
+    /// The least that the distance of a slot can be, whatever its lower bits say.
+    #[inline]
+    fn least_distance(&self, query: &Query, slot: u32) -> f32 {
+        1.0 - self.blocks.rough_cosine(query, slot) - self.blocks.slack(slot)
     }
 
     fn hit(&self, query: &Query, slot: u32) -> Hit {

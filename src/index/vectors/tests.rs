@@ -1,5 +1,7 @@
 //! Through the public surface, against a plain model.
 
+mod groups;
+
 use std::{
     collections::{BTreeMap, HashSet},
     sync::{Arc, Mutex},
