@@ -15,7 +15,7 @@ const { asWhere } = require('../vectors/metadata.cjs');
 const PARTS = ['store', 'queue'];
 
 // A collection of so many vectors has a graph; one of fewer never.
-const GRAPH_FROM = 20_000;
+const GRAPH_FROM = 10_000;
 
 module.exports = {
   title: 'claude-mem-native',

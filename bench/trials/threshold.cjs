@@ -1,6 +1,6 @@
 'use strict';
 // From how many vectors on a graph finds them sooner than comparing each: one search both ways, in collections of
-// several sizes. One below 20,000 has no graph.
+// several sizes. One below 10,000 has no graph.
 
 const { build } = require('../vectors/build.cjs');
 const { queries } = require('../vectors/data.cjs');
@@ -8,7 +8,7 @@ const { openIndex } = require('../vectors/opened.cjs');
 const { observe } = require('../observe.cjs');
 const { median } = require('../statistics.cjs');
 
-const SIZES = [5_000, 10_000, 19_999, 20_000, 40_000, 80_000];
+const SIZES = [2_500, 5_000, 9_999, 10_000, 20_000, 40_000, 80_000];
 const CELL_MS = 3_600_000;
 
 module.exports = {
@@ -33,7 +33,7 @@ module.exports = {
       return index.isExact() ? median(times) : undefined;
     };
     const { result: exact, process } = await observe(exactly);
-    const hasGraph = count >= 20_000;
+    const hasGraph = count >= 10_000;
     const building = hasGraph ? await index.settled() : undefined;
     const graph = hasGraph ? median((await index.ask(asked, { rounds: 2 })).times) : undefined;
     await index.close();

@@ -111,7 +111,7 @@ pub struct Place<J> {
 
 impl<J> Place<J> {
     /// Does each job as it comes, until the line is closed and empty: `run` works, and what it returns hands the answer
-    /// over, which takes no time to speak of.
+    /// over. That takes no time to speak of, and never waits for another job of this line, which might not be begun before.
     pub fn serve<H: FnOnce()>(&mut self, mut run: impl FnMut(J) -> H) {
         while let Some(job) = self.next() {
             let hand_over = run(job);

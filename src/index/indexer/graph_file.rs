@@ -48,7 +48,10 @@ impl Indexer {
     pub(super) fn save_vectors(&mut self) -> Result<()> {
         let (changes, rest) = (self.shared.vector_changes(), self.saved_at.is_none_or(|at| at.elapsed() > SAVE));
         let (Some(file), Some(native)) = (&self.file, self.shared.path.parent()) else { return Ok(()) };
-        let graph = self.shared.vectors.state() == State::Graph && self.embedding.is_none();
+        let vectors = &self.shared.vectors;
+        // One that is about to be replaced is not worth a file, unless what was to replace it could not be made.
+        let settled = !vectors.is_working() || vectors.failure().is_some();
+        let graph = settled && vectors.state() == State::Graph && self.embedding.is_none();
         let noted = || table::note(&file.db, SNAPSHOT).map(|note| note.is_some());
         if !graph || !rest || (changes == self.saved && noted()?) {
             return Ok(());
