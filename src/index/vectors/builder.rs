@@ -105,6 +105,8 @@ impl Shared {
                 contents.compact();
                 contents.failure = Some(error);
             }
+            // A copy of the graph, and what usearch had: while much is taken in, they would add up.
+            crate::allocator::give_pages_back();
         }
     }
 
