@@ -3025,8 +3025,9 @@ export interface VectorsStatus {
   otherModel: OtherModel | null
   /**
    * How a search by vectors is answered at present: `'exact'`, every vector in memory is compared; `'graph'`, by a graph
-   * above them; `'rebuilding'`, exactly until that graph is there again; `'fromFile'`, read from the file for each
-   * search: before they are loaded, on a client, and where they would be more than `vectorMemoryBudget`.
+   * above them, from 10,000 vectors on, while others are still embedded from 20,000 on; `'rebuilding'`, exactly until
+   * that graph is there; `'fromFile'`, read from the file for each search: before they are loaded, on a client, and
+   * where they would be more than `vectorMemoryBudget`.
    */
   answers: 'exact' | 'graph' | 'rebuilding' | 'fromFile'
   /** How vectors are kept in memory: `'i16'` or `'i8'`. */

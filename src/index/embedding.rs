@@ -9,6 +9,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender};
 
+use super::vectors::{Postponed, VectorIndex};
 use crate::{
     embedder::{Embedder, Priority},
     error::{Error, Result},
@@ -34,17 +35,19 @@ pub struct Embedding {
     /// Batches given and not come back.
     pub waiting: usize,
     thread: Option<JoinHandle<()>>,
+    /// The graph waits until all is embedded. Below the thread, so that it waits for that, too.
+    _postponed: Postponed,
 }
 
 impl Embedding {
     /// Batches that it is given ahead: while one is stored the next is worked at.
     pub const AHEAD: usize = 2;
 
-    /// Starts it. It begins with the probes, unless they are known to agree.
+    /// Starts it. It begins with the probes, unless they are known to agree. While it is there the graph of `vectors` waits.
     ///
     /// # Errors
     /// `ERR_IO` where no thread can be started.
-    pub fn start(embedder: &Arc<dyn Embedder>, verified: bool) -> Result<Self> {
+    pub fn start(embedder: &Arc<dyn Embedder>, vectors: &VectorIndex, verified: bool) -> Result<Self> {
         let (batches, given) = crossbeam_channel::bounded::<Batch>(Self::AHEAD);
         let (tell, made) = crossbeam_channel::bounded(Self::AHEAD + 1);
         let embedder = Arc::clone(embedder);
@@ -75,7 +78,8 @@ impl Embedding {
                 }
             }
         })?;
-        Ok(Self { batches: Some(batches), made, waiting: 0, thread: Some(thread) })
+        let postponed = vectors.postpone_building();
+        Ok(Self { batches: Some(batches), made, waiting: 0, thread: Some(thread), _postponed: postponed })
     }
 
     /// Gives it one more; no more than [`Embedding::AHEAD`] at a time.

@@ -89,7 +89,7 @@ impl Indexer {
             }
             let Some(batch) = self.ready.pop_front() else { continue };
             if self.embedding.is_none() {
-                self.embedding = Some(Embedding::start(&self.shared.embedder, self.verified)?);
+                self.embedding = Some(Embedding::start(&self.shared.embedder, &self.shared.vectors, self.verified)?);
             }
             if let Some(embedding) = &mut self.embedding {
                 embedding.give(batch);

@@ -138,14 +138,15 @@ impl Contents {
         self.graph.is_some() || self.building
     }
 
-    /// What there is to do in the background.
-    pub fn work(&self) -> Option<Work> {
+    /// What there is to do in the background; where it is `postponed`, only what could not wait for long.
+    pub fn work(&self, postponed: bool) -> Option<Work> {
         let live = self.slots.live();
         if !self.loaded || self.building || self.failure.is_some() {
             return None;
         }
         if self.graph.is_none() {
-            return (live >= self.threshold && self.has_room_for_graph()).then_some(Work::Build);
+            let enough = if postponed { 2 * self.threshold } else { self.threshold };
+            return (live >= enough && self.has_room_for_graph()).then_some(Work::Build);
         }
         if live < self.threshold / 2 || self.slots.holes() * 2 > self.slots.len() {
             return Some(Work::Compact);
@@ -153,7 +154,8 @@ impl Contents {
         if self.slots.dead() * DEAD_SHARE > self.slots.len() {
             return Some(Work::Build);
         }
-        (self.slots.pending() >= self.worth_adding()).then_some(Work::Extend)
+        let enough = if postponed { self.threshold } else { self.worth_adding() };
+        (self.slots.pending() >= enough).then_some(Work::Extend)
     }
 
     /// How many that the graph does not know are added to it.

@@ -49,6 +49,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use self::{builder::Builder, contents::Contents};
 pub use self::{
+    builder::Postponed,
     filling::Visit,
     id_set::IdSet,
     snapshot::{SnapshotInfo, keep_only},
@@ -370,7 +371,14 @@ impl VectorIndex {
     #[must_use]
     pub fn is_working(&self) -> bool {
         let contents = self.shared.read();
-        contents.building || contents.work().is_some()
+        contents.building || contents.work(self.shared.builder.is_postponed()).is_some()
+    }
+
+    /// Has a graph wait for as long as the answer is kept, except where searches would compare more than twice as many
+    /// documents for it.
+    #[must_use]
+    pub fn postpone_building(&self) -> Postponed {
+        self.shared.postpone_building()
     }
 
     /// Documents that the graph does not know, and places in it that lead to nothing: after a [`Self::load`] what the

@@ -1,6 +1,7 @@
 //! Through the public surface, against a plain model.
 
 mod groups;
+mod postponed;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -264,7 +265,7 @@ fn a_damaged_row_is_an_error_and_what_was_there_stays() {
 /// Waits until nothing is built any more.
 pub(super) fn settle(index: &VectorIndex) {
     let start = std::time::Instant::now();
-    while index.shared.builder.is_running() || index.shared.read().work().is_some() {
+    while index.shared.builder.is_running() || index.shared.work().is_some() {
         index.shared.build_in_background();
         assert!(start.elapsed().as_secs() < 300, "the graph is never done");
         std::thread::sleep(std::time::Duration::from_millis(2));
