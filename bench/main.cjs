@@ -153,6 +153,8 @@ function main() {
   const wanted = readArguments();
   // The variants of a trial are made of it, here and in the process of each cell.
   if (wanted.observations) process.env.CLAUDE_MEM_BENCH_OBSERVATIONS = wanted.observations;
+  // For trials that ask a peer in turns with this module, in one process.
+  if (wanted['no-peers']) process.env.CLAUDE_MEM_BENCH_NO_PEERS = '1';
   const chosen = (list, ids) => list.filter(({ id }) => ids.length === 0 || ids.includes(id));
   const trials = chosen(load('trials'), wanted.trials);
   const drivers = chosen(load('drivers'), wanted.driver).filter(

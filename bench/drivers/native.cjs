@@ -6,7 +6,6 @@ const { setTimeout: sleep } = require('node:timers/promises');
 const { openMemory } = require('../..');
 const { prepare } = require('../data.cjs');
 const { modelFile } = require('../embedding/model.cjs');
-const { median } = require('../statistics.cjs');
 const { DIMENSIONS } = require('../vectors/data.cjs');
 const { graphBuilt, isBuilding } = require('../vectors/graph-thread.cjs');
 const { asWhere } = require('../vectors/metadata.cjs');
@@ -19,10 +18,7 @@ const GRAPH_FROM = 10_000;
 
 module.exports = {
   title: 'claude-mem-native',
-  provides: [
-    ...['queue', 'durable', 'claims', 'wake-up', 'store', 'open'],
-    ...['vectors', 'filters', 'embedding', 'embedding padded'],
-  ],
+  provides: [...['queue', 'durable', 'claims', 'wake-up', 'store', 'open'], ...['vectors', 'filters', 'embedding']],
   unavailable: () => null,
 
   /** Opens the queue of a directory; `options` are those of openMemory. */
@@ -106,24 +102,21 @@ module.exports = {
     };
   },
 
-  /** Texts in a second of processor time, by kind. Each round has its own: one that is known is not embedded again. */
-  async embeddingRates(directory, corpus, rounds) {
+  /** Embedding through a collection, its durable writes included. A text that is known is not embedded again. */
+  async openEmbedding(directory) {
     const memory = await openMemory({ dataDir: directory, parts: ['vectors'], modelDir: path.dirname(modelFile()) });
-    const measured = {};
-    for (let round = 0; round <= rounds; round += 1) {
-      for (const [kind, texts] of Object.entries(corpus(round))) {
-        const collection = memory.vectors.collection(`${kind}-${round}`);
-        const documents = texts.map((text, index) => ({ id: String(index), text }));
-        const before = process.cpuUsage();
-        const { owed } = await collection.upsert(documents);
-        const { user, system } = process.cpuUsage(before);
-        const rate = texts.length / ((user + system) / 1e6);
-        if (owed > 0) throw new Error(`${owed} of ${texts.length} texts have no vector`);
-        // The first round loads the model.
-        if (round > 0) (measured[kind] ??= []).push(rate);
-      }
-    }
-    await memory.dispose();
-    return Object.fromEntries(Object.entries(measured).map(([kind, rates]) => [kind, median(rates)]));
+    let collections = 0;
+    /** Texts in a second of processor time. */
+    const rate = async (texts) => {
+      collections += 1;
+      const collection = memory.vectors.collection(`bench-${collections}`);
+      const documents = texts.map((text, index) => ({ id: String(index), text }));
+      const before = process.cpuUsage();
+      const { owed } = await collection.upsert(documents);
+      const { user, system } = process.cpuUsage(before);
+      if (owed > 0) throw new Error(`${owed} of ${texts.length} texts have no vector`);
+      return texts.length / ((user + system) / 1e6);
+    };
+    return { prepare: rate, rate, close: () => memory.dispose() };
   },
 };

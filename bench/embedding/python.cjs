@@ -2,6 +2,7 @@
 // The embedding peers: the same model in Python's onnxruntime.
 
 const path = require('node:path');
+const readline = require('node:readline');
 const { spawn } = require('node:child_process');
 const { once } = require('node:events');
 const { pythonPackages } = require('../python.cjs');
@@ -23,26 +24,32 @@ const { env, install, python } = pythonPackages({
   ],
 });
 
-/** Texts a second of processor time, of each kind, one way of embedding in a Python process of its own. */
-async function rates(way, texts, rounds) {
-  const child = spawn(python(), [SCRIPT, modelFile(), VOCABULARY, way], { env, stdio: 'pipe' });
-  let [answer, said] = ['', ''];
-  child.stdout.setEncoding('utf8').on('data', (text) => (answer += text));
+/** One way of embedding, `sorted` or `padded`, in a Python process that works only while it is asked; null without Python. */
+function openPeer(way) {
+  const command = python();
+  if (!command) return null;
+  const child = spawn(command, [SCRIPT, modelFile(), VOCABULARY, way], { env, stdio: 'pipe' });
+  const ended = once(child, 'close');
+  let said = '';
   child.stderr.setEncoding('utf8').on('data', (text) => (said = (said + text).slice(-4_096)));
   child.stdin.on('error', () => {}); // it ended early; its exit code and what it said tell why
-  child.stdin.end(JSON.stringify({ texts, rounds }));
-  const [code] = await once(child, 'close');
-  if (code !== 0) throw new Error(`Python ended with ${code}: ${said}`);
-  return JSON.parse(answer).rates;
+  const lines = readline.createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const ask = async (what) => {
+    child.stdin.write(`${JSON.stringify(what)}\n`);
+    const { value, done } = await lines.next();
+    if (done) throw new Error(`Python ended with ${(await ended)[0]}: ${said}`);
+    return JSON.parse(value);
+  };
+  return {
+    /** Embeds texts before any are counted; `sorted` chooses the size of its batches by them. */
+    prepare: (texts) => ask({ prepare: texts }),
+    /** These texts in a second of processor time. */
+    rate: async (texts) => (await ask({ texts })).rate,
+    async close() {
+      child.stdin.end();
+      await ended;
+    },
+  };
 }
 
-/** A driver of the trial `embedding`. */
-const pythonDriver = (title, way, provides) => ({
-  title,
-  provides,
-  unavailable: () =>
-    python() ? null : 'its Python packages are not installed; "npm run bench -- embedding" does that',
-  embeddingRates: (directory, corpus, rounds) => rates(way, corpus(0), rounds),
-});
-
-module.exports = { installPython: install, pythonDriver };
+module.exports = { installPython: install, openPeer };

@@ -1,18 +1,17 @@
 """The embedding peers: the same model in Python's onnxruntime, on one thread.
 
-    python embedding.py MODEL.onnx VOCAB.txt sorted|padded < asked.json
+    python embedding.py MODEL.onnx VOCAB.txt sorted|padded
 
-Reads {"texts": {kind: [texts]}, "rounds": n} and prints one line of JSON: {"versions": {...}, "rates": {kind: rate}},
-rates in texts a second of processor time, medians of the rounds. `sorted` sorts by length and pads to the longest of a batch, as we do,
-with batches of the size that was best for it of those tried; `padded` is Chroma's way: 32 texts a batch, always padded
-to 256 tokens.
+Answers each line of JSON on its standard input with one: {"prepare": [texts]}, which embeds them before any are counted,
+with the versions of what is used, and {"texts": [texts]} with {"rate": texts in a second of processor time}. `sorted` sorts by
+length and pads to the longest of a batch, as we do, with batches of the size that was best for it of those tried; `padded` is
+Chroma's way: 32 texts a batch, always padded to 256 tokens. Between two lines it does nothing.
 
 Needs onnxruntime, tokenizers and numpy; bench installs them into a folder of their own.
 """
 
 import json
 import os
-import statistics
 import sys
 import time
 
@@ -81,28 +80,29 @@ class Embedder:
         self.embed(texts)
         return len(texts) / (time.process_time() - start)
 
-    def rate(self, texts, rounds):
+    def prepare(self, texts):
+        self.embed(texts)
         if self.padded:
-            # Many times slower: fewer texts tell as much.
-            texts = texts[:64]
-            self.embed(texts[:1])
-        else:
-            self.embed(texts)
+            return
 
-            def tried(size):
-                self.batch_tokens = size
-                return self.once(texts)
+        def tried(size):
+            self.batch_tokens = size
+            return self.once(texts)
 
-            self.batch_tokens = max(BATCH_TOKENS, key=tried)
-        return statistics.median(self.once(texts) for _ in range(rounds))
+        self.batch_tokens = max(BATCH_TOKENS, key=tried)
 
 
 def main(model, vocabulary, way):
-    asked = json.load(sys.stdin)
     embedder = Embedder(model, vocabulary, padded=way == "padded")
-    rates = {kind: embedder.rate(texts, asked["rounds"]) for kind, texts in asked["texts"].items()}
     versions = {"onnxruntime": onnxruntime.__version__, "tokenizers": tokenizers.__version__}
-    print(json.dumps({"versions": versions, "rates": rates}))
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if "prepare" in asked:
+            embedder.prepare(asked["prepare"])
+            answer = versions
+        else:
+            answer = {"rate": embedder.once(asked["texts"])}
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

@@ -111,3 +111,37 @@ impl Drop for Embedding {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{
+        super::vectors::{Entry, State, THRESHOLD, testing::clustered},
+        *,
+    };
+    use crate::{embedder::testing::Words, settings::Settings};
+
+    #[test]
+    fn the_graph_waits_until_nothing_is_embedded_any_more() {
+        let embedder: Arc<dyn Embedder> = Arc::new(Words::new(4));
+        let vectors = VectorIndex::new(4, &Settings::new("").index);
+        let mut embedding = Embedding::start(&embedder, &vectors, true).unwrap();
+        embedding.give(Batch(vec![(1, "a text".to_owned())]));
+        let made = embedding.made.recv().unwrap();
+        embedding.took(&made);
+        assert!(matches!(made, Made::Vectors(_, Ok(vectors)) if vectors.len() == 1));
+        assert_eq!(embedding.waiting, 0);
+
+        let of_clusters = clustered(THRESHOLD, 4, 1);
+        let entries = (0..).zip(&of_clusters).map(|(id, vector)| Entry { id, group: id, vector });
+        vectors.put(&entries.collect::<Vec<_>>()).unwrap();
+        assert_eq!((vectors.state(), vectors.is_working()), (State::Exact, false));
+        drop(embedding);
+        let start = Instant::now();
+        while vectors.state() != State::Graph {
+            assert!(start.elapsed() < Duration::from_secs(300), "{:?}", vectors.state());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}

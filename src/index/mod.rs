@@ -6,8 +6,10 @@
 //! - [`document`]: names; `row`: what is read of a table's row, and the documents it is made into; `table`: the SQL of
 //!   `rows` and `documents`; [`schema`] and `storage`: the file; [`text`]: its text indexes.
 //! - `feed`: what the tables have that the index has not.
+//! - `shared`: what the threads have in common; `figures`: how the index does.
 //! - `indexer`: the thread that writes the file. `embedding`: the thread that makes vectors of texts; `model`: whose
 //!   vectors they are.
+//! - `queries`: vectors of queries; `external`: vectors that the caller makes.
 //! - [`vectors`]: vectors in memory; `reading`: the table that they are made of, and connections to search it.
 //! - [`status`]: what is told of it; [`sync`]: the job that brings everything up to date.
 //!
@@ -20,14 +22,18 @@ pub mod chroma;
 pub mod collections;
 pub mod document;
 mod embedding;
+mod external;
 mod feed;
+mod figures;
 #[cfg(test)]
 mod golden;
 mod indexer;
 mod model;
+mod queries;
 mod reading;
 mod row;
 pub mod schema;
+mod shared;
 pub mod status;
 mod storage;
 pub mod sync;
@@ -40,7 +46,6 @@ pub mod vectors;
 
 use std::{
     any::Any,
-    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -50,25 +55,27 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender};
-use rusqlite::{Connection, InterruptHandle};
+use rusqlite::Connection;
 
 use self::{
     document::DocumentId,
-    indexer::{Command, Given},
+    indexer::Command,
     reading::Table,
-    table::{Changes, Counts},
-    vectors::{Entry, VectorIndex, vector},
+    shared::Shared,
+    vectors::{VectorIndex, vector},
 };
 pub use self::{
+    external::Pending,
     feed::Depth,
+    figures::Figures,
     indexer::{Progress, Put},
     row::SourceRow,
 };
 use crate::{
     db::{Readers, activity::Activity, layout::Layout},
-    embedder::{Embedder, Identity, WaitingLine},
+    embedder::{Embedder, WaitingLine},
     error::{Code, Error, Result},
-    reply::{Reply, wait},
+    reply::Reply,
     settings::{Role, Settings},
 };
 
@@ -98,82 +105,6 @@ pub struct Index {
     ended: Receiver<()>,
     readers: Readers,
     waiting_line: WaitingLine,
-}
-
-/// What the threads have in common.
-struct Shared {
-    settings: Arc<Settings>,
-    /// `native/index.db`.
-    path: PathBuf,
-    /// `claude-mem.db`.
-    database: PathBuf,
-    embedder: Arc<dyn Embedder>,
-    own_commits: Box<dyn Fn() -> i64 + Send + Sync>,
-    vectors: Arc<VectorIndex>,
-    table: Arc<Table>,
-    figures: Mutex<Figures>,
-    /// Counts the files there have been: whoever has an older one open opens it again.
-    generation: AtomicU64,
-    closing: AtomicBool,
-    verified: AtomicBool,
-    /// Transactions that changed vectors.
-    vector_changes: AtomicU64,
-    /// Jobs that want everything embedded.
-    syncs: AtomicUsize,
-    interrupt: Mutex<Option<InterruptHandle>>,
-}
-
-/// How the index does, as its thread last said.
-#[derive(Debug, Clone)]
-pub struct Figures {
-    /// How much there is.
-    pub counts: Counts,
-    /// How embedding goes.
-    pub progress: Progress,
-    /// Vectors made since open.
-    pub embedded: u64,
-    /// Documents that went since open.
-    pub removed: u64,
-    /// How often the file was made anew since open, the first time included.
-    pub remade: u64,
-    /// Bytes of the file and its log.
-    pub file_bytes: u64,
-    /// When the tables were last looked at, epoch ms.
-    pub last_feed_epoch: Option<i64>,
-    /// Why the last attempt failed; `None` where it did not.
-    pub error: Option<Error>,
-    /// What was last wrong with the file, so that it was made anew.
-    pub last_doubt: Option<String>,
-    /// The model that the stored vectors are of, where that is not the one in use.
-    pub other_model: Option<Identity>,
-}
-
-impl Default for Figures {
-    fn default() -> Self {
-        Self {
-            counts: Counts::default(),
-            progress: Progress::Idle,
-            embedded: 0,
-            removed: 0,
-            remade: 0,
-            file_bytes: 0,
-            last_feed_epoch: None,
-            error: None,
-            last_doubt: None,
-            other_model: None,
-        }
-    }
-}
-
-/// A document whose vector the caller owes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pending {
-    /// Its name.
-    pub document: DocumentId,
-    /// Of its text: another text of the same document has another.
-    pub revision: i64,
-    /// What to embed.
-    pub text: String,
 }
 
 impl Index {
@@ -334,59 +265,6 @@ impl Index {
         &self.shared.vectors
     }
 
-    /// What makes vectors of texts.
-    #[must_use]
-    pub fn embedder(&self) -> &Arc<dyn Embedder> {
-        &self.shared.embedder
-    }
-
-    /// Where searches wait for vectors that cannot be had at once.
-    #[must_use]
-    pub const fn waiting_line(&self) -> &WaitingLine {
-        &self.waiting_line
-    }
-
-    /// The vector of a query, for a reader; `None` where others would wait for it too long: see [`WaitingLine::here`].
-    ///
-    /// # Errors
-    /// As [`Index::query_vector`].
-    pub fn query_vector_now(&self, text: &str) -> Result<Option<Arc<[f32]>>> {
-        if !self.knows_whose_vectors() {
-            return Ok(None);
-        }
-        let embedder = &self.shared.embedder;
-        match embedder.remembered(text) {
-            Some(known) => Ok(Some(known)),
-            None => self.waiting_line.here(|| embedder.query_now(text)),
-        }
-    }
-
-    /// The vectors of some texts, for a reader; `None` where others would wait for them too long.
-    ///
-    /// # Errors
-    /// `ERR_NO_MODEL` with the reason.
-    pub fn embed_now(&self, texts: &[&str]) -> Result<Option<Vec<Vec<f32>>>> {
-        self.waiting_line.here(|| self.shared.embedder.embed_now(texts))
-    }
-
-    /// Whether the model in use was compared with that of the stored vectors; a client leaves that to the owner.
-    fn knows_whose_vectors(&self) -> bool {
-        !self.writes() || self.shared.verified.load(Ordering::Acquire)
-    }
-
-    /// The vector of a query. Waits for the model: not for the JS thread, and not for a reader. Before the first one the
-    /// model is compared with that of the stored vectors; if it is another they are owed again from then on.
-    ///
-    /// # Errors
-    /// `ERR_NO_MODEL` with the reason.
-    pub fn query_vector(&self, text: &str) -> Result<Arc<[f32]>> {
-        if !self.knows_whose_vectors() {
-            let probes = self.shared.embedder.probes()?;
-            wait(|reply| self.run("a search", move |indexer| indexer.verify(&probes), reply))?;
-        }
-        self.shared.embedder.query(text)
-    }
-
     /// Documents that owe their vectors.
     #[must_use]
     pub fn pending_documents(&self) -> u64 {
@@ -424,45 +302,6 @@ impl Index {
             table::vector(db, document)?.map(|blob| vector::from_blob(&blob, dimensions)).transpose()
         };
         self.read("vectors.get", read, reply);
-    }
-
-    /// Documents that wait for vectors of the caller, newest first, with their texts.
-    pub fn pending(&self, limit: usize, reply: Reply<Vec<Pending>>) {
-        self.run("vectors.pending()", move |indexer| indexer.pending(limit), reply);
-    }
-
-    /// Whether the caller may hand vectors over.
-    ///
-    /// # Errors
-    /// `ERR_MODEL_MISMATCH` where vectors are made here.
-    pub fn must_be_external(&self) -> Result<()> {
-        if self.shared.settings.model.external {
-            return Ok(());
-        }
-        let message = "vectors are made by the engine itself (embedder: 'local'); open the memory with embedder: 'external' to \
-                       hand over those of a model of your own";
-        Err(Error::new(Code::ModelMismatch, message))
-    }
-
-    /// Stores vectors that the caller has made.
-    ///
-    /// # Errors
-    /// In the reply `ERR_INVALID_ARG` for a vector that is none of this model, naming the document: nothing is stored
-    /// then.
-    pub fn put(&self, given: Vec<(DocumentId, Option<i64>, Vec<f32>)>, reply: Reply<Put>) {
-        let dimensions = self.shared.vectors.dimensions();
-        let given = given
-            .into_iter()
-            .map(|(document, revision, values)| {
-                let unit = vector::unit(&values, dimensions)
-                    .map_err(|error| Error { message: format!("{document}: {}", error.message), ..error })?;
-                Ok(Given { document, revision, blob: vector::to_blob(&unit) })
-            })
-            .collect::<Result<Vec<_>>>();
-        match given {
-            Ok(given) => self.run("vectors.put()", move |indexer| indexer.put(given), reply),
-            Err(error) => reply.settle(Err(error)),
-        }
     }
 
     /// After rows were deleted for good: what the index has of them is gone when it answers, with `secureDelete` also
@@ -510,85 +349,6 @@ fn only_the_owner(what: &str) -> Error {
         Code::NotOpen,
         format!("{what} is for the owner of the data directory; this memory was opened with role: 'client'"),
     )
-}
-
-impl Shared {
-    fn figures(&self) -> Figures {
-        self.figures.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn update(&self, change: impl FnOnce(&mut Figures)) {
-        change(&mut self.figures.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    /// Takes changes that were committed into figures and memory.
-    fn take(&self, changes: &Changes) -> Result<()> {
-        self.update(|figures| {
-            figures.counts.add(changes);
-            figures.removed += changes.gone.len() as u64;
-        });
-        self.vectors.remove(&changes.gone);
-        if !(changes.gone.is_empty() && changes.placed.is_empty()) {
-            self.vector_changes.fetch_add(1, Ordering::AcqRel);
-        }
-        if changes.placed.is_empty() || self.figures().other_model.is_some() {
-            return Ok(());
-        }
-        let dimensions = self.vectors.dimensions();
-        let placed = changes.placed.iter();
-        let vectors: Vec<Vec<f32>> =
-            placed.clone().map(|(_, _, blob)| vector::from_blob(blob, dimensions)).collect::<Result<_>>()?;
-        let entries: Vec<Entry<'_>> =
-            placed.zip(&vectors).map(|((id, key, _), vector)| Entry { id: *id, group: key.0, vector }).collect();
-        self.vectors.put(&entries)
-    }
-
-    fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Acquire)
-    }
-
-    fn vector_changes(&self) -> u64 {
-        self.vector_changes.load(Ordering::Acquire)
-    }
-
-    fn is_syncing(&self) -> bool {
-        self.syncs.load(Ordering::Acquire) > 0
-    }
-
-    fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
-    }
-
-    fn next_generation(&self) {
-        self.generation.fetch_add(1, Ordering::AcqRel);
-        self.table.forget();
-    }
-
-    fn set_other_model(&self, model: Option<Identity>) {
-        self.update(|figures| figures.other_model = model);
-        self.verified.store(false, Ordering::Release);
-    }
-
-    fn set_verified(&self) {
-        self.verified.store(true, Ordering::Release);
-    }
-
-    fn watch(&self, db: &Connection) {
-        *self.interrupt.lock().unwrap_or_else(PoisonError::into_inner) = Some(db.get_interrupt_handle());
-    }
-
-    fn watch_nothing(&self) {
-        *self.interrupt.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    fn interrupt(&self) {
-        // Held for moments only, while the file is opened or closed; then there is no statement to interrupt.
-        if let Ok(interrupt) = self.interrupt.try_lock()
-            && let Some(handle) = &*interrupt
-        {
-            handle.interrupt();
-        }
-    }
 }
 
 impl Drop for Index {

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use super::{Index, Progress, vectors};
+use super::{
+    Index, Progress,
+    table::{self, Counts},
+    vectors,
+};
 use crate::{
     embedder::{Availability, Identity},
     error::{Code, Result},
@@ -93,8 +97,8 @@ impl Index {
             }));
         }
         let table = Arc::clone(&self.shared.table);
-        let look = move |db: &Connection| Ok((super::table::counts(db)?, table.other_model(db)?));
-        let answer = move |looked: Result<(super::Counts, Option<Identity>)>| {
+        let look = move |db: &Connection| Ok((table::counts(db)?, table.other_model(db)?));
+        let answer = move |looked: Result<(Counts, Option<Identity>)>| {
             reply.settle(looked.map(|(counts, other_model)| {
                 let (rows, documents, pending) = (counts.rows, counts.documents, counts.owed);
                 let state = if pending == 0 && other_model.is_none() { State::Current } else { State::Waiting };
