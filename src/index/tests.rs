@@ -13,9 +13,11 @@ use crate::{
     embedder::testing::Words,
     index::{
         document::Kind,
+        table::Counts,
         vectors::{Allowed, By},
     },
     job::{Cancellable, Jobs},
+    reply::wait,
 };
 
 const SOON: Duration = Duration::from_secs(30);
