@@ -18,7 +18,7 @@ const GRAPH_FROM = 10_000;
 
 module.exports = {
   title: 'claude-mem-native',
-  provides: [...['queue', 'durable', 'claims', 'wake-up', 'store', 'open'], ...['vectors', 'filters', 'embedding']],
+  provides: ['queue', 'durable', 'claims', 'wake-up', 'store', 'open', 'vectors', 'filters'],
   unavailable: () => null,
 
   /** Opens the queue of a directory; `options` are those of openMemory. */

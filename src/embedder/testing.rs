@@ -17,6 +17,9 @@ pub struct Words {
 }
 
 impl Words {
+    /// It fails on texts with this word.
+    pub const UNEMBEDDABLE: &str = "unembeddable";
+
     /// With vectors of `dimensions` numbers. 64 are enough to tell words apart.
     pub fn new(dimensions: usize) -> Self {
         Self::named("words", dimensions)
@@ -99,6 +102,9 @@ impl Embedder for Words {
     fn embed(&self, texts: &[&str], _: Priority) -> Result<Vec<Vec<f32>>> {
         if let Availability::Missing { reason } = self.availability() {
             return Err(Error::new(Code::NoModel, reason));
+        }
+        if texts.iter().any(|text| text.contains(Self::UNEMBEDDABLE)) {
+            return Err(Error::internal("a text that this model fails on"));
         }
         self.embedded.fetch_add(texts.len(), Ordering::Relaxed);
         Ok(texts.iter().map(|text| self.vector(text)).collect())

@@ -313,6 +313,22 @@ fn without_a_model_rows_and_words_are_kept_and_vectors_stay_owed() {
 }
 
 #[test]
+fn the_graph_does_not_wait_for_what_cannot_be_embedded() {
+    let bench = Bench::with(|settings| settings.index.automatic = true);
+    bench.observation(1, "some words");
+    bench.observation(2, Words::UNEMBEDDABLE);
+    let report = bench.sync();
+    assert_eq!((report.documents, report.pending), (2, 1));
+    assert!(report.reason.is_some_and(|reason| reason.contains("1 documents could not be embedded")));
+    let start = Instant::now();
+    while bench.index.vectors().is_postponed() {
+        assert!(start.elapsed() < SOON, "for as long as it is owed");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(bench.near("some words", 1), [1]);
+}
+
+#[test]
 fn another_model_makes_every_vector_again() {
     let mut bench = Bench::new();
     for id in 1..=3 {

@@ -56,14 +56,20 @@ impl Indexer {
     }
 
     pub(super) fn next_batches(&mut self) -> Result<Progress> {
+        let progress = self.give_batches();
+        // With nothing to do its thread costs a stack, and has the graph wait and not be kept: also where what is owed
+        // cannot be made now.
+        self.embedding = self.embedding.take().filter(|embedding| embedding.waiting > 0);
+        progress
+    }
+
+    fn give_batches(&mut self) -> Result<Progress> {
         if self.file.is_none() || !self.may_try() {
             return Ok(Progress::Idle);
         }
         let owed = self.shared.figures().counts.owed;
         let in_hands = self.embedding.as_ref().map_or(0, |embedding| embedding.waiting);
         if owed == 0 && in_hands == 0 {
-            // The thread has nothing to do for long, and costs a stack.
-            self.embedding = None;
             self.forget_batches();
             return Ok(Progress::Idle);
         }
@@ -71,7 +77,6 @@ impl Indexer {
             return Ok(Progress::Stalled("indexing is 'manual': call vectors.sync()".to_owned()));
         }
         if let Some(reason) = model::why_not(&*self.shared.embedder) {
-            self.embedding = self.embedding.take().filter(|_| in_hands > 0);
             return Ok(Progress::Stalled(reason));
         }
         if let Some(at) = self.model_retry {

@@ -39,8 +39,8 @@ pub struct Builder {
 }
 
 /// Has building wait for as long as this exists: while a backlog is embedded, whose model takes memory, too, and is
-/// what the processor is for. What comes meanwhile is compared. Not all of it waits: no search compares more than
-/// twice as many documents as without this.
+/// what the processor is for. What comes meanwhile is compared. Not all of it waits: no search compares many more
+/// than [`THRESHOLD`](super::THRESHOLD) documents for it.
 pub struct Postponed(Arc<Shared>);
 
 impl Drop for Postponed {

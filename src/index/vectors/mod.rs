@@ -354,7 +354,7 @@ impl VectorIndex {
         }
     }
 
-    /// Whether there is a graph to search by.
+    /// Whether there is a graph to search by: also while another is being built.
     #[must_use]
     pub fn has_graph(&self) -> bool {
         self.shared.read().graph.is_some()
@@ -374,11 +374,17 @@ impl VectorIndex {
         contents.building || contents.work(self.shared.builder.is_postponed()).is_some()
     }
 
-    /// Has a graph wait for as long as the answer is kept, except where searches would compare more than twice as many
-    /// documents for it.
+    /// Has a graph wait for as long as the answer is kept, except where searches would compare [`THRESHOLD`] documents
+    /// for it that they need not compare otherwise.
     #[must_use]
     pub fn postpone_building(&self) -> Postponed {
         self.shared.postpone_building()
+    }
+
+    /// Whether somebody has it wait.
+    #[cfg(test)]
+    pub(crate) fn is_postponed(&self) -> bool {
+        self.shared.builder.is_postponed()
     }
 
     /// Documents that the graph does not know, and places in it that lead to nothing: after a [`Self::load`] what the
